@@ -1,0 +1,80 @@
+"""Canonical JSON: one value, one sequence of bytes, on every machine.
+
+Digests of plans and hashes of log entries are taken over these bytes. The format is the subset of
+RFC 8785 (JSON Canonicalization Scheme) without floating point numbers, in which Python's own encoder
+gives the same bytes as a full implementation; the tests compare the two. The subset is enforced, so
+that a value outside it is an error here and not a digest that differs elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+"""Any JSON value. Canonical JSON is the part of it without floats."""
+
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
+
+MAX_DEPTH = 64
+
+
+def encode(value: Json) -> bytes:
+    """Give the canonical bytes of a value.
+
+    Raises:
+        ValueError: the value has a float, an integer beyond 2**53 - 1, a key that is not ASCII, a lone
+            surrogate, or is nested deeper than 64.
+    """
+    plain = _plain(value, "$", MAX_DEPTH)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8")
+
+
+def digest(value: Json) -> str:
+    """Give `sha256:<hex>` over the canonical bytes of a value."""
+    return digest_bytes(encode(value))
+
+
+def digest_bytes(data: bytes) -> str:
+    """Give `sha256:<hex>` over bytes as they are."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _plain(value: Json, where: str, depth: int) -> object:
+    if depth == 0:
+        raise ValueError(f"{where}: nested deeper than {MAX_DEPTH}")
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _text(value, where)
+        case int():
+            if abs(value) > MAX_INTEGER:
+                raise ValueError(f"{where}: integer {value} is beyond 2**53 - 1")
+            return value
+        case float():
+            raise ValueError(f"{where}: a float has no canonical form; write {value} as a string or integer")
+        case Mapping():
+            return {_key(k, where): _plain(v, f"{where}.{k}", depth - 1) for k, v in value.items()}
+        case Sequence():
+            return [_plain(v, f"{where}[{i}]", depth - 1) for i, v in enumerate(value)]
+        case _:
+            raise ValueError(f"{where}: {type(value).__name__} is not JSON")
+
+
+def _key(key: object, where: str) -> str:
+    if not isinstance(key, str) or not key.isascii():
+        raise ValueError(f"{where}: key {key!r} is not an ASCII string")
+    return key
+
+
+def _text(text: str, where: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"{where}: a lone surrogate has no UTF-8 form") from exc
+    return text

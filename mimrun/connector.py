@@ -1,0 +1,290 @@
+"""Everything that an adapter to an outside system imports: the one module a connector stands on.
+
+A connector is one open conversation with one target. It declares its actions (pydantic models whose
+docstrings and field descriptions become the reference page), and writes `open`, `close` and `_perform`;
+`_probe` and `_check` where it can answer. It never retries, never logs and never decides: the runbook
+and the executor do.
+
+    class Ping(Action):
+        "Ask whether the service is there."
+        verb = "ping"
+        effect = Effect.READ
+        count: int = Field(1, description="How many times to ask.")
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mimrun.canonical import Json
+from mimrun.errors import ConnectorError, LostAnswer, Refused, Unreachable
+from mimrun.output import Output
+from mimrun.secret import Secret, read_secret
+
+__all__ = [
+    "Action",
+    "Call",
+    "Connector",
+    "ConnectorError",
+    "Difference",
+    "Effect",
+    "Failed",
+    "Field",
+    "Finding",
+    "Json",
+    "LostAnswer",
+    "Ok",
+    "Outcome",
+    "Output",
+    "Probed",
+    "Refused",
+    "Secret",
+    "Settings",
+    "Target",
+    "Unknown",
+    "Unreachable",
+    "read_secret",
+]
+
+
+class Effect(StrEnum):
+    """What an action does to the world, and so what a crash or a lost answer means for it."""
+
+    READ = "read"  #: changes nothing; is run again
+    IDEMPOTENT = "idempotent"  #: any number of times is like once; is run again with the same arguments
+    PROBE = "probe"  #: the connector can tell whether it happened; is probed before anything else
+    ONCE = "once"  #: none of these; is in doubt, always, and has one attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """The action was done.
+
+    Arguments:
+        changed: whether the target is different now.
+        data: what the action answers with; later steps see it under the step's `register` name.
+    """
+
+    changed: bool
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The action was not done, or not all of it.
+
+    Arguments:
+        reason: what happened, for a person.
+        clean: True only where it is proven that nothing changed; else a partial effect is possible.
+        unreachable: the target could not be asked at all.
+        data: as for `Ok`; an exit status and output for a command that ran and failed.
+    """
+
+    reason: str
+    clean: bool
+    unreachable: bool = False
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows whether the action was done: a time-out, a reset after sending, a broken reply."""
+
+    reason: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+Outcome: TypeAlias = Ok | Failed | Unknown
+
+
+class Finding(StrEnum):
+    """The answer of a probe."""
+
+    APPLIED = "applied"  #: the effect is there
+    NOT_APPLIED = "not_applied"  #: the effect is provably not there, and nothing is on its way
+    UNKNOWN = "unknown"  #: the probe cannot tell
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe found out, why it says so, and the data the action would have answered with."""
+
+    finding: Finding
+    reason: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What an action would change on the live target.
+
+    Arguments:
+        changes: True or False where the connector can tell; None where it cannot. None is shown as
+            unknown, never as ok.
+        detail: for a person: before and after, or why it is not known.
+    """
+
+    changes: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A named outside thing, with the variables that the inventory gives it."""
+
+    name: str
+    vars: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The circumstances of one attempt of one action on one target.
+
+    Arguments:
+        key: names this step, target and iteration of this run; the same for every attempt. A
+            connector gives it to the target wherever the target can recognise a repeated request.
+        deadline: on the monotonic clock, in seconds; at this moment the attempt is over.
+        output: where to put what the target says.
+        stop: set when a person cancels; a connector ends the remote work and answers `Unknown`.
+        become: the user to act as on the target, or None.
+        environment: variables for a command.
+    """
+
+    key: str
+    deadline: float
+    output: Output = field(default_factory=Output)
+    stop: threading.Event = field(default_factory=threading.Event)
+    become: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def left(self) -> float:
+        """Seconds until the deadline; never below zero."""
+        return max(self.deadline - time.monotonic(), 0.0)
+
+
+class Settings(BaseModel):
+    """How to reach one target, read from its inventory variables. Secrets are references, never values."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Read the settings from a target's variables.
+
+        Raises:
+            Refused: a variable is missing or has a value that cannot be used.
+        """
+        try:
+            return cls.model_validate({"inventory_hostname": target.name, **target.vars})
+        except ValidationError as exc:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+            raise Refused(f"{target.name}: its inventory variables do not fit: {wrong}") from exc
+
+
+class Action(BaseModel):
+    """One thing a connector can do. The fields are the keys an author writes in the runbook."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verb: ClassVar[str]
+    effect: ClassVar[Effect]
+    """The weakest class that the connector can honour for any arguments."""
+
+    def effect_class(self) -> Effect:
+        """The class of this very action; a connector may know better from the arguments."""
+        return type(self).effect
+
+    def summary(self) -> str:
+        """One line for the plan: exactly what will be done, so that a person can judge it."""
+        shown = self.model_dump(mode="json", exclude_defaults=True)
+        return ", ".join(f"{key}={value!r}" for key, value in shown.items())
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+ActionT = TypeVar("ActionT", bound=Action)
+
+
+class Connector(ABC, Generic[SettingsT, ActionT]):
+    """One open conversation with one target.
+
+    Callers use `perform`, `probe` and `check`, which let nothing out but their result. One connector
+    is used by one thread at a time; many connectors are used at once.
+    """
+
+    name: ClassVar[str]
+    settings_type: ClassVar[type[Settings]]
+    actions: ClassVar[tuple[type[Action], ...]]
+    keywords: ClassVar[frozenset[str]] = frozenset()
+    """Which of the step keywords `become` and `environment` it honours; lint refuses the others."""
+
+    def __init__(self, settings: SettingsT) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect and log in. Does nothing when already connected.
+
+        Raises:
+            Unreachable: no connection could be made.
+            Refused: the target, or our own check of its identity, said no.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection. May be called twice, and must not raise."""
+
+    @abstractmethod
+    def _perform(self, action: ActionT, call: Call) -> Outcome:
+        """Do the action once."""
+
+    def _probe(self, action: ActionT, call: Call) -> Probed:
+        """Find out whether the action, with this call's key, has happened."""
+        return Probed(Finding.UNKNOWN, f"{self.name}.{action.verb} cannot be probed")
+
+    def _check(self, action: ActionT, call: Call) -> Difference:
+        """Find out what the action would change, without changing it."""
+        return Difference(None, f"{self.name}.{action.verb} cannot be predicted")
+
+    def perform(self, action: ActionT, call: Call) -> Outcome:
+        """Do the action once, and say what came of it. Never raises an `Exception`."""
+        try:
+            self.open()
+            return self._perform(action, call)
+        except Unreachable as exc:
+            return Failed(str(exc), clean=True, unreachable=True)
+        except Refused as exc:
+            return Failed(str(exc), clean=True)
+        except LostAnswer as exc:
+            return Unknown(str(exc))
+        except Exception as exc:
+            # A bug in a connector leaves us not knowing what the target did.
+            return Unknown(f"{self.name}.{action.verb} broke: {type(exc).__name__}: {exc}")
+        finally:
+            call.output.finish()
+
+    def probe(self, action: ActionT, call: Call) -> Probed:
+        """Find out whether the action has happened. A probe that cannot ask does not know."""
+        try:
+            self.open()
+            return self._probe(action, call)
+        except Exception as exc:
+            return Probed(Finding.UNKNOWN, f"the probe failed: {exc}")
+
+    def check(self, action: ActionT, call: Call) -> Difference:
+        """Find out what the action would change. A check that cannot ask does not know."""
+        try:
+            self.open()
+            return self._check(action, call)
+        except Exception as exc:
+            return Difference(None, f"the check failed: {exc}")
+
+
+AnyConnector: TypeAlias = Connector[Any, Any]
