@@ -1,0 +1,251 @@
+"""The runbook as its author wrote it: what the YAML may hold, and nothing else.
+
+Every field here is a key of the language; the docstrings and descriptions become the JSON Schema and
+the reference page. Templates and expressions are still text at this stage.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from mimrun.connector import Effect
+from mimrun.runbook.duration import Duration
+
+Slug: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=80)]
+Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=60)]
+Version: TypeAlias = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$")]
+Title: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+Expression: TypeAlias = Annotated[str, Field(min_length=1, max_length=4000)]
+"""A bare Jinja2 expression, without braces."""
+
+
+class Part(BaseModel):
+    """A piece of a runbook: frozen, and without room for keys nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Stage(StrEnum):
+    """Where in the life of an incident a runbook belongs."""
+
+    IDENTIFICATION = "identification"
+    CONTAINMENT = "containment"
+    RESOLUTION = "resolution"
+    MAINTENANCE = "maintenance"
+
+
+class Risk(StrEnum):
+    """How much harm the runbook can do when it is wrong."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class InputType(StrEnum):
+    """The types of a runbook's inputs."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    DURATION = "duration"
+    LIST = "list"
+    SECRET = "secret"  # noqa: S105 - the name of a type
+
+
+class Input(Part):
+    """A typed value that the caller gives."""
+
+    type: InputType = Field(InputType.STRING, description="The type of the value.")
+    help: str = Field("", description="What the value is for, in a sentence.")
+    default: JsonValue = Field(
+        None, description="The value when none is given; without it the input is required."
+    )
+    required: bool = Field(True, description="False: the input may be left out and is then null.")
+    pattern: str | None = Field(
+        None, description="For strings and list items: a regular expression for the whole value."
+    )
+    choices: tuple[str, ...] = Field((), description="For strings and list items: the only values allowed.")
+    minimum: int | None = Field(
+        None, description="For integers: the smallest value; for lists: the fewest items."
+    )
+    maximum: int | None = Field(
+        None, description="For integers: the largest value; for lists: the most items."
+    )
+
+
+class Limits(Part):
+    """The blast-radius contract: a plan or a run beyond it is refused."""
+
+    hosts: int | None = Field(None, ge=1, description="The most hosts that the plan may touch.")
+    failures: int = Field(0, ge=0, description="How many hosts may fail before the run stops.")
+
+
+class ActionCall(Part):
+    """One action and its arguments: `ssh.command: {argv: [id]}`."""
+
+    action: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    args: dict[str, JsonValue]
+
+
+class Verify(ActionCall):
+    """An action that proves that a step did what it was for."""
+
+    expect: Expression | None = Field(None, description="An expression over `result` that must be true.")
+    retries: int = Field(0, ge=0, le=1000, description="How many more times to look.")
+    delay: Duration = Field(1000, description="How long to wait between two looks.")
+
+
+class EffectOverride(Part):
+    """An author's claim about an action's effect class; approvers see the reason."""
+
+    class_: Effect = Field(alias="class", description="read, idempotent, probe or once.")
+    reason: str = Field("", description="Required where the class is weaker than the connector's own.")
+
+
+class Needed(Part):
+    """Whose approvals a gate needs: so many distinct people with a role."""
+
+    role: Identifier
+    count: int = Field(1, ge=1, le=20)
+
+
+class OnTimeout(StrEnum):
+    """What happens when nobody decided in time. There is no way to write `approve`."""
+
+    FAIL = "fail"
+    ESCALATE = "escalate"
+
+
+class Gate(Part):
+    """A place where people must agree before the run goes on."""
+
+    change: Literal["standard", "normal", "emergency"] = Field(
+        "emergency", description="The kind of change record."
+    )
+    approvals: tuple[Needed, ...] = Field(min_length=1, description="All of these are needed.")
+    expires: Duration = Field(
+        30 * 60_000, gt=0, description="How long the gate waits, and an approval counts."
+    )
+    on_timeout: OnTimeout = Field(OnTimeout.FAIL, description="What happens when nobody decided in time.")
+
+
+class EvidenceType(StrEnum):
+    """What kind of thing a person leaves as evidence."""
+
+    TEXT = "text"
+    URL = "url"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+class Evidence(Part):
+    """One thing a person must leave as evidence."""
+
+    type: EvidenceType = EvidenceType.TEXT
+    help: str = ""
+    required: bool = True
+
+
+class Manual(Part):
+    """Work that a person does and signs for."""
+
+    role: Identifier | None = Field(None, description="Who may attest; without it anybody may.")
+    instructions: Annotated[str, Field(min_length=1)] = Field(description="What to do, as a template.")
+    evidence: dict[Identifier, Evidence] = Field({}, description="What the person must leave.")
+
+
+class StepPart(Part):
+    """What every kind of step has."""
+
+    name: Title = Field(description="What the step achieves, in words that make sense in a log.")
+    when: Expression | None = Field(None, description="Do the step only where this is true.")
+    tags: tuple[Slug, ...] = ()
+
+
+class ActionStep(StepPart):
+    """A step that does one action on each of its hosts."""
+
+    kind: Literal["action"] = "action"
+    call: ActionCall
+    hosts: str | None = Field(None, description="A host pattern; the runbook's own where left out.")
+    loop: JsonValue = Field(None, description="A list, or a template that gives one; each item is `item`.")
+    register_: Identifier | None = Field(
+        None, alias="register", description="The name later steps see the answer by."
+    )
+    retries: int = Field(
+        0, ge=0, le=1000, description="How many more attempts after a failure that is safe to repeat."
+    )
+    until: Expression | None = Field(None, description="Repeat until this is true of `result`.")
+    delay: Duration = Field(1000, description="How long to wait between two attempts.")
+    timeout: Duration = Field(300_000, gt=0, description="After this long an attempt is over.")
+    expect: Expression | None = Field(None, description="False: the step failed, though the action was done.")
+    verify: Verify | None = Field(None, description="An action that proves the effect.")
+    undo: ActionCall | None = Field(None, description="The action that takes the effect back.")
+    capture: ActionCall | None = Field(
+        None, description="A reading of the state before; undo sees it as `captured`."
+    )
+    effect: EffectOverride | None = Field(None, description="A claim about the effect class.")
+    become: bool | str = Field(False, description="Act as root, or as the named user.")  # noqa: FBT003
+    environment: dict[str, str] = Field({}, description="Variables for a command.")
+    run_once: bool = Field(False, description="Only on the first host.")  # noqa: FBT003
+    ignore_errors: bool = Field(False, description="Go on when it fails.")  # noqa: FBT003
+    no_log: bool = Field(False, description="Keep arguments and output out of the log.")  # noqa: FBT003
+
+
+class GateStep(StepPart):
+    """A step that waits for people to agree."""
+
+    kind: Literal["gate"] = "gate"
+    gate: Gate
+
+
+class ManualStep(StepPart):
+    """A step that a person does."""
+
+    kind: Literal["manual"] = "manual"
+    manual: Manual
+    register_: Identifier | None = Field(
+        None, alias="register", description="The name later steps see the evidence by."
+    )
+
+
+class BlockStep(StepPart):
+    """Steps that belong together, with what to do when one fails and what to do in any case."""
+
+    kind: Literal["block"] = "block"
+    block: tuple[Step, ...] = Field(min_length=1)
+    rescue: tuple[Step, ...] = ()
+    always: tuple[Step, ...] = ()
+
+
+Step: TypeAlias = Annotated[ActionStep | GateStep | ManualStep | BlockStep, Field(discriminator="kind")]
+
+
+class Runbook(Part):
+    """A versioned procedure for containment, recovery or care."""
+
+    schema_: Literal["mimrun/1"] = Field(alias="schema", description="The version of the language.")
+    name: Slug
+    version: Version
+    title: Title
+    description: str = ""
+    stage: Stage
+    risk: Risk
+    owner: Annotated[str, Field(min_length=1)] = Field(description="The team that keeps the runbook.")
+    review_by: date | None = Field(None, description="After this day lint asks for a review.")
+    inputs: dict[Identifier, Input] = {}
+    vars: dict[Identifier, JsonValue] = Field({}, description="Constants for templates.")
+    hosts: str = Field("localhost", description="A host pattern over the inventory.")
+    limits: Limits = Limits()
+    locks: tuple[str, ...] = Field((), description="What must not be worked on by two runs at once.")
+    tags: tuple[Slug, ...] = ()
+    steps: tuple[Step, ...] = Field(min_length=1)
+
+
+BlockStep.model_rebuild()
+Runbook.model_rebuild()
