@@ -264,8 +264,7 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
             return Failed(str(exc), clean=True)
         except LostAnswer as exc:
             return Unknown(str(exc))
-        except Exception as exc:
-            # A bug in a connector leaves us not knowing what the target did.
+        except Exception as exc:  # noqa: BLE001 - a bug in a connector: we do not know what the target did
             return Unknown(f"{self.name}.{action.verb} broke: {type(exc).__name__}: {exc}")
         finally:
             call.output.finish()
@@ -275,7 +274,7 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
         try:
             self.open()
             return self._probe(action, call)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a probe that broke is a probe that does not know
             return Probed(Finding.UNKNOWN, f"the probe failed: {exc}")
 
     def check(self, action: ActionT, call: Call) -> Difference:
@@ -283,7 +282,7 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
         try:
             self.open()
             return self._check(action, call)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a check that broke is a check that does not know
             return Difference(None, f"the check failed: {exc}")
 
 
