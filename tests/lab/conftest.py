@@ -1,0 +1,27 @@
+"""Fixtures for tests that start real parts."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mimrun.lab import leftover
+
+
+@pytest.fixture(scope="module")
+def lab_folder() -> Iterator[Path]:
+    """A folder that every user of the machine can enter; pytest's own are closed to others.
+
+    Whatever a test leaves running in it is ended, and is an error.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mimrun-lab-"))
+    folder.chmod(0o711)
+    yield folder
+    left = leftover.find_all(folder)
+    leftover.stop_all(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert left == [], f"the test left processes running: {left}"
