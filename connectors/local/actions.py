@@ -1,0 +1,106 @@
+"""What can be done on the machine that runs mimrun."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import model_validator
+
+from mimrun.connector import Action, Effect, Field, Refused, Settings
+
+Mode: TypeAlias = Annotated[str, Field(pattern=r"^0?[0-7]{3,4}$")]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class LocalSettings(Settings):
+    """There is nothing to set: the machine is the one that runs mimrun."""
+
+
+class Program(Action):
+    """What `command`, `shell` and `script` have in common."""
+
+    effect = Effect.ONCE
+    chdir: str | None = Field(None, description="The folder to run in; mimrun's own without it.")
+    stdin: str | None = Field(None, description="Text for its standard input; empty without it.")
+    creates: str | None = Field(None, description="Not run when this path is there already.")
+    removes: str | None = Field(None, description="Not run when this path is not there.")
+
+
+class Command(Program):
+    """Run a program with its arguments; no shell reads them. Exit status 0 is success."""
+
+    verb = "command"
+    argv: tuple[str, ...] = Field(min_length=1, description="The program and its arguments, one each.")
+
+    def summary(self) -> str:
+        """Give the command as one would type it."""
+        return shlex.join(self.argv)
+
+
+class Shell(Program):
+    """Run text in `/bin/sh -c`: for pipes and redirections, where `local.command` is not enough."""
+
+    verb = "shell"
+    cmd: str = Field(min_length=1, description="The shell text. Quote every value that is put into it.")
+
+    def summary(self) -> str:
+        """Give the text as it is handed to the shell."""
+        return self.cmd
+
+
+class Sourced(Action):
+    """What `script` and `copy` have in common: text in the runbook, or a file beside mimrun."""
+
+    content: str | None = Field(None, description="The text itself; it is part of what is approved.")
+    src: str | None = Field(None, description="A file on the machine that runs mimrun, instead of `content`.")
+    sha256: Sha256 | None = Field(
+        None,
+        description="What `src` must hash to; without it the file's content is not part of the approval.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.content is None) == (self.src is None):
+            raise ValueError("give one of content and src")
+        return self
+
+    def read(self) -> bytes:
+        """Give the bytes.
+
+        Raises:
+            Refused: `src` cannot be read, or is not what `sha256` says.
+        """
+        if self.content is not None:
+            return self.content.encode("utf-8", "surrogateescape")
+        try:
+            data = Path(str(self.src)).read_bytes()
+        except OSError as exc:
+            raise Refused(f"local.{self.verb}: cannot read src: {exc}") from exc
+        found = hashlib.sha256(data).hexdigest()
+        if self.sha256 not in (None, found):
+            raise Refused(f"local.{self.verb}: {self.src} has sha256 {found}, not {self.sha256}")
+        return data
+
+
+class Script(Program, Sourced):
+    """Run a script from the runbook or from a file, by its `#!` line or else by `/bin/sh`."""
+
+    verb = "script"
+    args: tuple[str, ...] = Field((), description="Arguments for the script.")
+
+
+class Copy(Sourced):
+    """Make a file hold exactly this content. It is replaced whole or not at all."""
+
+    verb = "copy"
+    effect = Effect.IDEMPOTENT
+    dest: str = Field(pattern=r"^/", description="The file's absolute path; its folder must be there.")
+    mode: Mode | None = Field(
+        None, description="Permissions in octal, as '0644'; kept as they are without it, 0644 for a new file."
+    )
+
+
+LocalAction: TypeAlias = Command | Shell | Script | Copy
