@@ -25,9 +25,9 @@ from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mimrun.canonical import Json
-from mimrun.errors import ConnectorError, LostAnswer, Refused, Unreachable
+from mimrun.errors import ConnectorError, LostAnswer, Refused, SettingsError, Unreachable
 from mimrun.output import Output
-from mimrun.secret import Secret, read_secret
+from mimrun.secret import Masker, Secret, read_secret
 
 __all__ = [
     "Action",
@@ -41,6 +41,7 @@ __all__ = [
     "Finding",
     "Json",
     "LostAnswer",
+    "Masker",
     "Ok",
     "Outcome",
     "Output",
@@ -48,6 +49,7 @@ __all__ = [
     "Refused",
     "Secret",
     "Settings",
+    "SettingsError",
     "Target",
     "Unknown",
     "Unreachable",
