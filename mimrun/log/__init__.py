@@ -1,0 +1,1 @@
+"""The log room: what happened, in an order that nobody can change unseen."""

@@ -1,0 +1,139 @@
+"""The chain: how an entry is linked to the one before it, in the log and in its incident.
+
+Pure: heads, moment and salts are given. `link` makes an entry out of a draft; `Walk` goes over entries in
+order and names each one that is not what was recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from mimrun.log.entry import NOTHING, Blob, BlobRef, Draft, LogEntry
+from mimrun.log.merkle import Frontier, leaf_hash
+
+SALT_SIZE: Final = 32
+_BLOB_PREFIX: Final = b"mimlog/blob/v1\0"
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the log: how long it is, and what the next entry is linked to.
+
+    Arguments:
+        leaf: leaf hash (hexadecimal) of the last entry.
+        ts: the last entry's moment.
+        frontier: the Merkle tree over all entries.
+    """
+
+    leaf: str = NOTHING
+    ts: datetime = _BEGINNING
+    frontier: Frontier = field(default_factory=Frontier)
+
+    @property
+    def size(self) -> int:
+        """How many entries there are; also the `seq` of the last one."""
+        return self.frontier.size
+
+    @property
+    def root(self) -> str:
+        """The Merkle root over all entries, hexadecimal. Whoever keeps it can prove these entries later."""
+        return self.frontier.root().hex()
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentHead:
+    """The end of one incident's chain."""
+
+    iseq: int = 0
+    leaf: str = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBlob:
+    """A blob with its salt, as it is stored, and what the entry will say about it."""
+
+    ref: BlobRef
+    salt: bytes
+    data: bytes = field(repr=False)
+
+
+def commitment(salt: bytes, data: bytes) -> str:
+    r"""Commit to content: SHA-256("mimlog/blob/v1\0" || salt || content), hexadecimal.
+
+    The salt is random, so that nobody can try out guesses of erased content against the entry.
+    """
+    return hashlib.sha256(_BLOB_PREFIX + salt + data).hexdigest()
+
+
+def seal(blob: Blob, salt: bytes) -> SealedBlob:
+    """Bind a blob to a salt of 32 random bytes."""
+    if len(salt) != SALT_SIZE:
+        raise ValueError(f"a salt has {SALT_SIZE} bytes, not {len(salt)}")
+    ref = BlobRef(blob.n, commitment(salt, blob.data), len(blob.data), blob.cls)
+    return SealedBlob(ref, salt, blob.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """An entry with its bytes, and the heads after it."""
+
+    entry: LogEntry
+    data: bytes
+    leaf: bytes
+    head: Head
+    incident: IncidentHead
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the next entry goes.
+
+    Arguments:
+        log: the origin.
+        head: the end of the log.
+        incident: the end of the draft's incident; of no account for a draft without one.
+    """
+
+    log: str
+    head: Head
+    incident: IncidentHead
+
+
+def link(draft: Draft, refs: tuple[BlobRef, ...], place: Place, now: datetime) -> Linked:
+    """Make the next entry of the log out of a draft.
+
+    Arguments:
+        draft: what is to be recorded.
+        refs: what its blobs were sealed to, in their order.
+        place: the ends of the log and of the incident.
+        now: the present moment; if the clock went backwards, the last entry's moment is taken.
+
+    Raises:
+        LogError: the entry would be too large or has no canonical form.
+    """
+    head, chained = place.head, bool(draft.inc)
+    entry = LogEntry(
+        log=place.log,
+        seq=head.size + 1,
+        ts=max(head.ts, now),
+        inc=draft.inc,
+        iseq=place.incident.iseq + 1 if chained else 0,
+        iprev=place.incident.leaf if chained else NOTHING,
+        actor=draft.actor,
+        run=draft.run,
+        step=draft.step,
+        target=draft.target,
+        attempt=draft.attempt,
+        epoch=draft.epoch,
+        body=draft.body.explicit(),
+        blobs=refs,
+        prev=head.leaf,
+    )
+    data = entry.encode()
+    leaf = leaf_hash(data)
+    after = Head(leaf.hex(), entry.ts, head.frontier.append(leaf))
+    return Linked(entry, data, leaf, after, IncidentHead(entry.iseq, leaf.hex()))

@@ -1,0 +1,414 @@
+"""The kinds of log entries: a closed list, and what the body of each kind says.
+
+A body holds short, plain facts. What may be long or personal (output, free text, a whole plan) goes
+into a blob, which the entry only commits to; `blobs` names those that a kind may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from mimrun.connector import Effect, Finding
+from mimrun.log.field import Count, Digest, Moment, Name, Part, Reason, Seq, Title, Word
+
+TARGETS_SIZE = 8000
+"""Bytes of target names that `step.started` keeps; the frozen plan has them all."""
+
+
+class Kind(StrEnum):
+    """What an entry is about. `<noun>.<what happened to it>`."""
+
+    LOG_GENESIS = "log.genesis"
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_NOTE = "incident.note"
+    PLAN_FROZEN = "plan.frozen"
+    RUN_CREATED = "run.created"
+    RUN_STARTED = "run.started"
+    RUN_MODE = "run.mode"
+    RUN_WAITING = "run.waiting"
+    RUN_ENDED = "run.ended"
+    RUN_CANCEL_REQUESTED = "run.cancel_requested"
+    STEP_STARTED = "step.started"
+    STEP_INTENT = "step.intent"
+    STEP_OUTCOME = "step.outcome"
+    STEP_PROBED = "step.probed"
+    STEP_EVIDENCE = "step.evidence"
+    STEP_IN_DOUBT = "step.in_doubt"
+    STEP_RESOLVED = "step.resolved"
+    STEP_SKIPPED = "step.skipped"
+    STEP_VERIFIED = "step.verified"
+    STEP_FINISHED = "step.finished"
+    STEP_CAPTURED = "step.captured"
+    LOOP_EXPANDED = "loop.expanded"
+    GATE_REQUESTED = "gate.requested"
+    GATE_DECIDED = "gate.decided"
+    GATE_OPENED = "gate.opened"
+    GATE_CLOSED = "gate.closed"
+    MANUAL_REQUESTED = "manual.requested"
+    MANUAL_ATTESTED = "manual.attested"
+    UNDO_PLANNED = "undo.planned"
+    EXPORT_MADE = "export.made"
+    GUARD_TRIPPED = "guard.tripped"
+
+
+Status: TypeAlias = Literal["ok", "failed", "unknown"]
+
+
+class Body(Part):
+    """What an entry of one kind says."""
+
+    kind: ClassVar[Kind]
+    blobs: ClassVar[frozenset[str]] = frozenset()
+    """Names of the blobs that an entry of this kind may have."""
+
+    def explicit(self) -> Self:
+        """The same body with every default written out, so that a default may change later."""
+        return type(self).model_validate(self.model_dump())
+
+
+class LogGenesis(Body):
+    """The log begins."""
+
+    kind = Kind.LOG_GENESIS
+    format: Literal["mimlog/1"] = "mimlog/1"
+
+
+class IncidentOpened(Body):
+    """An incident is being worked on from now."""
+
+    kind = Kind.INCIDENT_OPENED
+    title: Title
+
+
+class IncidentNote(Body):
+    """A person or a program wrote something down; the words are in the blob."""
+
+    kind = Kind.INCIDENT_NOTE
+    blobs = frozenset({"text"})
+
+
+class PlanFrozen(Body):
+    """A plan was made and will not change; the blob is its canonical JSON."""
+
+    kind = Kind.PLAN_FROZEN
+    blobs = frozenset({"plan"})
+    digest: Digest
+    runbook: Name
+    version: Word
+    runbook_digest: Digest
+    title: Title
+    stage: Word
+    risk: Word
+
+
+class RunCreated(Body):
+    """Somebody asked for a frozen plan to be executed."""
+
+    kind = Kind.RUN_CREATED
+    plan: Digest
+    title: Title
+    launched_by: Name
+    direct: bool
+
+
+class RunStarted(Body):
+    """A worker took the run's lease and executes it."""
+
+    kind = Kind.RUN_STARTED
+    worker: Name
+    epoch: Count
+    resumed: bool
+
+
+class RunMode(Body):
+    """From here on the run is driven in this way."""
+
+    kind = Kind.RUN_MODE
+    blobs = frozenset({"reason"})
+    mode: Literal["prefect", "direct"]
+    reason: Reason
+
+
+class RunWaiting(Body):
+    """The worker lets go of the run: a person must decide, do something, or settle a doubt."""
+
+    kind = Kind.RUN_WAITING
+    blobs = frozenset({"reason"})
+    on: Literal["gate", "manual", "doubt"]
+    reason: Reason
+
+
+class Recap(Part):
+    """How many targets ended how, in Ansible's words and one of ours."""
+
+    ok: Count = 0
+    changed: Count = 0
+    failed: Count = 0
+    unreachable: Count = 0
+    skipped: Count = 0
+    in_doubt: Count = 0
+
+
+class RunEnded(Body):
+    """The run is over for good."""
+
+    kind = Kind.RUN_ENDED
+    blobs = frozenset({"reason"})
+    status: Literal["succeeded", "failed", "cancelled"]
+    reason: Reason
+    recap: Recap
+
+
+class RunCancelRequested(Body):
+    """Somebody asked for the run to stop."""
+
+    kind = Kind.RUN_CANCEL_REQUESTED
+    blobs = frozenset({"reason"})
+    reason: Reason
+
+
+class StepStarted(Body):
+    """A step begins. Of very many targets only the first are named; `count` is how many there are."""
+
+    kind = Kind.STEP_STARTED
+    name: Title
+    form: Word
+    targets: tuple[str, ...]
+    count: Count = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_and_cut(cls, given: object) -> object:
+        if not isinstance(given, Mapping) or not isinstance(targets := given.get("targets"), Sequence):
+            return given
+        kept, size = [], 0
+        for target in targets:
+            size += len(str(target).encode("utf-8", "backslashreplace")) + 3
+            if size > TARGETS_SIZE:
+                break
+            kept.append(target)
+        return {"count": len(targets), **given, "targets": kept}
+
+
+class StepIntent(Body):
+    """The next thing that happens is this action on this target; durable before it is performed."""
+
+    kind = Kind.STEP_INTENT
+    blobs = frozenset({"args"})
+    action: Name
+    effect: Effect
+    key: Name
+    args_digest: Digest
+    deadline_ms: Count
+    check_mode: bool
+    iteration: Count = 0
+
+
+class StepOutcome(Body):
+    """What came of an intent."""
+
+    kind = Kind.STEP_OUTCOME
+    blobs = frozenset({"data", "stdout", "stderr", "reason"})
+    status: Status
+    changed: bool
+    clean: bool
+    unreachable: bool
+    reason: Reason
+    dur_ms: Count
+    intent: Seq
+    iteration: Count = 0
+
+
+class StepProbed(Body):
+    """What a probe says about an intent without an outcome."""
+
+    kind = Kind.STEP_PROBED
+    blobs = frozenset({"data", "stdout", "stderr", "reason"})
+    finding: Finding
+    reason: Reason
+    intent: Seq
+    iteration: Count = 0
+
+
+class StepEvidence(Body):
+    """What a worker saw that had lost its lease meanwhile: kept for the person, changes nothing."""
+
+    kind = Kind.STEP_EVIDENCE
+    blobs = frozenset({"data", "stdout", "stderr", "reason"})
+    status: Status
+    reason: Reason
+    intent: Seq
+    iteration: Count = 0
+
+
+class StepInDoubt(Body):
+    """Nobody knows whether the effect happened; a person must say."""
+
+    kind = Kind.STEP_IN_DOUBT
+    blobs = frozenset({"reason"})
+    reason: Reason
+    intent: Seq
+    iteration: Count = 0
+
+
+class StepResolved(Body):
+    """A person said what became of a step in doubt."""
+
+    kind = Kind.STEP_RESOLVED
+    blobs = frozenset({"reason", "evidence"})
+    resolution: Literal["applied", "not_applied", "skip", "abort"]
+    reason: Reason
+    intent: Seq
+    iteration: Count = 0
+
+
+class StepSkipped(Body):
+    """A step, or a step on one target, was not done, and why."""
+
+    kind = Kind.STEP_SKIPPED
+    blobs = frozenset({"reason"})
+    reason: Reason
+    iteration: Count = 0
+
+
+class StepVerified(Body):
+    """What the author's expectation says of an answer: `expect`, or the `verify` action."""
+
+    kind = Kind.STEP_VERIFIED
+    blobs = frozenset({"reason"})
+    passed: bool
+    reason: Reason
+    iteration: Count = 0
+
+
+class StepFinished(Body):
+    """A step is over on all its targets."""
+
+    kind = Kind.STEP_FINISHED
+    blobs = frozenset({"reason", "data"})
+    status: Literal["ok", "failed", "skipped"]
+    reason: Reason
+
+
+class StepCaptured(Body):
+    """The state before an effect, for undo."""
+
+    kind = Kind.STEP_CAPTURED
+    blobs = frozenset({"data"})
+    iteration: Count = 0
+
+
+class LoopExpanded(Body):
+    """The items of a loop, as they were when it began."""
+
+    kind = Kind.LOOP_EXPANDED
+    blobs = frozenset({"items"})
+    count: Count
+
+
+class RoleCount(Part):
+    """How many people of a role must agree."""
+
+    role: Name
+    count: Annotated[int, Field(ge=1, le=100)]
+
+
+class GateRequested(Body):
+    """The run waits for people to agree to the segment with this digest."""
+
+    kind = Kind.GATE_REQUESTED
+    blobs = frozenset({"segment"})
+    digest: Digest
+    title: Title
+    change: Word
+    risk: Word
+    approvals: tuple[RoleCount, ...]
+    expires_at: Moment
+    on_timeout: Word
+
+
+class GateDecided(Body):
+    """One person approved or rejected."""
+
+    kind = Kind.GATE_DECIDED
+    blobs = frozenset({"reason", "signature"})
+    decision: Literal["approved", "rejected"]
+    digest: Digest
+    role: Name
+    reason: Reason
+
+
+class GateOpened(Body):
+    """Enough people agreed; the run may go on with this digest."""
+
+    kind = Kind.GATE_OPENED
+    digest: Digest
+
+
+class GateClosed(Body):
+    """The gate will not open for this digest any more."""
+
+    kind = Kind.GATE_CLOSED
+    blobs = frozenset({"reason"})
+    digest: Digest
+    reason: Literal["rejected", "expired", "void"]
+    detail: Reason
+
+
+class ManualField(Part):
+    """A piece of evidence that a manual step asks for."""
+
+    name: Name
+    type: Word
+    required: bool
+
+
+class ManualRequested(Body):
+    """The run waits for a person to do something and to say so."""
+
+    kind = Kind.MANUAL_REQUESTED
+    blobs = frozenset({"instructions"})
+    role: Name
+    fields: tuple[ManualField, ...]
+
+
+class ManualAttested(Body):
+    """A person's word that a manual step is done; `fields` is the digest of the evidence given."""
+
+    kind = Kind.MANUAL_ATTESTED
+    blobs = frozenset({"evidence"})
+    fields: Digest
+
+
+class UndoPlanned(Body):
+    """The way back was worked out and frozen as a plan."""
+
+    kind = Kind.UNDO_PLANNED
+    blobs = frozenset({"plan"})
+    plan: Digest
+
+
+class ExportMade(Body):
+    """A bundle of this incident, or of the whole log, left the house."""
+
+    kind = Kind.EXPORT_MADE
+    entries: Count
+    digest: Digest
+
+
+class GuardTripped(Body):
+    """A guard refused what was about to be done."""
+
+    kind = Kind.GUARD_TRIPPED
+    blobs = frozenset({"reason"})
+    guard: Word
+    reason: Reason
+
+
+BODIES: Mapping[Kind, type[Body]] = MappingProxyType({body.kind: body for body in Body.__subclasses__()})
+"""The body type of every kind."""

@@ -1,0 +1,186 @@
+"""The tables of the log in SQLite, how a connection is set, and what SQLite's errors mean for a person."""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.parse
+from pathlib import Path
+from typing import Final
+
+from mimrun.errors import StoreError
+
+APPLICATION_ID: Final = 0x4D494D4C
+"""`MIML`, in the header of the file, so that `file` and we know what it is."""
+SCHEMA: Final = 1
+"""Layout of the tables. A file with a higher one was made by a newer mimrun."""
+LOCK_PATIENCE_MS: Final = 5000
+"""How long SQLite waits for a program that is not mimrun and holds the file locked."""
+
+TABLES: Final = """
+create table origin (                       -- one row: which log this is
+    id     integer primary key check (id = 1),
+    log    text not null,
+    format text not null
+);
+create table entry (                        -- the log itself; `data` is the canonical form
+    seq  integer primary key,
+    data blob not null,
+    leaf blob not null,
+    kind text not null,                     -- kind, inc and run only find entries; `data` is the truth
+    inc  text not null,
+    run  text not null
+);
+create index entry_inc on entry (inc, seq) where inc <> '';
+create index entry_run on entry (run, seq) where run <> '';
+create table blob (                         -- content that an entry commits to
+    "commit" blob not null unique,
+    salt     blob not null,
+    data     blob not null
+);
+create table head (                         -- one row: the end of the log; follows from `entry`
+    id       integer primary key check (id = 1),
+    size     integer not null,
+    leaf     text not null,
+    ts       text not null,
+    frontier blob not null
+);
+create table incident_head (                -- the end of each incident's chain; follows from `entry`
+    inc  text primary key,
+    iseq integer not null,
+    leaf text not null
+) without rowid;
+create table projector (                    -- how far each projector has folded
+    name text primary key,
+    size integer not null
+) without rowid;
+create table projection (                   -- folded states; follow from `entry`
+    name  text not null,
+    key   text not null,
+    state blob not null,
+    primary key (name, key)
+) without rowid;
+
+create trigger entry_not_updated before update on entry
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger entry_not_deleted before delete on entry
+    begin select raise(abort, 'the log is append-only'); end;
+-- `insert or replace` fires no delete trigger, so the place of a new entry is checked as well.
+create trigger entry_in_place before insert on entry
+    when new.seq <> (select coalesce(max(seq), 0) + 1 from entry)
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger blob_not_updated before update on blob
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger blob_not_deleted before delete on blob
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger blob_in_place before insert on blob
+    when exists (select 1 from blob where "commit" = new."commit")
+    begin select raise(abort, 'the log is append-only'); end;
+"""
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open the file with the settings that the log needs.
+
+    Arguments:
+        path: the database file.
+        mode: `rw` to write; `ro` to read; `frozen` to read a file that nothing writes, in a place where
+            no file may be made beside it.
+
+    Raises:
+        sqlite3.Error: as SQLite says; see `explain`.
+    """
+    uri = "file:" + urllib.parse.quote(str(path.absolute()))
+    uri += "?mode=ro&immutable=1" if mode == "frozen" else f"?mode={mode}"
+    # The store serialises its threads itself; sqlite3's own check would forbid handing over at close.
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"pragma busy_timeout = {LOCK_PATIENCE_MS}")
+        db.execute("pragma trusted_schema = off")
+        db.execute("pragma cell_size_check = on")
+        if mode == "rw":
+            db.execute("pragma foreign_keys = on")
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = full")
+            # The writer decides when to checkpoint, under the lock that keeps other writers out.
+            db.execute("pragma wal_autocheckpoint = 0")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def create(db: sqlite3.Connection, log: str, log_format: str) -> None:
+    """Make the tables of an empty log; the caller holds the transaction."""
+    for statement in _statements(TABLES):
+        db.execute(statement)
+    db.execute("insert into origin (id, log, format) values (1, ?, ?)", (log, log_format))
+    db.execute(f"pragma application_id = {APPLICATION_ID}")
+    db.execute(f"pragma user_version = {SCHEMA}")
+
+
+def is_blank(db: sqlite3.Connection) -> bool:
+    """Whether the file has no tables at all: just made, or its maker died before the first commit."""
+    (tables,) = db.execute("select count(*) from sqlite_schema").fetchone()
+    return int(tables) == 0
+
+
+def check_format(db: sqlite3.Connection, path: Path) -> str:
+    """Refuse a file that is not a log, or one that this version cannot read.
+
+    Returns:
+        The log's origin.
+
+    Raises:
+        StoreError: it is no log, or was made by a newer mimrun.
+    """
+    (application,) = db.execute("pragma application_id").fetchone()
+    (schema,) = db.execute("pragma user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path} is an SQLite database but not a log of mimrun; name another file")
+    if schema > SCHEMA:
+        raise StoreError(
+            f"{path} has layout {schema} and this mimrun knows up to {SCHEMA}: a newer mimrun made it; "
+            "use that one"
+        )
+    row = db.execute("select log from origin").fetchone()
+    if row is None:
+        raise StoreError(f"{path} does not say which log it is; it is damaged, use a copy")
+    return str(row[0])
+
+
+_MEANINGS: Final = {
+    "SQLITE_FULL": "no space is left on its disk; free some, then go on",
+    "SQLITE_BUSY": "another program holds it locked; end that program (a shell on the file?), then try again",
+    "SQLITE_LOCKED": "another program holds it locked; end that program, then try again",
+    "SQLITE_NOTADB": "the file is not a database; name another file or use a copy",
+    "SQLITE_CORRUPT": "the file is damaged; keep it, and check it with `mimrun log verify`",
+    "SQLITE_READONLY": "it may not be written; see its owner and mode, and those of its folder",
+    "SQLITE_CANTOPEN": "it cannot be opened; see that it and its folder exist and may be written",
+    "SQLITE_PERM": "it may not be opened; see its owner and mode",
+    "SQLITE_IOERR": "the disk failed; look at the system's log, then open the log anew",
+    "SQLITE_CONSTRAINT": "the database refused a row; check it with `mimrun log verify`",
+}
+
+
+def explain(exc: sqlite3.Error, path: Path, what: str) -> StoreError:
+    """Say what an error of SQLite means.
+
+    Arguments:
+        exc: the error.
+        path: the database file.
+        what: what was being done: "written", "opened", "read".
+    """
+    name = getattr(exc, "sqlite_errorname", "")
+    meaning = next((m for prefix, m in _MEANINGS.items() if name.startswith(prefix)), "look at its message")
+    return StoreError(f"the log {path} cannot be {what}: {exc} ({name or type(exc).__name__}): {meaning}")
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script where SQLite says a statement is complete (triggers have semicolons inside)."""
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if current.strip() and sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements

@@ -1,0 +1,208 @@
+"""The thread that all appends of this process go through, in the order in which they were asked for.
+
+Callers wait for the disk. While one transaction is being committed, the appends of other threads queue up
+and share the next one (group commit); a lone append is committed at once. A signal such as Ctrl-C goes to
+the main thread and so never cuts a transaction in two.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from mimrun.errors import StoreError
+from mimrun.log.batch import Sealed
+from mimrun.log.entry import LogEntry
+from mimrun.log.store import Guard
+from mimrun.log.writer import WAL_LIMIT, LogWriter
+
+TOGETHER: Final = 64
+"""Appends that share one transaction at most."""
+IDLE: Final = 0.25
+"""Seconds without an append after which the write-ahead log is tidied."""
+PATIENCE: Final = 10.0
+"""Seconds an append waits for other processes before it gives up, provably unrecorded."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Append:
+    """One append that waits for its transaction."""
+
+    drafts: Sequence[Sealed]
+    guard: Guard | None
+    answer: Future[tuple[LogEntry, ...]] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class Rebuild:
+    """A request to fold the whole log again."""
+
+    answer: Future[bool] = field(default_factory=Future)
+
+
+class Sequencer:
+    """Runs the writer in a thread of its own.
+
+    Arguments:
+        open_writer: opens the connection; called in the thread, when the first append comes.
+        on_commit: called in the thread after each commit.
+        patience: seconds an append waits for other processes.
+    """
+
+    def __init__(
+        self, open_writer: Callable[[], LogWriter], on_commit: Callable[[], None], patience: float = PATIENCE
+    ) -> None:
+        self._open_writer = open_writer
+        self._on_commit = on_commit
+        self._patience = patience
+        self._writer: LogWriter | None = None
+        self._queue: deque[Append | Rebuild] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+
+    def append(self, drafts: Sequence[Sealed], guard: Guard | None) -> tuple[LogEntry, ...]:
+        """Queue an append and wait until it is on disk; see `Store.append`."""
+        request = Append(drafts, guard)
+        return self._ask(request, request.answer)
+
+    def rebuild(self) -> bool:
+        """Queue a rebuild and wait for it; see `Store.rebuild`."""
+        request = Rebuild()
+        return self._ask(request, request.answer)
+
+    def close(self) -> None:
+        """Finish what is queued, then close the writer. May be called twice."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None and self._process == os.getpid():
+            self._thread.join(self._patience)
+
+    def _ask(self, request: Append | Rebuild, answer: Future[T]) -> T:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a guard or a projector called the store; it may only look at its view")
+        if self._process != os.getpid():
+            raise StoreError("the log was opened before this process was forked; open it again in here")
+        with self._changed:
+            if self._closing:
+                raise StoreError("the log has been closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mimrun-log", daemon=True)
+                self._thread.start()
+            self._queue.append(request)
+            self._changed.notify_all()
+        try:
+            return answer.result(self._patience)
+        except TimeoutError:
+            if not answer.cancel():
+                # Its transaction has begun, so whether it is recorded is for the disk to say.
+                return answer.result()
+            raise StoreError(
+                f"the log cannot be written: another process has held its lock for {self._patience:g} s; "
+                "find it with `fuser`, end it, then try again"
+            ) from None
+        except BaseException:
+            answer.cancel()
+            raise
+
+    def _run(self) -> None:
+        idle = True
+        while True:
+            with self._changed:
+                if not self._queue and not self._closing:
+                    self._changed.wait(None if idle else IDLE)
+                if self._closing and not self._queue:
+                    break
+                waiting = bool(self._queue)
+            if waiting:
+                self._serve()
+            elif self._writer is not None:
+                self._writer.tidy()
+            idle = not waiting
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _serve(self) -> None:
+        try:
+            if self._writer is None:
+                self._writer = self._open_writer()
+            if isinstance(self._queue[0], Rebuild):
+                self._rebuild(self._writer)
+            else:
+                self._commit(self._writer)
+        except Exception as exc:  # noqa: BLE001 - the waiting threads get it
+            # The transaction did not begin. Whoever waits is told; the next append opens anew.
+            self._fail(self._taken(lambda _: True), exc)
+            self._reopen()
+
+    def _rebuild(self, writer: LogWriter) -> None:
+        request = self._queue.popleft()
+        if isinstance(request, Rebuild) and request.answer.set_running_or_notify_cancel():
+            try:
+                same = writer.rebuild()
+            except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
+                self._fail([request], exc)
+                self._reopen()
+            else:
+                request.answer.set_result(same)
+
+    def _commit(self, writer: LogWriter) -> None:
+        taken: list[Append] = []
+        settled: list[tuple[Append, tuple[LogEntry, ...]]] = []
+        refused: list[tuple[Append, Exception]] = []
+        try:
+            with writer.transaction() as batch:
+                # Only now, with the lock held, is an append past recall.
+                taken = [r for r in self._taken(lambda r: isinstance(r, Append)) if isinstance(r, Append)]
+                for request in taken:
+                    try:
+                        settled.append((request, batch.take(request.drafts, request.guard)))
+                    except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
+                        refused.append((request, exc))
+        except Exception as exc:
+            if not taken:
+                raise
+            gone = [request for request, _ in refused]
+            self._fail([request for request in taken if request not in gone], exc)
+            settled = []
+            self._reopen()
+        for request, why in refused:
+            request.answer.set_exception(why)
+        for request, entries in settled:
+            request.answer.set_result(entries)
+        if settled:
+            self._on_commit()
+            writer.tidy(WAL_LIMIT)
+
+    def _taken(self, wanted: Callable[[Append | Rebuild], bool]) -> list[Append | Rebuild]:
+        """Take requests from the front of the queue; those that were called back are dropped."""
+        taken: list[Append | Rebuild] = []
+        with self._changed:
+            while self._queue and len(taken) < TOGETHER and wanted(self._queue[0]):
+                request = self._queue.popleft()
+                if request.answer.set_running_or_notify_cancel():
+                    taken.append(request)
+        return taken
+
+    def _fail(self, requests: Sequence[Append | Rebuild], exc: Exception) -> None:
+        for request in requests:
+            # Each waiting thread gets an exception of its own: a traceback belongs to one raise.
+            own = StoreError(str(exc)) if isinstance(exc, StoreError) else exc
+            own.__cause__ = exc.__cause__
+            request.answer.set_exception(own)
+
+    def _reopen(self) -> None:
+        """Let go of a connection that failed, so that the next append starts from a clean one."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

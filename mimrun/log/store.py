@@ -1,0 +1,190 @@
+"""What a store of the log can do, whichever database is under it.
+
+Run state and other rooms above give their projectors in; this room folds entries through them and knows
+nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from mimrun.log.chain import Head
+from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.kinds import Kind
+
+
+class Projector(Protocol):
+    """A pure fold of the log into states, one for each key, as bytes.
+
+    The states are updated in the transaction that appends an entry, and folding the whole log again
+    gives the same bytes. Keep a state small (give each thing that grows its own key): it is written
+    again with each entry that touches it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Names the states.
+
+        Change it ("run/2") whenever the same log would give other bytes; the store then folds the whole
+        log anew.
+        """
+
+    def empty(self) -> bytes:
+        """The state of a key that no entry has touched."""
+
+    def key(self, entry: LogEntry) -> str | None:
+        """Which state an entry touches, or None."""
+
+    def apply(self, state: bytes, entry: LogEntry, blobs: Mapping[str, bytes]) -> bytes:
+        """Give the state after an entry. Never reads a clock, a file or a random number.
+
+        Arguments:
+            state: the state before.
+            entry: the entry; `key` gave this state's key for it.
+            blobs: the entry's blobs by name. One that was erased is missing, so a state that must
+                outlive an erasure does not depend on them.
+        """
+
+
+class View(Protocol):
+    """The log and its projections at one moment, inside the transaction that is about to append."""
+
+    def head(self) -> Head:
+        """The end of the log."""
+
+    def projection(self, name: str, key: str) -> bytes:
+        """The state of a key; the projector's empty state when no entry has touched it."""
+
+    def projections(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Keys that start with the prefix, sorted, with their states."""
+
+
+Guard: TypeAlias = Callable[[View], object]
+"""Looks at the log just before an append, with nobody able to write in between; raises to refuse it.
+
+Runs in the store's own thread, holding up every other append: only look and decide. Raise a
+`RefusedError` (or a kind of it). Must not call the store.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """An entry as it is stored, not yet believed.
+
+    Arguments:
+        seq: the place it is stored at; its bytes may say otherwise.
+        data: its bytes.
+        leaf: the leaf hash stored beside it.
+    """
+
+    seq: int
+    data: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob as it is stored, not yet believed."""
+
+    salt: bytes
+    data: bytes
+
+
+class Source(Protocol):
+    """What verifying and exporting read: stored things, with nothing checked or left out."""
+
+    @property
+    def log(self) -> str:
+        """The origin that the store says it is of."""
+
+    def rows(self, after: int = 0) -> Iterator[StoredRow]:
+        """Every stored entry behind `after`, in the order of their places."""
+
+    def stored_blob(self, commit: str) -> StoredBlob | None:
+        """The blob stored under a commitment."""
+
+    def blob_count(self) -> int:
+        """How many blobs are stored."""
+
+    def claimed_head(self) -> tuple[int, str]:
+        """Size and last leaf hash (hexadecimal) that the store keeps apart from the entries."""
+
+
+class Store(Source, Protocol):
+    """The incident log, and the states folded from it."""
+
+    def append(self, drafts: Sequence[Draft], *, guard: Guard | None = None) -> tuple[LogEntry, ...]:
+        """Record drafts: all of them, next to each other and in order, or none.
+
+        They are on disk when this returns.
+
+        Arguments:
+            drafts: what to record.
+            guard: evaluated in the same transaction; what it raises comes out here, and nothing is
+                recorded.
+
+        Raises:
+            StoreError: the log cannot be written; the message says why. Nothing was acknowledged.
+            LogError: an entry would be too large.
+        """
+
+    def entries(
+        self,
+        *,
+        run: str | None = None,
+        inc: str | None = None,
+        after: int = 0,
+        kinds: Collection[Kind] | None = None,
+    ) -> Iterator[LogEntry]:
+        """Entries behind `after`, in order, of this run, this incident and these kinds.
+
+        Raises:
+            TamperError: an entry is not what was recorded; it is named.
+        """
+
+    def entry(self, seq: int) -> LogEntry:
+        """One entry.
+
+        Raises:
+            LogError: there is none with this number.
+            TamperError: it is not what was recorded.
+        """
+
+    def blob(self, entry: LogEntry, name: str) -> bytes | None:
+        """The content of one of an entry's blobs; None when the entry has none of this name.
+
+        Raises:
+            TamperError: the content is missing, or is not what was recorded.
+        """
+
+    def head(self) -> Head:
+        """The end of the log as it is now."""
+
+    def follow(
+        self, after: int, timeout: float, *, run: str | None = None, inc: str | None = None
+    ) -> tuple[LogEntry, ...]:
+        """Entries behind `after`, from this process or any other; waits until there is one.
+
+        Arguments:
+            after: the last `seq` already seen.
+            timeout: seconds to wait at most; then the answer is empty.
+            run: only entries of this run.
+            inc: only entries of this incident.
+        """
+
+    def projection(self, name: str, key: str) -> bytes:
+        """The state of a key; the projector's empty state when no entry has touched it."""
+
+    def projections(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Keys that start with the prefix, sorted, with their states."""
+
+    def rebuild(self) -> bool:
+        """Fold the whole log again; True when every state is, byte for byte, what was stored.
+
+        What differs is replaced.
+        """
+
+    def close(self) -> None:
+        """Finish what was asked for, and let go of the files. May be called twice."""
