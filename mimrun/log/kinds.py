@@ -7,68 +7,20 @@ into a blob, which the entry only commits to; `blobs` names those that a kind ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from mimrun.connector import Effect, Finding
 from mimrun.log.field import Count, Digest, Moment, Name, Part, Reason, Seq, Title, Word
+from mimrun.log.kind import Body as Body
+from mimrun.log.kind import Kind as Kind
 
 TARGETS_SIZE = 8000
 """Bytes of target names that `step.started` keeps; the frozen plan has them all."""
 
-
-class Kind(StrEnum):
-    """What an entry is about. `<noun>.<what happened to it>`."""
-
-    LOG_GENESIS = "log.genesis"
-    INCIDENT_OPENED = "incident.opened"
-    INCIDENT_NOTE = "incident.note"
-    PLAN_FROZEN = "plan.frozen"
-    RUN_CREATED = "run.created"
-    RUN_STARTED = "run.started"
-    RUN_MODE = "run.mode"
-    RUN_WAITING = "run.waiting"
-    RUN_ENDED = "run.ended"
-    RUN_CANCEL_REQUESTED = "run.cancel_requested"
-    STEP_STARTED = "step.started"
-    STEP_INTENT = "step.intent"
-    STEP_OUTCOME = "step.outcome"
-    STEP_PROBED = "step.probed"
-    STEP_EVIDENCE = "step.evidence"
-    STEP_IN_DOUBT = "step.in_doubt"
-    STEP_RESOLVED = "step.resolved"
-    STEP_SKIPPED = "step.skipped"
-    STEP_VERIFIED = "step.verified"
-    STEP_FINISHED = "step.finished"
-    STEP_CAPTURED = "step.captured"
-    LOOP_EXPANDED = "loop.expanded"
-    GATE_REQUESTED = "gate.requested"
-    GATE_DECIDED = "gate.decided"
-    GATE_OPENED = "gate.opened"
-    GATE_CLOSED = "gate.closed"
-    MANUAL_REQUESTED = "manual.requested"
-    MANUAL_ATTESTED = "manual.attested"
-    UNDO_PLANNED = "undo.planned"
-    EXPORT_MADE = "export.made"
-    GUARD_TRIPPED = "guard.tripped"
-
-
 Status: TypeAlias = Literal["ok", "failed", "unknown"]
-
-
-class Body(Part):
-    """What an entry of one kind says."""
-
-    kind: ClassVar[Kind]
-    blobs: ClassVar[frozenset[str]] = frozenset()
-    """Names of the blobs that an entry of this kind may have."""
-
-    def explicit(self) -> Self:
-        """The same body with every default written out, so that a default may change later."""
-        return type(self).model_validate(self.model_dump())
 
 
 class LogGenesis(Body):
