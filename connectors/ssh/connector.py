@@ -1,0 +1,120 @@
+"""The connector: one host, one connection, and which module does which action."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, assert_never
+
+from connectors.ssh.actions import ACTIONS, Command, Download, Script, Shell, SshAction, Upload
+from connectors.ssh.settings import SshSettings
+from mimrun.connector import (
+    Action,
+    Call,
+    Connector,
+    Difference,
+    Outcome,
+    Probed,
+    Settings,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from connectors.ssh.connection import Connection
+    from connectors.ssh.execution import Site
+
+
+class Ssh(Connector[SshSettings, SshAction]):
+    """Commands and files on one host, over one SSH connection that stays open."""
+
+    name: ClassVar[str] = "ssh"
+    settings_type: ClassVar[type[Settings]] = SshSettings
+    actions: ClassVar[tuple[type[Action], ...]] = ACTIONS
+    keywords: ClassVar[frozenset[str]] = frozenset({"become", "environment"})
+
+    def __init__(self, settings: SshSettings) -> None:
+        super().__init__(settings)
+        self._connection: Connection | None = None
+        self._call: Call | None = None
+
+    def perform(self, action: SshAction, call: Call) -> Outcome:
+        """Do the action once; connecting counts against the call's deadline."""
+        self._call = call
+        return super().perform(action, call)
+
+    def probe(self, action: SshAction, call: Call) -> Probed:
+        """Find out whether the action has happened; connecting counts against the call's deadline."""
+        self._call = call
+        return super().probe(action, call)
+
+    def check(self, action: SshAction, call: Call) -> Difference:
+        """Find out what the action would change; connecting counts against the call's deadline."""
+        self._call = call
+        return super().check(action, call)
+
+    def open(self) -> None:
+        """Connect and log in, unless we are.
+
+        Raises:
+            Unreachable: the host does not answer.
+            Refused: its key is not trusted, or it does not let us in.
+        """
+        if self._connection is not None and self._connection.alive:
+            return
+        self.close()
+        from connectors.ssh.connection import connect  # noqa: PLC0415 - paramiko takes 0.1 s to import
+
+        timeout, stop = self.settings.ssh_connect_timeout, None
+        if self._call is not None:
+            timeout, stop = min(timeout, max(self._call.left(), 0.001)), self._call.stop
+        self._connection = connect(self.settings, timeout, stop)
+
+    def close(self) -> None:
+        """Let go of the host."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _perform(self, action: SshAction, call: Call) -> Outcome:
+        from connectors.ssh import execution, transfer  # noqa: PLC0415 - they import paramiko
+
+        site = self._site(call)
+        match action:
+            case Command() | Shell():
+                return execution.execute(site, action)
+            case Script():
+                return execution.run_script(site, action)
+            case Upload():
+                return transfer.upload(site, action)
+            case Download():
+                return transfer.download(site, action)
+        assert_never(action)
+
+    def _probe(self, action: SshAction, call: Call) -> Probed:
+        from connectors.ssh import transfer  # noqa: PLC0415 - it imports paramiko
+
+        if isinstance(action, Upload):
+            return transfer.probe_upload(self._site(call), action)
+        return super()._probe(action, call)
+
+    def _check(self, action: SshAction, call: Call) -> Difference:
+        from connectors.ssh import execution, transfer  # noqa: PLC0415 - they import paramiko
+
+        site = self._site(call)
+        match action:
+            case Command() | Shell() | Script():
+                return execution.predict(site, action)
+            case Upload():
+                return transfer.predict_upload(site, action)
+            case Download():
+                return transfer.predict_download(site, action)
+        assert_never(action)
+
+    def _site(self, call: Call) -> Site:
+        from connectors.ssh.execution import Site  # noqa: PLC0415 - it imports paramiko
+
+        if self._connection is None:
+            raise Unreachable(f"{self.settings.where}: not connected")
+        become = call.become
+        if become is None and self.settings.ansible_become:
+            become = self.settings.ansible_become_user
+        # As Ansible: who logs in as that user already needs no sudo.
+        return Site(self._connection, call, None if become == self.settings.user else become)
