@@ -39,7 +39,7 @@ class Local(Connector[LocalSettings, LocalAction]):
                 if skip:
                     return Ok(changed=False, data={"rc": 0, "stdout": "", "stderr": "", "skipped": skip})
                 with _argv(action, call) as argv:
-                    return program.run(argv, call, chdir=action.chdir, stdin=action.stdin or "")
+                    return program.run(argv, action, call)
             case _:
                 assert_never(action)
 
@@ -58,13 +58,15 @@ class Local(Connector[LocalSettings, LocalAction]):
         skip = _skip(action)
         if skip:
             return Difference(changes=False, detail=skip)
+        if not action.changed:
+            return Difference(changes=False, detail="would run; it is said to change nothing")
         return Difference(None, "would run; what it changes is not known")
 
 
 def _skip(action: Program) -> str:
-    if action.creates is not None and Path(action.creates).exists():
+    if action.creates and Path(action.creates).exists():
         return f"{action.creates} is there already"
-    if action.removes is not None and not Path(action.removes).exists():
+    if action.removes and not Path(action.removes).exists():
         return f"{action.removes} is not there"
     return ""
 
@@ -77,7 +79,7 @@ def _argv(action: Command | Shell | Script, call: Call) -> Iterator[list[str]]:
         case Command():
             yield [*before, *action.argv]
         case Shell():
-            yield [*before, "/bin/sh", "-c", action.cmd]
+            yield [*before, action.executable, "-c", action.cmd]
         case Script():
             text = action.read()
             with tempfile.TemporaryDirectory(prefix="mimrun-script-") as folder:
@@ -86,13 +88,15 @@ def _argv(action: Command | Shell | Script, call: Call) -> Iterator[list[str]]:
                 if before:  # another user has to read it
                     path.chmod(0o644)
                     Path(folder).chmod(0o755)
-                yield [*before, *_interpreter(text), str(path), *action.args]
+                yield [*before, *_interpreter(action, text), str(path), *action.args]
         case _:
             assert_never(action)
 
 
-def _interpreter(text: bytes) -> list[str]:
+def _interpreter(action: Script, text: bytes) -> list[str]:
     """Read the `#!` line as the kernel does: a program and at most one argument (execve(2))."""
+    if action.executable:
+        return [action.executable]
     first = text.split(b"\n", 1)[0]
     words = os.fsdecode(first[2:]).strip().split(None, 1) if first.startswith(b"#!") else []
     return words or ["/bin/sh"]

@@ -23,10 +23,24 @@ class Program(Action):
     """What `command`, `shell` and `script` have in common."""
 
     effect = Effect.ONCE
-    chdir: str | None = Field(None, description="The folder to run in; mimrun's own without it.")
-    stdin: str | None = Field(None, description="Text for its standard input; empty without it.")
-    creates: str | None = Field(None, description="Not run when this path is there already.")
-    removes: str | None = Field(None, description="Not run when this path is not there.")
+    chdir: str = Field("", description="The folder to run in; mimrun's own when left out.")
+    stdin: str = Field("", description="Text for its standard input, which is empty otherwise.")
+    creates: str = Field("", description="Not run when this path is there already.")
+    removes: str = Field("", description="Not run when this path is not there.")
+    ok_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        (0,), min_length=1, description="Exit codes that mean success."
+    )
+    changed: bool = Field(
+        default=True, description="Whether a run counts as a change; false for a program that only looks."
+    )
+
+    def notes(self) -> str:
+        """Give the circumstances that differ from the usual, for the plan."""
+        shown = self.model_dump(mode="json", exclude_defaults=True)
+        keys = ("chdir", "creates", "removes", "ok_codes", "changed")
+        notes = [f"{key}={shown[key]!r}" for key in keys if key in shown]
+        notes += [f"stdin of {len(self.stdin)} characters"] * bool(self.stdin)
+        return f"  ({', '.join(notes)})" if notes else ""
 
 
 class Command(Program):
@@ -37,18 +51,20 @@ class Command(Program):
 
     def summary(self) -> str:
         """Give the command as one would type it."""
-        return shlex.join(self.argv)
+        return shlex.join(self.argv) + self.notes()
 
 
 class Shell(Program):
-    """Run text in `/bin/sh -c`: for pipes and redirections, where `local.command` is not enough."""
+    """Run a line of shell: for pipes and redirections, where `local.command` is not enough."""
 
     verb = "shell"
     cmd: str = Field(min_length=1, description="The shell text. Quote every value that is put into it.")
+    executable: str = Field("/bin/sh", pattern=r"^/", description="The shell that runs it.")
 
     def summary(self) -> str:
         """Give the text as it is handed to the shell."""
-        return self.cmd
+        shell = "" if self.executable == "/bin/sh" else f"{self.executable} -c "
+        return shell + (shlex.quote(self.cmd) if shell else self.cmd) + self.notes()
 
 
 class Sourced(Action):
@@ -90,6 +106,14 @@ class Script(Program, Sourced):
 
     verb = "script"
     args: tuple[str, ...] = Field((), description="Arguments for the script.")
+    executable: str = Field(
+        "", description="Its interpreter, such as `/bin/bash`; the script's first line decides otherwise."
+    )
+
+    def summary(self) -> str:
+        """Give the script with its arguments."""
+        what = self.src if self.src is not None else f"<{len(self.content or '')} characters>"
+        return f"script {shlex.join([what, *self.args])}" + self.notes()
 
 
 class Copy(Sourced):

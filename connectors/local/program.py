@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from connectors.local.actions import Program
 from mimrun.connector import Call, Failed, Json, Ok, Outcome, Refused, Unknown
 
 TICK: Final = 0.05
@@ -51,14 +52,13 @@ def become_words(call: Call) -> list[str]:
     return words
 
 
-def run(argv: Sequence[str], call: Call, *, chdir: str | None, stdin: str) -> Outcome:
+def run(argv: Sequence[str], action: Program, call: Call) -> Outcome:
     """Run a program, and end it with all it has started when it may not go on.
 
     Arguments:
         argv: the program and its arguments.
+        action: its folder, its standard input, and what its exit codes mean.
         call: the attempt: deadline, stop, environment, and where the output goes.
-        chdir: the folder to run in, or None for mimrun's own.
-        stdin: text for its standard input.
 
     Raises:
         Refused: it cannot be started.
@@ -76,7 +76,7 @@ def run(argv: Sequence[str], call: Call, *, chdir: str | None, stdin: str) -> Ou
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=chdir,
+            cwd=action.chdir or None,
             env=environment,
             start_new_session=True,
         )
@@ -84,7 +84,7 @@ def run(argv: Sequence[str], call: Call, *, chdir: str | None, stdin: str) -> Ou
         raise Refused(f"cannot start {argv[0]!r}: {exc}") from exc
     # 3. Follow it to its end, or end it; in no case is it left to itself.
     try:
-        why = _follow(child, stdin.encode("utf-8", "surrogateescape"), call)
+        why = _follow(child, action.stdin.encode("utf-8", "surrogateescape"), call)
         left = _end(child.pid, mark, call) if why else []
     except BaseException:
         _end(child.pid, mark, call)
@@ -93,10 +93,12 @@ def run(argv: Sequence[str], call: Call, *, chdir: str | None, stdin: str) -> Ou
         _drain(child, call)
         with suppress(subprocess.TimeoutExpired):  # what cannot be ended is not waited for either
             child.wait(TICK)
-    return _outcome(child, why, left, call)
+    return _outcome(child, action, why, left, call)
 
 
-def _outcome(child: subprocess.Popen[bytes], why: str, left: Sequence[int], call: Call) -> Outcome:
+def _outcome(
+    child: subprocess.Popen[bytes], action: Program, why: str, left: Sequence[int], call: Call
+) -> Outcome:
     call.output.finish()
     said: dict[str, Json] = {"stdout": call.output.stdout.text(), "stderr": call.output.stderr.text()}
     if left:
@@ -105,8 +107,8 @@ def _outcome(child: subprocess.Popen[bytes], why: str, left: Sequence[int], call
     if why:
         return Unknown(f"{why}; every process it had started is proven ended", {"rc": None, **said})
     rc = child.returncode
-    if rc == 0:
-        return Ok(changed=True, data={"rc": 0, **said})
+    if rc in action.ok_codes:
+        return Ok(changed=action.changed, data={"rc": rc, **said})
     reason = f"ended by signal {-rc}" if rc < 0 else f"exit status {rc}"
     return Failed(reason, clean=False, data={"rc": rc, **said})
 

@@ -90,7 +90,10 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
             [program, "-db", "-f", str(tmp_path / "haproxy.cfg")], stderr=log, stdout=log
         )
     try:
-        await_true(lambda: _accepts(api) or process.poll() is not None, (tmp_path / "haproxy.log").read_text)
+        await_true(
+            lambda: _answers(tmp_path / "user.sock") or process.poll() is not None,
+            (tmp_path / "haproxy.log").read_text,
+        )
         assert process.poll() is None, (tmp_path / "haproxy.log").read_text()
         yield Lab(tmp_path, api, front, process)
     finally:
@@ -101,12 +104,15 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         holder.join()
 
 
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def _answers(path: Path) -> bool:
+    """A process that answers has bound all its sockets."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as conn:
+        try:
+            conn.connect(str(path))
+            conn.sendall(b"show info\n")
+            return bool(conn.recv(1))
+        except OSError:
+            return False
 
 
 def await_true(check: Callable[[], object], why: Callable[[], str] = str) -> None:

@@ -58,6 +58,22 @@ def test_exit_status_is_a_failure_that_may_have_done_something() -> None:
     )
 
 
+def test_other_exit_codes_may_mean_success_and_looking_is_no_change() -> None:
+    looking = Shell(cmd="exit 1", ok_codes=(0, 1), changed=False)
+    assert local().perform(looking, a_call()) == Ok(False, {"rc": 1, "stdout": "", "stderr": ""})
+    assert local().check(looking, a_call()).changes is False
+    assert looking.summary() == "exit 1  (ok_codes=[0, 1], changed=False)"
+
+
+def test_other_interpreter_may_be_asked_for() -> None:
+    assert (
+        local().perform(Shell(cmd="echo $0", executable="/bin/bash"), a_call()).data["stdout"]
+        == "/bin/bash\n"
+    )
+    script = Script(content="#!/nonexistent\nprint(1)", executable="python3")
+    assert local().perform(script, a_call()).data["stdout"] == "1\n"
+
+
 def test_signal_is_named() -> None:
     outcome = local().perform(Shell(cmd="kill -9 $$"), a_call())
     assert isinstance(outcome, Failed)
