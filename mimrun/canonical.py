@@ -54,13 +54,13 @@ def _plain(value: Json, where: str, depth: int) -> object:
             return _text(value, where)
         case int():
             if abs(value) > MAX_INTEGER:
-                raise ValueError(f"{where}: integer {value} is beyond 2**53 - 1")
+                raise ValueError(f"{where}: an integer is beyond 2**53 - 1; write it as a string")
             return value
         case float():
             raise ValueError(f"{where}: a float has no canonical form; write {value} as a string or integer")
         case Mapping():
             return {_key(k, where): _plain(v, f"{where}.{k}", depth - 1) for k, v in value.items()}
-        case Sequence():
+        case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             return [_plain(v, f"{where}[{i}]", depth - 1) for i, v in enumerate(value)]
         case _:
             raise ValueError(f"{where}: {type(value).__name__} is not JSON")

@@ -41,12 +41,12 @@ class Catalog:
         """Give a connector's class, importing it when it is needed for the first time.
 
         Raises:
-            InputError: there is no connector of this name.
+            InputError: there is no connector of this name, or it cannot be imported here.
         """
         if name not in self._connectors:
             if name not in self._installed:
                 raise InputError(_unknown(f"connector {name!r}", name, self.names))
-            self._connectors[name] = self._installed[name].load()
+            self._connectors[name] = _load(self._installed[name])
         return self._connectors[name]
 
     def action(self, full_name: str) -> type[Action]:
@@ -66,6 +66,17 @@ class Catalog:
 def installed_catalog() -> Catalog:
     """Give the catalog of what is installed in this environment."""
     return Catalog(installed={point.name: point for point in entry_points(group=GROUP)})
+
+
+def _load(point: EntryPoint) -> type[AnyConnector]:
+    try:
+        loaded: type[AnyConnector] = point.load()
+    except (ImportError, AttributeError) as exc:
+        raise InputError(
+            f"connector {point.name!r} is installed but {point.value} cannot be imported: {exc}; "
+            "install what it needs, or remove it"
+        ) from exc
+    return loaded
 
 
 def _unknown(what: str, given: str, known: tuple[str, ...], prefix: str = "") -> str:

@@ -18,7 +18,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -256,10 +256,22 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
         return Difference(None, f"{self.name}.{action.verb} cannot be predicted")
 
     def perform(self, action: ActionT, call: Call) -> Outcome:
-        """Do the action once, and say what came of it. Never raises an `Exception`."""
+        """Do the action once, and say what came of it. Never raises an `Exception`.
+
+        The call's secrets are masked in the outcome, also where a target or a library quotes them.
+        """
+        try:
+            return _without_secrets(self._attempt(action, call), call)
+        finally:
+            call.output.finish()
+
+    def _attempt(self, action: ActionT, call: Call) -> Outcome:
         try:
             self.open()
-            return self._perform(action, call)
+            outcome: object = self._perform(action, call)
+            if isinstance(outcome, Ok | Failed | Unknown):
+                return outcome
+            return Unknown(f"{self.name}.{action.verb} broke: it answered {type(outcome).__name__}")
         except Unreachable as exc:
             return Failed(str(exc), clean=True, unreachable=True)
         except Refused as exc:
@@ -268,24 +280,49 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
             return Unknown(str(exc))
         except Exception as exc:  # noqa: BLE001 - a bug in a connector: we do not know what the target did
             return Unknown(f"{self.name}.{action.verb} broke: {type(exc).__name__}: {exc}")
-        finally:
-            call.output.finish()
 
     def probe(self, action: ActionT, call: Call) -> Probed:
         """Find out whether the action has happened. A probe that cannot ask does not know."""
         try:
             self.open()
-            return self._probe(action, call)
+            return _without_secrets(self._probe(action, call), call)
         except Exception as exc:  # noqa: BLE001 - a probe that broke is a probe that does not know
-            return Probed(Finding.UNKNOWN, f"the probe failed: {exc}")
+            return _without_secrets(Probed(Finding.UNKNOWN, f"the probe failed: {exc}"), call)
 
     def check(self, action: ActionT, call: Call) -> Difference:
         """Find out what the action would change. A check that cannot ask does not know."""
         try:
             self.open()
-            return self._check(action, call)
+            found = self._check(action, call)
         except Exception as exc:  # noqa: BLE001 - a check that broke is a check that does not know
-            return Difference(None, f"the check failed: {exc}")
+            found = Difference(None, f"the check failed: {exc}")
+        return replace(found, detail=call.output.masker.mask_text(found.detail))
+
+
+AnswerT = TypeVar("AnswerT", Outcome, Probed)
+
+
+def _without_secrets(answer: AnswerT, call: Call) -> AnswerT:
+    """Give the answer with the call's secrets masked in all its text."""
+    masker = call.output.masker
+    if not masker.longest:
+        return answer
+    data = {masker.mask_text(key): _mask_json(value, masker) for key, value in answer.data.items()}
+    if isinstance(answer, Ok):
+        return replace(answer, data=data)
+    return replace(answer, reason=masker.mask_text(answer.reason), data=data)
+
+
+def _mask_json(value: Json, masker: Masker) -> Json:
+    match value:
+        case str():
+            return masker.mask_text(value)
+        case Mapping():
+            return {masker.mask_text(key): _mask_json(item, masker) for key, item in value.items()}
+        case list() | tuple():
+            return [_mask_json(item, masker) for item in value]
+        case _:
+            return value
 
 
 AnyConnector: TypeAlias = Connector[Any, Any]

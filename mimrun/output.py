@@ -10,7 +10,7 @@ import hashlib
 import threading
 from typing import Final
 
-from mimrun.secret import Masker
+from mimrun.secret import MASK, Masker
 
 KEPT: Final = 256 * 1024
 """Bytes kept at each end of a stream."""
@@ -22,7 +22,8 @@ class Stream:
     def __init__(self, masker: Masker, kept: int = KEPT) -> None:
         self._masker = masker
         self._kept = kept
-        self._pending = b""
+        self._pending = b""  # not masked yet
+        self._covered = 0  # so many bytes at the start of `_pending` belong to a mask already written
         self._head = bytearray()
         self._tail = bytearray()
         self._digest = hashlib.sha256()
@@ -31,21 +32,28 @@ class Stream:
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes. Enough is held back that a secret cut in two pieces is still masked."""
-        data = self._pending + piece
-        keep_back = max(self._masker.longest - 1, 0)
-        if not keep_back:
-            self._pending = b""
-            self._take(data)
-            return
-        data = self._masker.mask(data)
-        cut = max(len(data) - keep_back, 0)
-        self._pending = data[cut:]
-        self._take(data[:cut])
+        self._pending += piece
+        # A secret that starts before this point is here in full; one that starts later may go on.
+        self._release(len(self._pending) - max(self._masker.longest - 1, 0))
 
     def finish(self) -> None:
         """Take what was held back. Calling it again does nothing."""
-        data, self._pending = self._pending, b""
-        self._take(self._masker.mask(data))
+        self._release(len(self._pending))
+
+    def _release(self, end: int) -> None:
+        """Mask and take the pending bytes before `end`, the same whatever the pieces were."""
+        if end <= 0:
+            return
+        data, at = self._pending, self._covered
+        for start, stop in self._masker.spans(data):
+            if start >= end:
+                break
+            if start >= at:
+                self._take(data[at:start] + MASK.encode())
+            at = max(at, stop)
+        if at < end:
+            self._take(data[at:end])
+        self._pending, self._covered = data[end:], max(at - end, 0)
 
     def _take(self, data: bytes) -> None:
         self.size += len(data)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from mimrun.errors import SettingsError
 
@@ -44,6 +45,13 @@ class Secret:
     def __hash__(self) -> int:
         return hash(self._value)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # A pickle is a file or a message to another process: a sink.
+        raise TypeError("a secret is not pickled; give the reference, and read it where it is used")
+
 
 def read_secret(reference: str) -> Secret:
     """Fetch the secret that a reference names.
@@ -52,20 +60,34 @@ def read_secret(reference: str) -> Secret:
         reference: `env:NAME` for an environment variable, `file:PATH` for the first line of a file.
 
     Raises:
-        SettingsError: the reference is not one of these, or names nothing.
+        SettingsError: the reference is not one of these, names nothing, or names an empty value.
     """
     kind, _, name = reference.partition(":")
-    if kind == "env" and name:
-        value = os.environ.get(name)
-        if value is None:
-            raise SettingsError(f"secret {reference!r}: the environment has no variable {name}")
-        return Secret(value)
-    if kind == "file" and name:
-        try:
-            return Secret(Path(name).expanduser().read_text("utf-8").split("\n", 1)[0])
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError(f"secret {reference!r}: {exc}") from exc
-    raise SettingsError(f"secret {reference!r}: write env:NAME or file:PATH")
+    if kind not in ("env", "file") or not name:
+        raise SettingsError(f"secret {reference!r}: write env:NAME or file:PATH")
+    value = _from_environment(reference, name) if kind == "env" else _from_file(reference, name)
+    if not value:
+        raise SettingsError(f"secret {reference!r}: it is empty")
+    return Secret(value)
+
+
+def _from_environment(reference: str, name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise SettingsError(f"secret {reference!r}: the environment has no variable {name}")
+    return value
+
+
+def _from_file(reference: str, name: str) -> str:
+    try:
+        return Path(name).expanduser().read_text("utf-8").split("\n", 1)[0].removesuffix("\r")
+    except (OSError, UnicodeDecodeError, RuntimeError, ValueError) as exc:
+        raise SettingsError(f"secret {reference!r}: {_reason(exc)}") from exc
+
+
+def _reason(exc: Exception) -> str:
+    # A decoding error would quote the content.
+    return "it is not UTF-8 text" if isinstance(exc, UnicodeDecodeError) else str(exc)
 
 
 class Masker:
@@ -73,48 +95,93 @@ class Masker:
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         forms = {form for secret in secrets for form in _forms(secret.reveal())}
-        # Longest first: a secret that contains another one is masked whole.
         self._forms = sorted(forms, key=len, reverse=True)
         self.longest = len(self._forms[0]) if self._forms else 0
         """Length in bytes of the longest form; a stream keeps this much back between two pieces."""
 
+    def spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Give where secrets stand, as sorted (start, end) that do not overlap.
+
+        Secrets that overlap in the data make one span, so that masking one never bares the rest of
+        another.
+        """
+        found = sorted(span for form in self._forms for span in _occurrences(form, data))
+        spans: list[tuple[int, int]] = []
+        for start, end in found:
+            if spans and start < spans[-1][1]:
+                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            else:
+                spans.append((start, end))
+        return spans
+
     def mask(self, data: bytes) -> bytes:
         """Give the bytes with every form of every secret replaced by `*****`."""
-        for form in self._forms:
-            if form in data:
-                data = data.replace(form, MASK.encode())
-        return data
+        return blank(data, self.spans(data))
 
     def mask_text(self, text: str) -> str:
         """Give the text with every form of every secret replaced by `*****`."""
         if not self._forms:
             return text
-        return self.mask(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+        return self.mask(_bytes(text)).decode("utf-8", "replace")
+
+
+def blank(data: bytes, spans: Iterable[tuple[int, int]]) -> bytes:
+    """Give the bytes with each span replaced by `*****`."""
+    kept, at = bytearray(), 0
+    for start, end in spans:
+        kept += data[at:start] + MASK.encode()
+        at = end
+    return bytes(kept + data[at:])
+
+
+def _occurrences(form: bytes, data: bytes) -> Iterator[tuple[int, int]]:
+    """Find every occurrence, also those that overlap each other."""
+    at = data.find(form)
+    while at >= 0:
+        yield at, at + len(form)
+        at = data.find(form, at + 1)
+
+
+def _bytes(text: str) -> bytes:
+    """The bytes of a text, also of one that the operating system gave and that is not UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _forms(value: str) -> set[bytes]:
     """Plain, JSON-escaped, URL-encoded, base64 (at each of its three alignments) and hexadecimal."""
     if len(value) < SHORTEST:
         return set()
-    raw = value.encode("utf-8")
+    raw = _bytes(value)
+    quoted = {
+        urllib.parse.quote(raw, safe="").encode(),
+        urllib.parse.quote(raw).encode(),
+        urllib.parse.quote_plus(raw).encode(),
+    }
     forms = {
         raw,
         json.dumps(value)[1:-1].encode(),
-        json.dumps(value, ensure_ascii=False)[1:-1].encode(),
-        urllib.parse.quote(value, safe="").encode(),
-        urllib.parse.quote(value).encode(),
-        urllib.parse.quote_plus(value).encode(),
+        _bytes(json.dumps(value, ensure_ascii=False)[1:-1]),
+        *quoted,
+        *(re.sub(rb"%[0-9A-F]{2}", lambda m: m[0].lower(), form) for form in quoted),
         raw.hex().encode(),
+        raw.hex().upper().encode(),
     }
+    return {form for form in forms.union(_base64_forms(raw)) if form}
+
+
+def _base64_forms(raw: bytes) -> Iterator[bytes]:
+    """The characters of a longer base64 text that are the secret's own.
+
+    The value may start there at any of three offsets, and the characters at both ends mix with its
+    neighbours. What is left of a very short value would be too common a text to mask.
+    """
     for shift in range(3):
-        # Inside a longer base64 text the value may start at any of three offsets; the characters at
-        # both ends mix with the neighbours, so only the middle is the secret's own.
-        head, tail = (0, 2, 3)[shift], (len(raw) + shift) % 3
-        for encoded in (
-            base64.b64encode(b"\0" * shift + raw),
-            base64.urlsafe_b64encode(b"\0" * shift + raw),
-        ):
-            form = encoded[head : len(encoded) - (0, 3, 2)[tail]]
+        head, tail = (0, 2, 3)[shift], (0, 3, 2)[(len(raw) + shift) % 3]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            encoded = encode(b"\0" * shift + raw)
+            form = encoded[head : len(encoded) - tail]
             if len(form) >= SHORTEST + 2:
-                forms.add(form)
-    return {f for f in forms if f}
+                yield form

@@ -1,0 +1,132 @@
+"""mimrun's own settings: one frozen value, made once in `app` and handed down from there.
+
+Options given on the command line win over the environment, the environment over what is usual. What a
+runbook does is never a setting: it stands in the runbook, so that everyone approves and runs the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mimrun.errors import SettingsError
+
+ENGINE_PATIENCE_MS: Final = 5_000
+"""How long a run waits for Prefect after the go, before it starts directly."""
+
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where mimrun keeps its things, and what it uses when nobody says otherwise.
+
+    Arguments:
+        home: mimrun's own folder, absolute; it need not exist yet.
+        inventory: the inventory to read when none is given, or None.
+        origin: the name of this incident log; it stands in every checkpoint, and tells logs apart.
+        engine_patience_ms: how long a run waits for Prefect after the go.
+    """
+
+    home: Path
+    inventory: Path | None = None
+    origin: str = "mimrun"
+    engine_patience_ms: int = ENGINE_PATIENCE_MS
+
+    @property
+    def log(self) -> Path:
+        """The incident log."""
+        return self.home / "log.db"
+
+    @property
+    def people(self) -> Path:
+        """Who may do what."""
+        return self.home / "people.yaml"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the files that running processes hold locked."""
+        return self.home / "lock"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's home, apart from the one that the person may have of their own."""
+        return self.home / "prefect"
+
+    @property
+    def engine(self) -> Path:
+        """The socket on which the local engine listens."""
+        return self.home / "engine.sock"
+
+
+def load_settings(
+    environ: Mapping[str, str], home: Path | None = None, inventory: Path | None = None
+) -> Settings:
+    """Make the settings from what was given.
+
+    Arguments:
+        environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
+            MIMRUN_ENGINE_PATIENCE (seconds), XDG_STATE_HOME and HOME.
+        home: the option `--home`.
+        inventory: the option `--inventory`.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names the variable.
+    """
+    named = environ.get("MIMRUN_INVENTORY")
+    return Settings(
+        home=_home(environ, home),
+        inventory=inventory or (_path(environ, "MIMRUN_INVENTORY") if named else None),
+        origin=_origin(environ.get("MIMRUN_ORIGIN", "")),
+        engine_patience_ms=_patience(environ.get("MIMRUN_ENGINE_PATIENCE", "")),
+    )
+
+
+def _home(environ: Mapping[str, str], given: Path | None) -> Path:
+    if given is not None:
+        return given.absolute()
+    if environ.get("MIMRUN_HOME"):
+        return _path(environ, "MIMRUN_HOME").absolute()
+    # A relative XDG_STATE_HOME is to be ignored (XDG Base Directory Specification, "Basics").
+    state = environ.get("XDG_STATE_HOME", "")
+    if state.startswith("/"):
+        return Path(state) / "mimrun"
+    user = environ.get("HOME", "")
+    if not user.startswith("/"):
+        raise SettingsError("no folder to keep the log in: HOME is not set; give --home or set MIMRUN_HOME")
+    return Path(user) / ".local" / "state" / "mimrun"
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path:
+    """Read a path; a leading `~/` is the home of this environment, not of the process."""
+    value = environ[name]
+    if "\0" in value:
+        raise SettingsError(f"{name}: a path has no null byte; set it to an existing place")
+    if value == "~" or value.startswith("~/"):
+        user = environ.get("HOME", "")
+        if not user:
+            raise SettingsError(f"{name}={value}: HOME is not set; write the path in full")
+        return Path(user) / value[2:]
+    return Path(value)
+
+
+def _origin(value: str) -> str:
+    if not value:
+        return "mimrun"
+    if not _ORIGIN.fullmatch(value):
+        raise SettingsError(
+            f"MIMRUN_ORIGIN={value!r}: the name of a log is up to 100 letters, digits and . _ / -, "
+            "such as example.org/incidents"
+        )
+    return value
+
+
+def _patience(value: str) -> int:
+    if not value:
+        return ENGINE_PATIENCE_MS
+    if not re.fullmatch(r"[0-9]{1,3}", value):
+        raise SettingsError(f"MIMRUN_ENGINE_PATIENCE={value!r}: give whole seconds, 0 to 999")
+    return int(value) * 1000
