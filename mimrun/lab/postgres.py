@@ -131,12 +131,19 @@ class PostgresPair:
             remove_shared_memory(instance.data_dir)
         keeper.release(self.folder)
 
-    def kill_primary(self) -> None:
-        """Let the server that began as primary crash: all its processes are gone at once."""
-        self.kill(self.primary)
+    def kill_primary(self) -> float:
+        """Let the server that began as primary crash: all its processes are gone at once.
 
-    def kill(self, instance: Instance) -> None:
+        Returns:
+            The moment of its death, by `time.monotonic()`.
+        """
+        return self.kill(self.primary)
+
+    def kill(self, instance: Instance) -> float:
         """Let a server crash.
+
+        Returns:
+            The moment of its death, by `time.monotonic()`.
 
         Raises:
             LabError: it does not run.
@@ -144,7 +151,7 @@ class PostgresPair:
         server = process.postmaster(instance.data_dir)
         if server is None:
             raise LabError(f"{instance.name} does not run and cannot crash; start it with pg-start")
-        process.crash(server)
+        return process.crash(server)
 
     def _instance(self, number: int) -> Instance:
         if not self._instances:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -167,19 +168,25 @@ def end(processes: Iterable[Process], *, grace: float = 3.0) -> list[Process]:
     return [process for process in everyone if process.is_running()]
 
 
-def crash(process: Process) -> None:
-    """End a process and all it has started at once, as a power loss would. Returns when they are gone."""
+def crash(process: Process) -> float:
+    """End a process and all it has started at once, as a power loss would. Returns when they are gone.
+
+    Returns:
+        The moment, by `time.monotonic()`, from which none of them could do anything any more.
+    """
     # 1. Hold it, so that it starts nothing while we look.
     process.send(signal.SIGSTOP)
     everyone = [process, *descendants([process])]
     # 2. The parent first: it must not notice the death of a child and react.
     for victim in everyone:
         victim.send(signal.SIGKILL)
+    moment = time.monotonic()
     patience.wait_until(
         lambda: not any(victim.is_running() for victim in everyone),
         seconds=5,
         what=f"process {process.pid} was still there after SIGKILL",
     )
+    return moment
 
 
 def postmaster(data: Path) -> Process | None:
