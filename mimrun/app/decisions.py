@@ -1,0 +1,268 @@
+"""Decisions of people about a run: approve, reject, attest, settle a doubt, cancel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pydantic import JsonValue
+
+from mimrun import canonical
+from mimrun.app.home import Home
+from mimrun.app.identity import Identity
+from mimrun.app.runs import RunView, find_run, load_plan, load_state
+from mimrun.errors import GateError, InputError, RefusedError, RunError
+from mimrun.gate.approval import Request, check_voter
+from mimrun.log.entry import Blob, Draft
+from mimrun.log.kinds import (
+    GateDecided,
+    ManualAttested,
+    RunCancelRequested,
+    StepResolved,
+)
+from mimrun.log.store import View
+from mimrun.run.guard import request_of
+from mimrun.run.state import CellKey, GateState, RunState
+from mimrun.run.summary import RunSummary, summary_in
+from mimrun.run.transitions import TERMINAL
+from mimrun.runbook.model import EvidenceType
+from mimrun.runbook.plan import Plan, PlannedGate, PlannedManual, Segment
+
+Resolution: TypeAlias = Literal["applied", "not_applied", "skip", "abort"]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingGate:
+    """A gate that waits, with everything a person needs to decide.
+
+    Arguments:
+        segment: exactly what runs when it opens.
+        request: whose approvals it needs, for which digest, until when.
+    """
+
+    run: RunView
+    plan: Plan
+    node: PlannedGate
+    asked: GateState
+    request: Request
+    segment: Segment
+
+
+def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
+    """Give the gate that a run waits at.
+
+    Arguments:
+        gate: the path of the gate, to be sure that it is the one that was looked at.
+
+    Raises:
+        RunError: the run does not wait at a gate, or at another one.
+    """
+    view = find_run(home, run)
+    summary = view.summary
+    if summary.waits_on != "gate" or (gate and gate != summary.waits_at):
+        raise RunError(
+            f"{summary.run} does not wait at {'gate ' + gate if gate else 'a gate'}: {describe(view)}"
+        )
+    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
+    node, asked = plan.node(summary.waits_at), state.gates[summary.waits_at]
+    if not isinstance(node, PlannedGate):
+        raise RunError(f"{summary.run}: step {summary.waits_at} is not a gate")
+    entry = home.store.entry(asked.request)
+    segment = Segment.decode(home.store.blob(entry, "segment") or b"{}")
+    return PendingGate(view, plan, node, asked, request_of(node, asked, state.launchers), segment)
+
+
+def decide(
+    home: Home,
+    pending: PendingGate,
+    identity: Identity,
+    decision: Literal["approved", "rejected"],
+    *,
+    digest: str,
+    reason: str = "",
+) -> str:
+    """Record a person's decision at a gate, for the digest that they looked at.
+
+    Arguments:
+        digest: of the segment, as it was shown; at least 12 characters of it.
+        reason: required for a rejection.
+
+    Returns:
+        the role in which the person decided.
+
+    Raises:
+        GateError: the person may not decide, or what would run is not what was looked at.
+        InputError: a rejection without a reason, or a digest that is too short to mean anything.
+    """
+    if decision == "rejected" and not reason.strip():
+        raise InputError("a rejection needs a reason; give one with --reason")
+    full = _whole(digest, pending.request.digest)
+    now = home.clock()
+    role = check_voter(identity.person, pending.request, pending.asked.votes, digest=full, now=now)
+    summary = pending.run.summary
+    body = GateDecided(decision=decision, digest=full, role=role, reason=reason)
+    draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path)
+    home.store.append([draft], guard=lambda view: _still(view, summary))
+    return role
+
+
+def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]) -> PlannedManual:
+    """Record a person's word that a manual step is done, with the evidence that it asks for.
+
+    Raises:
+        RunError: the run does not wait for a manual step.
+        GateError: the person does not have the role that the step is for.
+        InputError: evidence is missing, unknown or of the wrong type; all of it is named.
+    """
+    view = find_run(home, run)
+    summary = view.summary
+    if summary.waits_on != "manual":
+        raise RunError(f"{summary.run} does not wait for a manual step: {describe(view)}")
+    node = load_plan(home, summary.run).node(summary.waits_at)
+    if not isinstance(node, PlannedManual):
+        raise RunError(f"{summary.run}: step {summary.waits_at} is not a manual step")
+    if node.role and node.role not in identity.person.roles:
+        raise GateError(
+            f"{identity.person.id} does not have the role {node.role}, which '{node.name}' is for"
+        )
+    given = _typed(node, evidence)
+    blob = Blob("evidence", json.dumps(given, sort_keys=True).encode(), "text")
+    body = ManualAttested(fields=canonical.digest(given))
+    draft = Draft(
+        identity.actor(), body, inc=summary.incident, run=summary.run, step=node.path, blobs=(blob,)
+    )
+    home.store.append([draft], guard=lambda log: _still(log, summary))
+    return node
+
+
+def doubts(state: RunState) -> list[CellKey]:
+    """Give the steps of a run that a person must settle."""
+    return sorted(state.in_doubt())
+
+
+def resolve(
+    home: Home,
+    run: str,
+    step: str,
+    target: str | None,
+    identity: Identity,
+    resolution: Resolution,
+    reason: str,
+) -> list[CellKey]:
+    """Record a person's word on what became of a step in doubt.
+
+    Arguments:
+        target: the host, or None where the step is in doubt on one host only.
+        reason: how the person knows.
+
+    Raises:
+        InputError: there is no such doubt, or no reason.
+    """
+    view = find_run(home, run)
+    summary = view.summary
+    if not reason.strip():
+        raise InputError("say how you know, with --reason: it is what a reviewer will read")
+    state = load_state(home, summary.run)
+    found = [key for key in doubts(state) if key.step == step and target in (None, key.target)]
+    if not found:
+        open_ = ", ".join(f"{k.step} on {k.target}" for k in doubts(state)) or "none"
+        raise InputError(f"{summary.run}: step {step} is not in doubt; in doubt are: {open_}")
+    if target is None and len({key.target for key in found}) > 1:
+        raise InputError(
+            f"step {step} is in doubt on {', '.join(k.target for k in found)}; say which with --target"
+        )
+    drafts = [
+        Draft(
+            identity.actor(),
+            StepResolved(
+                resolution=resolution, reason=reason, intent=state.cell(key).intent, iteration=key.iteration
+            ),
+            inc=summary.incident,
+            run=summary.run,
+            step=key.step,
+            target=key.target,
+        )
+        for key in found
+    ]
+    home.store.append(drafts, guard=lambda log: _still(log, summary))
+    return found
+
+
+def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> RunView:
+    """Ask for a run to stop. Whoever executes it finishes the step that is under way, and no more.
+
+    Returns:
+        the run as it was; where nobody holds it, executing it once more ends it.
+
+    Raises:
+        RunError: the run is over already.
+    """
+    view = find_run(home, run)
+    if view.summary.status in TERMINAL:
+        raise RunError(f"{view.summary.run} is over already: {view.status}")
+    body = RunCancelRequested(reason=reason)
+    home.store.append([Draft(identity.actor(), body, inc=view.summary.incident, run=view.summary.run)])
+    return view
+
+
+def describe(view: RunView) -> str:
+    """Say in one line where a run stands and what it needs."""
+    summary = view.summary
+    at = f" at step {summary.waits_at}" if summary.waits_at else ""
+    why = f": {summary.reason}" if summary.reason else ""
+    return f"it is {view.status}{at}{why}"
+
+
+def _still(view: View, seen: RunSummary) -> None:
+    now = summary_in(view, seen.run)
+    if (now.waits_on, now.waits_at) != (seen.waits_on, seen.waits_at):
+        raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
+
+
+def _whole(given: str, asked: str) -> str:
+    bare = given.removeprefix("sha256:")
+    if len(bare) < 12:
+        raise InputError(f"digest {given!r} is too short; give at least 12 characters of what you looked at")
+    return asked if asked.removeprefix("sha256:").startswith(bare) else f"sha256:{bare}"
+
+
+def _typed(node: PlannedManual, given: Mapping[str, str]) -> dict[str, JsonValue]:
+    wrong = [
+        f"unknown evidence {name!r}; asked for: {', '.join(node.evidence) or 'none'}"
+        for name in given
+        if name not in node.evidence
+    ]
+    typed: dict[str, JsonValue] = {}
+    for name, field in node.evidence.items():
+        text = given.get(name, "").strip()
+        if not text:
+            if field.required:
+                wrong.append(
+                    f"evidence {name!r} ({field.type}) is missing; give it with --evidence {name}=..."
+                )
+            continue
+        try:
+            typed[name] = _value(field.type, text)
+        except ValueError as exc:
+            wrong.append(f"evidence {name!r}: {exc}")
+    if wrong:
+        raise InputError("\n".join(wrong))
+    return typed
+
+
+def _value(kind: EvidenceType, text: str) -> JsonValue:
+    match kind:
+        case EvidenceType.NUMBER:
+            return int(text)
+        case EvidenceType.BOOLEAN:
+            if text not in ("true", "false"):
+                raise ValueError(f"{text!r} is not true or false")
+            return text == "true"
+        case EvidenceType.URL:
+            if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
+                raise ValueError(f"{text!r} is not an http or https address")
+            return text
+        case EvidenceType.TEXT:
+            return text

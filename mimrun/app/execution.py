@@ -1,0 +1,168 @@
+"""Execution: a worker takes a run's lease and goes on with it until it ends or needs a person.
+
+The flow in `flows`, the CLI and `resume` all come through here; there is no other way to an effect.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, assert_never
+
+from mimrun.app.home import Home, open_home, people_reader
+from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.errors import LeaseError, RefusedError
+from mimrun.log.entry import Actor, Draft
+from mimrun.log.kinds import RunMode, RunStarted
+from mimrun.run.attempt import Attempts
+from mimrun.run.connections import Connections
+from mimrun.run.executor import Executor
+from mimrun.run.facts import Facts
+from mimrun.run.fanout import Fanout
+from mimrun.run.guard import Guard
+from mimrun.run.journal import Journal
+from mimrun.run.lease import Lease
+from mimrun.run.result import (
+    AroundStep,
+    Denied,
+    Done,
+    Failed,
+    Parked,
+    Result,
+    StepFailed,
+    StepLabel,
+    directly,
+)
+from mimrun.run.state import RunState
+from mimrun.run.stop import Stop
+from mimrun.run.transitions import TERMINAL
+from mimrun.run.waiting import PeopleSteps
+from mimrun.runbook.plan import Plan
+from mimrun.settings import Settings
+
+__all__ = ["AroundStep", "Mode", "StepFailed", "StepLabel", "Verdict", "directly", "execute_run", "note_mode"]
+
+Mode: TypeAlias = Literal["prefect", "direct"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where a worker left a run.
+
+    Arguments:
+        status: the run's end, or what it waits for; `refused` when this worker did not act at all.
+        detail: why, for a person.
+        exit_code: what the command line ends with.
+    """
+
+    status: Literal["succeeded", "failed", "cancelled", "waiting", "in_doubt", "refused"]
+    detail: str
+    exit_code: int
+
+
+def execute_run(
+    settings: Settings,
+    run: str,
+    *,
+    around_step: AroundStep = directly,
+    mode: Mode = "direct",
+    reason: str = "",
+) -> Verdict:
+    """Execute a run, or go on with it, in this process.
+
+    Arguments:
+        run: the run's full name.
+        around_step: called around each step.
+        mode: what drives the run, for the log.
+        reason: why it is driven so, for the log.
+
+    Returns:
+        where the run was left. A run that fails is a verdict and not an exception; so is a run that
+        another process holds.
+
+    Raises:
+        LogError: the log cannot be written or is not intact; the run stops where it is.
+    """
+    with open_home(settings) as home:
+        try:
+            return _execute(home, run, around_step, mode, reason)
+        except RefusedError as exc:
+            return Verdict("refused", str(exc), exc.exit_code)
+
+
+def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:
+    """Record that a run is driven differently from now on.
+
+    Raises:
+        LogError: the log cannot be written.
+    """
+    with open_home(settings) as home:
+        view = find_run(home, run)
+        actor = Actor("worker", worker_name(), "engine")
+        home.store.append(
+            [Draft(actor, RunMode(mode=mode, reason=reason), inc=view.summary.incident, run=view.summary.run)]
+        )
+
+
+def worker_name() -> str:
+    """Name this process as a worker: `host:pid`."""
+    return f"{platform.node()[:100]}:{os.getpid()}"
+
+
+def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: str) -> Verdict:
+    before = find_run(home, run).summary
+    if before.status in TERMINAL:
+        raise LeaseError(f"{run} is over already: {before.status}; nothing is left to do")
+    with Lease(home.settings.locks, run, at_least=before.epoch) as lease:
+        # Only what is read after the lease was taken is sure to be the last word.
+        state, plan = load_state(home, run), load_plan(home, run)
+        if state.status in TERMINAL:
+            raise LeaseError(f"{run} is over already: {state.status}; nothing is left to do")
+        with _worker(home, plan, state, lease, around_step) as (executor, journal):
+            _start(journal, state, mode, reason)
+            result = executor.execute()
+    return _verdict(result, state)
+
+
+def _start(journal: Journal, state: RunState, mode: Mode, reason: str) -> None:
+    """Take over in the log: from here on no other epoch can write to this run."""
+    started = RunStarted(worker=journal.actor.id, epoch=journal.lease.epoch, resumed=state.epoch > 0)
+    for entry in journal.store.append([journal.draft(started)]):
+        state.apply(entry)
+    if state.mode != mode or reason:
+        journal.note(RunMode(mode=mode, reason=reason))
+
+
+@contextmanager
+def _worker(
+    home: Home, plan: Plan, state: RunState, lease: Lease, around_step: AroundStep
+) -> Iterator[tuple[Executor, Journal]]:
+    journal = Journal(home.store, state, lease, Actor("worker", worker_name(), "engine", "lease"))
+    people = people_reader(home.settings.people)
+    facts = Facts(plan)
+    with (
+        Stop(home.store, state.run, home.store.head().size, already=state.cancel) as stop,
+        Connections(home.catalog, plan) as connections,
+    ):
+        guard = Guard(plan, journal, stop, people, home.clock)
+        attempts = Attempts(journal, guard, connections, home.catalog, facts.masker, stop)
+        fanout = Fanout(journal, attempts, facts, home.catalog, failures=plan.limits.failures)
+        people_steps = PeopleSteps(plan, journal, facts, people, home.clock)
+        yield Executor(plan, journal, fanout, people_steps, stop, around_step), journal
+
+
+def _verdict(result: Result, state: RunState) -> Verdict:
+    match result:
+        case Done():
+            return Verdict("succeeded", "", 0)
+        case Failed(reason) | Denied(reason):
+            if state.status == "cancelled":
+                return Verdict("cancelled", reason, 7)
+            return Verdict("failed", reason, 1)
+        case Parked(on, _, reason):
+            return Verdict("in_doubt", reason, 4) if on == "doubt" else Verdict("waiting", reason, 3)
+        case _:
+            assert_never(result)

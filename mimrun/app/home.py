@@ -1,0 +1,136 @@
+"""mimrun's home folder: the log, the people, the locks, and how they are opened."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from mimrun.catalog import Catalog, installed_catalog
+from mimrun.errors import SettingsError
+from mimrun.gate.people import People, load_people
+from mimrun.log.entry import Actor
+from mimrun.log.moment import utc_now
+from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.run.published import PublishedVersions
+from mimrun.run.summary import RunSummaries
+from mimrun.settings import Settings
+
+PROJECTORS = (RunSummaries(), PublishedVersions())
+"""Every projection of the log that mimrun keeps."""
+
+_PEOPLE = """\
+# Who may act here, and in which roles. The log records the id; `accounts` are operating-system users.
+# A gate that asks for `change_manager` is opened by a person with that role who did not start the run.
+people:
+  {user}:
+    name: {user}
+    roles: [responder]
+    accounts: ['{user}']
+"""
+
+
+@dataclass(frozen=True)
+class Home:
+    """An opened home folder.
+
+    Arguments:
+        settings: where everything is.
+        store: the incident log.
+        clock: the present moment, UTC.
+    """
+
+    settings: Settings
+    store: SqliteStore
+    clock: Callable[[], datetime] = utc_now
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The installed connectors."""
+        return installed_catalog()
+
+    def people(self) -> People:
+        """Everybody this installation knows, as the file says now."""
+        return load_people(self.settings.people)
+
+
+def lay_home(settings: Settings) -> list[str]:
+    """Make the home folder with an empty log and a people file; what is there already is left alone.
+
+    Returns:
+        what was made, a line each.
+
+    Raises:
+        SettingsError: the folder cannot be made.
+        StoreError: the log cannot be made.
+    """
+    made = []
+    try:
+        if not settings.home.exists():
+            settings.home.mkdir(parents=True, mode=0o700)
+            made.append(f"home folder {settings.home}")
+        settings.locks.mkdir(exist_ok=True, mode=0o700)
+        if not settings.people.exists():
+            settings.people.write_text(_PEOPLE.format(user=operating_system_user()), "utf-8")
+            made.append(f"people file {settings.people}")
+    except OSError as exc:
+        raise SettingsError(
+            f"{settings.home}: cannot be made: {exc.strerror}; choose another with --home"
+        ) from exc
+    if not settings.log.exists():
+        create_log(settings.log, settings.origin, Actor("person", operating_system_user(), "cli", "os-user"))
+        made.append(f"incident log {settings.log}")
+    return made
+
+
+@contextmanager
+def open_home(settings: Settings, *, create: bool = False) -> Iterator[Home]:
+    """Open the home folder for as long as the `with` lasts.
+
+    Arguments:
+        create: make what is missing, so that the first run at 3 a.m. needs no preparation.
+
+    Raises:
+        SettingsError: there is no home folder yet.
+        StoreError: the log cannot be opened.
+    """
+    if create:
+        lay_home(settings)
+    elif not settings.log.exists():
+        raise SettingsError(f"{settings.home} has no incident log yet; make it with `mimrun init`")
+    store = SqliteStore(settings.log, projectors=PROJECTORS)
+    try:
+        yield Home(settings, store)
+    finally:
+        store.close()
+
+
+def operating_system_user() -> str:
+    """Give the account that this process runs under."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
+def people_reader(path: Path) -> Callable[[], People]:
+    """Give a function that reads the people file again whenever it has changed."""
+    known: tuple[tuple[int, int] | None, People] = (None, People(file=str(path)))
+
+    def read() -> People:
+        nonlocal known
+        try:
+            stat = path.stat()
+            mark = (stat.st_mtime_ns, stat.st_ino)
+        except FileNotFoundError:
+            mark = None
+        if mark is None or mark != known[0]:
+            known = (mark, load_people(path))
+        return known[1]
+
+    return read

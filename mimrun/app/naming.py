@@ -1,0 +1,28 @@
+"""Names of runs and incidents: short enough to say over the phone, random enough not to meet twice."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter that is mistaken for another or for a digit."""
+
+Entropy = Callable[[int], bytes]
+"""Gives so many random bytes."""
+
+
+def new_run(entropy: Entropy = secrets.token_bytes) -> str:
+    """Name a run: `run-7k2qd9xm`."""
+    return f"run-{_word(8, entropy)}"
+
+
+def new_incident(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
+    """Name an incident: `INC-20261122-7K2Q`."""
+    return f"INC-{now:%Y%m%d}-{_word(4, entropy).upper()}"
+
+
+def _word(length: int, entropy: Entropy) -> str:
+    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in entropy(length))

@@ -1,0 +1,153 @@
+"""People: who may act, under which accounts, in which roles.
+
+    people:
+      alex:
+        name: Alex, database on call
+        roles: [responder]
+        accounts: [aromero, aromero-adm]
+
+One person may have several accounts and counts once. The file is read again whenever a decision is
+made, so that a role taken away is gone at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from mimrun.errors import Problem, SettingsError
+from mimrun.runbook.document import Document, load_document
+from mimrun.runbook.suggestion import suggest
+
+_ID: Final = re.compile(r"[a-z][a-z0-9._-]{0,62}")
+_ROLE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_KEYS: Final = ("name", "roles", "accounts")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who acts: one human being, however many accounts.
+
+    Arguments:
+        id: the pseudonym that the log records.
+        name: for other people to read.
+        roles: what the process lets them do.
+        accounts: operating-system or directory accounts that are theirs.
+    """
+
+    id: str
+    name: str
+    roles: frozenset[str] = frozenset()
+    accounts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody this installation knows."""
+
+    by_id: Mapping[str, Person] = field(default_factory=dict)
+    file: str = "people.yaml"
+
+    def person(self, id_or_account: str) -> Person:
+        """Give the person with this id, or whose account this is.
+
+        Raises:
+            SettingsError: nobody has it.
+        """
+        found = self.by_id.get(id_or_account) or self._by_account().get(id_or_account)
+        if found is None:
+            known = suggest(id_or_account, self.by_id)
+            raise SettingsError(f"{self.file}: nobody is known as {id_or_account!r}; {known}")
+        return found
+
+    def knows(self, id_or_account: str) -> bool:
+        """Say whether somebody has this id or account."""
+        return id_or_account in self.by_id or id_or_account in self._by_account()
+
+    def _by_account(self) -> dict[str, Person]:
+        return {account: person for person in self.by_id.values() for account in person.accounts}
+
+
+def load_people(path: Path) -> People:
+    """Read a people file; a file that is not there means that nobody is known.
+
+    Raises:
+        SettingsError: the file is not a people file; every problem is named with its place.
+    """
+    if not path.exists():
+        return People(file=str(path))
+    return parse_people(load_document(path, error=SettingsError))
+
+
+def parse_people(document: Document) -> People:
+    """Make the people of a document.
+
+    Raises:
+        SettingsError: as for `load_people`.
+    """
+    reader = _Reader(document)
+    people = reader.people()
+    if reader.problems:
+        raise SettingsError(problems=reader.problems)
+    return People({person.id: person for person in people}, document.file)
+
+
+class _Reader:
+    """Collects the people and everything that is wrong with them."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def people(self) -> list[Person]:
+        top = self.document.value
+        if not isinstance(top, dict) or not isinstance(top.get("people"), dict):
+            self._wrong((), "a people file has one key, 'people', with a person under each id")
+            return []
+        for key in top:
+            if key != "people":
+                self._wrong((key,), f"unknown key {key!r}", "allowed here: people")
+        people = [self._person(id_, value) for id_, value in top["people"].items()]
+        self._check_accounts(people)
+        return people
+
+    def _person(self, id_: str, value: object) -> Person:
+        where = ("people", id_)
+        if not _ID.fullmatch(str(id_)):
+            self._wrong(where, f"person id {id_!r} must be lower case letters, digits, '.', '_' or '-'")
+        fields = value if isinstance(value, dict) else {}
+        if value is not None and not isinstance(value, dict):
+            self._wrong(where, f"a person is a mapping with {', '.join(_KEYS)}")
+        for key in fields:
+            if key not in _KEYS:
+                self._wrong((*where, key), f"unknown key {key!r}", suggest(str(key), _KEYS))
+        roles = self._names((*where, "roles"), fields.get("roles"))
+        for role in roles:
+            if not _ROLE.fullmatch(role):
+                self._wrong((*where, "roles"), f"role {role!r} must be lower case with underscores")
+        accounts = self._names((*where, "accounts"), fields.get("accounts"))
+        return Person(str(id_), str(fields.get("name") or id_), frozenset(roles), frozenset(accounts))
+
+    def _names(self, where: tuple[str | int, ...], value: object) -> list[str]:
+        if value is None:
+            return []
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return list(value)
+        self._wrong(where, f"{where[-1]} is a list of names")
+        return []
+
+    def _check_accounts(self, people: list[Person]) -> None:
+        owner: dict[str, str] = {person.id: person.id for person in people}
+        for person in people:
+            for account in sorted(person.accounts):
+                if owner.setdefault(account, person.id) != person.id:
+                    self._wrong(
+                        ("people", person.id, "accounts"),
+                        f"account {account!r} belongs to {owner[account]!r} already; one account, one person",
+                    )
+
+    def _wrong(self, where: tuple[str | int, ...], message: str, hint: str = "") -> None:
+        self.problems.append(self.document.problem(where, message, hint))

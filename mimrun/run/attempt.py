@@ -1,0 +1,272 @@
+"""One cell: intent, action, outcome, until the cell is at rest.
+
+The order is the promise. The intent is durable before the action is performed; an action whose answer
+is lost, or whose worker died, is settled by what its effect class allows and never by a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, assert_never
+
+from pydantic import JsonValue
+
+from mimrun import canonical
+from mimrun.catalog import Catalog
+from mimrun.connector import (
+    Action,
+    AnyConnector,
+    Call,
+    Effect,
+    Failed,
+    Finding,
+    Ok,
+    Outcome,
+    Probed,
+    Refused,
+    Unknown,
+)
+from mimrun.log.entry import Blob, Draft
+from mimrun.log.kinds import StepInDoubt, StepIntent, StepOutcome, StepProbed
+from mimrun.output import Output, Stream
+from mimrun.run.connections import Connections
+from mimrun.run.guard import Guard, Halt
+from mimrun.run.journal import Journal
+from mimrun.run.key import idempotency_key
+from mimrun.run.move import Move, last_word, next_move
+from mimrun.run.state import Cell, CellKey
+from mimrun.run.stop import Stop
+from mimrun.run.transitions import CellStatus
+from mimrun.runbook.plan import PlannedCall, StepOptions
+from mimrun.secret import Masker
+
+PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)
+"""How long to wait before each look of a probe."""
+
+_DEAD: Final = Unknown("the worker ended before it recorded an outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done in one cell.
+
+    Arguments:
+        key: which cell.
+        path: the step of the plan that the cell belongs to.
+        call: the action, fully rendered.
+        options: the author's keywords.
+    """
+
+    key: CellKey
+    path: str
+    call: PlannedCall
+    options: StepOptions
+
+
+Until = Callable[[Mapping[str, JsonValue]], bool]
+
+
+class Attempts:
+    """Performs cells: as often as the effect class and the author allow.
+
+    Arguments:
+        journal: where intents and outcomes go.
+        guard: asked before each intent.
+        connections: the run's open connectors.
+        catalog: the action types.
+        masker: takes secrets out of everything that is recorded.
+        stop: ends waiting between attempts.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        guard: Guard,
+        connections: Connections,
+        catalog: Catalog,
+        masker: Masker,
+        stop: Stop,
+    ) -> None:
+        self._journal, self._guard, self._stop = journal, guard, stop
+        self._connections, self._catalog, self._masker = connections, catalog, masker
+
+    def work(self, work: Work, until: Until | None = None) -> Cell:
+        """Bring a cell to rest, from wherever the log says it is.
+
+        Arguments:
+            until: says whether the answer is the one the author waits for.
+
+        Raises:
+            Halt: somebody asked to stop, or the gate is not open any more.
+            LogError: the log cannot be written; nothing more is begun.
+        """
+        while True:
+            cell = self._journal.state.cell(work.key)
+            unmet = bool(until and cell.outcome and not until(self.answer(work.key)))
+            move = next_move(cell, work.call.effect, retries=work.options.retries, until_unmet=unmet)
+            match move:
+                case Move.STOP:
+                    return cell
+                case Move.DOUBT:
+                    self._journal.write(self._doubt(work, cell.intent, cell.reason))
+                case Move.SETTLE:
+                    self._settle(work, cell.intent, _DEAD, Output(self._masker), time.monotonic())
+                case Move.TRY:
+                    if cell.attempts and self._stop.wait(work.options.delay_ms / 1000):
+                        raise Halt(self._stop.reason, cancelled=True)
+                    self._try(work, cell.attempts + 1)
+                case _:
+                    assert_never(move)
+
+    def answer(self, key: CellKey) -> dict[str, JsonValue]:
+        """Give the recorded answer of a cell, as templates see it."""
+        cell = self._journal.state.cell(key)
+        data: dict[str, JsonValue] = {}
+        if cell.outcome:
+            entry = self._journal.store.entry(cell.outcome)
+            data = json.loads(self._journal.store.blob(entry, "data") or b"{}")
+        failed = cell.passed is False or cell.status not in (CellStatus.OK, CellStatus.SKIPPED)
+        data |= {"changed": cell.changed, "failed": failed, "reason": cell.reason}
+        return data | {"skipped": cell.status is CellStatus.SKIPPED}
+
+    def _try(self, work: Work, attempt: int) -> None:
+        self._guard.check(work.path, changes=work.call.effect is not Effect.READ)
+        action = self._catalog.action(work.call.action).model_validate(work.call.args)
+        output = Output(self._masker)
+        call = self._call(work, output)
+        intent = self._journal.write(self._intent(work, action, attempt))[0].seq
+        began = time.monotonic()
+        # Between the durable intent and the effect only what needs no I/O is looked at again.
+        if self._stop.wanted() or not self._journal.lease.held():
+            outcome: Outcome = Failed("stopped before it was performed", clean=True)
+        else:
+            call = replace(call, deadline=began + work.options.timeout_ms / 1000)
+            outcome = self._perform(work, action, call)
+        self._settle(work, intent, outcome, output, began)
+
+    def _perform(self, work: Work, action: Action, call: Call) -> Outcome:
+        try:
+            connector = self._connections.connector(work.call.action, work.key.target)
+        except Refused as exc:
+            return Failed(str(exc), clean=True)
+        return connector.perform(action, call)
+
+    def _settle(self, work: Work, intent: int, outcome: Outcome, output: Output, began: float) -> None:
+        """Record what came of an intent; where nobody knows, ask the target first if it can tell."""
+        cell = self._journal.state.cell(work.key)
+        if outcome is not _DEAD:
+            outcome = last_word(
+                outcome, work.call.effect, attempts=cell.attempts, retries=work.options.retries
+            )
+        if isinstance(outcome, Unknown) and work.call.effect is Effect.PROBE:
+            outcome = self._probe(work, intent, outcome)
+        output.finish()
+        drafts = [self._outcome(work, intent, outcome, output, int((time.monotonic() - began) * 1000))]
+        if isinstance(outcome, Unknown) and work.call.effect in (Effect.PROBE, Effect.ONCE):
+            drafts.append(self._doubt(work, intent, outcome.reason))
+        self._journal.write(*drafts)
+
+    def _probe(self, work: Work, intent: int, lost: Unknown) -> Outcome:
+        action = self._catalog.action(work.call.action).model_validate(work.call.args)
+        found = Probed(Finding.UNKNOWN, "the probe was not asked")
+        for pause in PROBE_PAUSES_S:
+            self._stop.wait(pause)
+            found = self._look(work, action)
+            told = StepProbed(
+                finding=found.finding,
+                reason=self._text(found.reason),
+                intent=intent,
+                iteration=work.key.iteration,
+            )
+            self._journal.note(told, step=work.key.step, target=work.key.target)
+            match found.finding:
+                case Finding.APPLIED:
+                    return Ok(changed=True, data=found.data)
+                case Finding.NOT_APPLIED:
+                    return Failed(
+                        f"{lost.reason}; a probe proves that nothing happened: {found.reason}", clean=True
+                    )
+                case Finding.UNKNOWN:
+                    continue
+                case _:
+                    assert_never(found.finding)
+        return Unknown(f"{lost.reason}; a probe cannot tell: {found.reason}")
+
+    def _look(self, work: Work, action: Action) -> Probed:
+        try:
+            connector: AnyConnector = self._connections.connector(work.call.action, work.key.target)
+        except Refused as exc:
+            return Probed(Finding.UNKNOWN, str(exc))
+        return connector.probe(action, self._call(work, Output(self._masker)))
+
+    def _call(self, work: Work, output: Output) -> Call:
+        return Call(
+            key=idempotency_key(self._journal.state.run, work.key),
+            deadline=time.monotonic() + work.options.timeout_ms / 1000,
+            output=output,
+            become=work.options.become,
+            environment=work.options.environment,
+        )
+
+    def _intent(self, work: Work, action: Action, attempt: int) -> Draft:
+        shown = self._text(json.dumps(action.model_dump(mode="json", by_alias=True), sort_keys=True)).encode()
+        kept = b"" if work.options.no_log else shown
+        body = StepIntent(
+            action=work.call.action,
+            effect=work.call.effect,
+            key=idempotency_key(self._journal.state.run, work.key),
+            args_digest=canonical.digest_bytes(kept),
+            deadline_ms=work.options.timeout_ms,
+            check_mode=False,
+            iteration=work.key.iteration,
+        )
+        blobs = [Blob("args", kept, "plan")] if kept else []
+        key = work.key
+        return self._journal.draft(body, step=key.step, target=key.target, attempt=attempt, blobs=blobs)
+
+    def _outcome(self, work: Work, intent: int, outcome: Outcome, output: Output, took_ms: int) -> Draft:
+        reason = "" if isinstance(outcome, Ok) else self._text(outcome.reason)
+        body = StepOutcome(
+            status=_STATUS[type(outcome)],
+            changed=isinstance(outcome, Ok) and outcome.changed,
+            clean=isinstance(outcome, Failed) and outcome.clean,
+            unreachable=isinstance(outcome, Failed) and outcome.unreachable,
+            reason=reason,
+            dur_ms=took_ms,
+            intent=intent,
+            iteration=work.key.iteration,
+        )
+        blobs = [] if work.options.no_log else self._outcome_blobs(outcome, output)
+        key, cell = work.key, self._journal.state.cell(work.key)
+        return self._journal.draft(body, step=key.step, target=key.target, attempt=cell.attempts, blobs=blobs)
+
+    def _outcome_blobs(self, outcome: Outcome, output: Output) -> list[Blob]:
+        blobs = []
+        if outcome.data:
+            blobs.append(
+                Blob(
+                    "data", self._text(json.dumps(outcome.data, sort_keys=True, default=str)).encode(), "data"
+                )
+            )
+        streams: dict[str, Stream] = {"stdout": output.stdout, "stderr": output.stderr}
+        for name, stream in streams.items():
+            if stream.size and name not in outcome.data:
+                blobs.append(Blob(name, stream.text().encode(), "output"))
+        return blobs
+
+    def _doubt(self, work: Work, intent: int, reason: str) -> Draft:
+        body = StepInDoubt(reason=self._text(reason), intent=intent, iteration=work.key.iteration)
+        return self._journal.draft(body, step=work.key.step, target=work.key.target)
+
+    def _text(self, text: str) -> str:
+        return self._masker.mask_text(text)
+
+
+_STATUS: Final[Mapping[type[Outcome], Literal["ok", "failed", "unknown"]]] = {
+    Ok: "ok",
+    Failed: "failed",
+    Unknown: "unknown",
+}

@@ -1,0 +1,114 @@
+"""Facts: everything that a template or an expression of a running plan may refer to.
+
+All of it is data. It comes from the frozen plan and from recorded answers, so that a resumed run sees
+exactly what the first worker saw.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+
+from pydantic import JsonValue
+
+from mimrun import canonical
+from mimrun.runbook.plan import Plan
+from mimrun.secret import Masker, Secret, read_secret
+
+
+class Facts:
+    """The variables of one run.
+
+    Arguments:
+        plan: the frozen plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._registers: dict[str, dict[str, JsonValue]] = {}
+        self._sources: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def secrets(self) -> Mapping[str, Secret]:
+        """The secret inputs, fetched when the first step needs one.
+
+        Raises:
+            SettingsError: a reference names nothing on this machine.
+        """
+        return {
+            name: read_secret(str(value["secret"]))
+            for name, value in self.plan.inputs.items()
+            if isinstance(value, dict) and set(value) == {"secret"}
+        }
+
+    @cached_property
+    def masker(self) -> Masker:
+        """Takes every secret of this run out of what is captured."""
+        return Masker(self.secrets.values())
+
+    def register(self, name: str, target: str, value: JsonValue, *, source: int) -> None:
+        """Keep an answer under its name.
+
+        Arguments:
+            target: the host that gave it; "" for a manual step.
+            source: the sequence number of the entry that recorded it.
+        """
+        with self._lock:
+            self._registers.setdefault(name, {})[target] = value
+            self._sources[name, target] = source
+
+    def digest(self) -> str:
+        """A digest over which answers are known by now, by the entries that recorded them."""
+        with self._lock:
+            return canonical.digest([[*key, seq] for key, seq in sorted(self._sources.items())])
+
+    def variables(self, target: str, *, with_secrets: bool = False) -> dict[str, JsonValue]:
+        """Give the variables that hold for a target ("" for a step without one).
+
+        In order of weight: the runbook's constants, the target's inventory variables, registered
+        answers, inputs. A registered name means the target's own answer; where just one target has
+        given it, everybody sees that one.
+        """
+        known: dict[str, JsonValue] = {**self.plan.vars}
+        if target and target in self.hostvars:
+            known |= self.plan.vars_of(target)
+        known |= self._registered(target)
+        known |= {k: v for k, v in self.plan.inputs.items() if not _is_reference(v)}
+        if with_secrets:
+            known |= {name: secret.reveal() for name, secret in self.secrets.items()}
+        known["inventory_hostname"] = target
+        known["groups"] = {name: list(hosts) for name, hosts in self.plan.groups.items()}
+        known["hostvars"] = self._hostvars_now()
+        return known
+
+    @cached_property
+    def hostvars(self) -> Mapping[str, Mapping[str, JsonValue]]:
+        """The frozen inventory variables of every target of the plan."""
+        return {t.name: {**t.vars, "inventory_hostname": t.name} for t in self.plan.targets}
+
+    def _registered(self, target: str) -> dict[str, JsonValue]:
+        with self._lock:
+            known: dict[str, JsonValue] = {}
+            for name, answers in self._registers.items():
+                if target in answers:
+                    known[name] = answers[target]
+                elif len(answers) == 1:
+                    known[name] = next(iter(answers.values()))
+            return known
+
+    def _hostvars_now(self) -> dict[str, JsonValue]:
+        with self._lock:
+            now: dict[str, dict[str, JsonValue]] = {
+                name: dict(known) for name, known in self.hostvars.items()
+            }
+            for name, answers in self._registers.items():
+                for target, value in answers.items():
+                    if target in now:
+                        now[target][name] = value
+            return dict(now)
+
+
+def _is_reference(value: JsonValue) -> bool:
+    return isinstance(value, dict) and set(value) == {"secret"}

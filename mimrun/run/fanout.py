@@ -1,0 +1,289 @@
+"""An action step on all its targets: side by side over targets, one after the other over loop items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from mimrun.catalog import Catalog
+from mimrun.errors import InputError
+from mimrun.log.entry import Blob
+from mimrun.log.kinds import LoopExpanded, StepCaptured, StepFinished, StepSkipped, StepStarted, StepVerified
+from mimrun.run.attempt import Attempts, Until, Work
+from mimrun.run.facts import Facts
+from mimrun.run.journal import Journal
+from mimrun.run.result import Done, Failed, Parked, Result
+from mimrun.run.state import Cell, CellKey
+from mimrun.run.transitions import CellStatus
+from mimrun.runbook.expression import render, truth
+from mimrun.runbook.plan import PlannedAction, PlannedCall, PlannedCheck, StepOptions, TargetCalls
+from mimrun.runbook.render import render_call
+
+FORKS = 50
+"""How many targets are worked on at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One item of one target's loop: where a cell's templates get their values from."""
+
+    node: PlannedAction
+    target: TargetCalls
+    key: CellKey
+    item: JsonValue
+    has_item: bool
+
+    def call(self, calls: Sequence[PlannedCall]) -> PlannedCall:
+        """Give this item's call; a loop that was not known to the plan has one call for all its items."""
+        return calls[self.key.iteration if len(calls) > self.key.iteration else 0]
+
+
+class Fanout:
+    """Does action steps.
+
+    Arguments:
+        journal, attempts, facts, catalog: the worker's.
+        failures: how many hosts may fail over the whole run.
+    """
+
+    def __init__(
+        self, journal: Journal, attempts: Attempts, facts: Facts, catalog: Catalog, *, failures: int
+    ) -> None:
+        self._journal, self._attempts, self._facts, self._catalog = journal, attempts, facts, catalog
+        self._failures = failures
+        self.failed: set[str] = set()
+        """Hosts that failed and take no part any more."""
+
+    def perform(self, node: PlannedAction, conditions: Sequence[str]) -> Result:
+        """Do a step on every target that is still taking part.
+
+        Arguments:
+            conditions: the `when` of the step and of the blocks around it; all must hold for a target.
+        """
+        targets = [t for t in node.targets if t.target not in self.failed]
+        if node.path not in self._journal.state.started:
+            started = StepStarted(name=node.name, form=node.action, targets=tuple(t.target for t in targets))
+            self._journal.note(started, step=node.path)
+        if len(targets) <= 1:
+            for target in targets:
+                self._on_target(node, target, conditions)
+        else:
+            self._on_all(node, targets, conditions)
+        return self._conclude(node, targets)
+
+    def recall(self, node: PlannedAction) -> Result:
+        """Take up the recorded end of a step that is over: its answers, its failed hosts, its result."""
+        for target in node.targets:
+            self._register(node, target)
+        self.failed |= set(self._failing(node, node.targets))
+        if self._journal.state.finished[node.path] == "failed":
+            return Failed(f"step {node.path} '{node.name}' failed")
+        return Done()
+
+    def _on_all(self, node: PlannedAction, targets: Sequence[TargetCalls], conditions: Sequence[str]) -> None:
+        with ThreadPoolExecutor(min(len(targets), FORKS), thread_name_prefix="target") as pool:
+            futures = [pool.submit(self._on_target, node, target, conditions) for target in targets]
+        errors = [error for future in futures if (error := future.exception())]
+        if errors:
+            raise errors[0]
+
+    def _on_target(self, node: PlannedAction, target: TargetCalls, conditions: Sequence[str]) -> None:
+        first = CellKey(node.path, target.target)
+        try:
+            variables = self._facts.variables(target.target)
+            if self._journal.state.cell(first).status is CellStatus.READY:
+                unmet = next((c for c in conditions if not truth(c, variables)), None)
+                if unmet is not None:
+                    self._skip(first, f"when: {unmet}")
+                    return
+            items = self._items(node, target, variables)
+            if not items:
+                self._skip(first, "the loop has no items")
+        except InputError as exc:
+            self._fail(first, str(exc))
+            return
+        for number, item in enumerate(items):
+            key = CellKey(node.path, target.target, number)
+            spot = Spot(node, target, key, item, has_item=node.loop is not None)
+            self._one(spot)
+            if _has_failed(self._journal.state.cell(key)):
+                break
+        self._register(node, target)
+
+    def _items(
+        self, node: PlannedAction, target: TargetCalls, variables: Mapping[str, JsonValue]
+    ) -> Sequence[JsonValue]:
+        if target.items is not None:
+            return target.items
+        if node.loop is None:
+            return [None]
+        recorded = self._journal.state.loops.get((node.path, target.target))
+        if recorded is None:
+            items = render(node.loop, variables)
+            if not isinstance(items, list):
+                raise InputError(f"step {node.path}: loop is {type(items).__name__} and not a list")
+            blob = Blob("items", json.dumps(items).encode(), "data")
+            body = LoopExpanded(count=len(items))
+            self._journal.note(body, step=node.path, target=target.target, blobs=[blob])
+            return items
+        entry = self._journal.store.entry(recorded)
+        items = json.loads(self._journal.store.blob(entry, "items") or b"[]")
+        return list(items)
+
+    def _one(self, spot: Spot) -> None:
+        """Bring one cell to rest and judge its answer."""
+        state, options = self._journal.state, spot.node.options
+        cell = state.cell(spot.key)
+        if cell.passed is not None or cell.status in (CellStatus.SKIPPED, CellStatus.IN_DOUBT):
+            return
+        try:
+            if spot.target.capture and cell.status is CellStatus.READY:
+                self._capture(spot)
+            call = self._rendered(spot, spot.target.calls)
+            until = self._until(spot, options.until)
+            cell = self._attempts.work(Work(spot.key, spot.node.path, call, options), until)
+            if cell.status is CellStatus.OK:
+                self._judge(spot, cell)
+        except InputError as exc:
+            self._fail(spot.key, str(exc))
+
+    def _judge(self, spot: Spot, cell: Cell) -> None:
+        """Ask `until`, `expect` and `verify`, and record what they say, where there is one of them."""
+        options = spot.node.options
+        if not (options.until or options.expect or spot.target.verify):
+            return
+        result = self._attempts.answer(spot.key)
+        # A step that a person settled has no answer to look into; what proves the effect is `verify`.
+        for keyword, expression in (("until", options.until), ("expect", options.expect)):
+            if expression and not cell.resolved and not truth(expression, self._variables(spot, result)):
+                self._fail(spot.key, f"{keyword} is not true: {expression}")
+                return
+        if spot.target.verify:
+            check = self._rendered(spot, spot.target.verify)
+            assert isinstance(check, PlannedCheck)
+            reason = self._verify(spot, check)
+            if reason:
+                self._fail(spot.key, reason)
+                return
+        self._note(spot.key, StepVerified(passed=True, reason="", iteration=spot.key.iteration))
+
+    def _verify(self, spot: Spot, check: PlannedCheck) -> str:
+        """Look until the effect is proven; give the reason why it is not, or ""."""
+        options = StepOptions(
+            retries=check.retries,
+            delay_ms=check.delay_ms,
+            timeout_ms=spot.node.options.timeout_ms,
+            become=spot.node.options.become,
+            environment=spot.node.options.environment,
+            no_log=spot.node.options.no_log,
+        )
+        key = spot.key._replace(step=f"{spot.key.step}.verify")
+        until = self._until(spot, check.expect)
+        cell = self._attempts.work(Work(key, spot.node.path, check, options), until)
+        if cell.status is not CellStatus.OK:
+            return f"verify: {cell.reason}"
+        if until and not until(self._attempts.answer(key)):
+            return f"verify is not true: {check.expect}"
+        return ""
+
+    def _capture(self, spot: Spot) -> None:
+        if spot.key in self._journal.state.captured:
+            return
+        key = spot.key._replace(step=f"{spot.key.step}.capture")
+        options = spot.node.options.model_copy(update={"until": None, "expect": None})
+        call = self._rendered(spot, spot.target.capture)
+        cell = self._attempts.work(Work(key, spot.node.path, call, options))
+        if cell.status is not CellStatus.OK:
+            raise InputError(f"the state before could not be captured: {cell.reason}")
+        data = json.dumps(self._attempts.answer(key), sort_keys=True).encode()
+        self._note(spot.key, StepCaptured(iteration=spot.key.iteration), Blob("data", data, "data"))
+
+    def _rendered(self, spot: Spot, calls: Sequence[PlannedCall]) -> PlannedCall:
+        call = spot.call(calls)
+        variables = self._variables(spot, None, with_secrets=bool(call.late))
+        return render_call(call, self._catalog, variables)
+
+    def _variables(
+        self, spot: Spot, result: JsonValue, *, with_secrets: bool = False
+    ) -> Mapping[str, JsonValue]:
+        variables = self._facts.variables(spot.target.target, with_secrets=with_secrets)
+        if spot.has_item:
+            variables["item"] = spot.item
+        if result is not None:
+            variables["result"] = result
+            if spot.node.options.register_:
+                variables[spot.node.options.register_] = result
+        return variables
+
+    def _until(self, spot: Spot, expression: str | None) -> Until | None:
+        if expression is None:
+            return None
+        return lambda answer: truth(expression, self._variables(spot, dict(answer)))
+
+    def _register(self, node: PlannedAction, target: TargetCalls) -> None:
+        name = node.options.register_
+        keys = sorted(k for k in self._cells(node) if k.target == target.target)
+        if not name or not keys:
+            return
+        answers = [self._attempts.answer(key) for key in keys]
+        value: JsonValue = answers[0]
+        if node.loop is not None:
+            changed, failed = any(a["changed"] for a in answers), any(a["failed"] for a in answers)
+            value = {"results": [*answers], "changed": changed, "failed": failed}
+        cells = [self._journal.state.cell(key) for key in keys]
+        self._facts.register(name, target.target, value, source=max(c.outcome for c in cells))
+
+    def _conclude(self, node: PlannedAction, targets: Sequence[TargetCalls]) -> Result:
+        cells = self._cells(node)
+        doubtful = sorted(k.target for k, c in cells.items() if c.status is CellStatus.IN_DOUBT)
+        if doubtful:
+            return Parked(
+                "doubt", node.path, f"it is not known whether '{node.name}' happened on {_some(doubtful)}"
+            )
+        failing = self._failing(node, targets)
+        self.failed |= set(failing)
+        left = [t for t in targets if t.target not in self.failed]
+        if failing and (len(self.failed) > self._failures or not left):
+            reason = "; ".join(f"{host}: {why}" for host, why in list(failing.items())[:3])
+            self._journal.note(StepFinished(status="failed", reason=reason), step=node.path)
+            return Failed(f"step {node.path} '{node.name}' failed on {_some(sorted(failing))}: {reason}")
+        skipped = all(c.status is CellStatus.SKIPPED for c in cells.values())
+        self._journal.note(StepFinished(status="skipped" if skipped else "ok", reason=""), step=node.path)
+        return Done()
+
+    def _failing(self, node: PlannedAction, targets: Sequence[TargetCalls]) -> dict[str, str]:
+        if node.options.ignore_errors:
+            return {}
+        names = {t.target for t in targets}
+        return {
+            key.target: cell.why_not or cell.reason
+            for key, cell in self._cells(node).items()
+            if key.target in names and _has_failed(cell)
+        }
+
+    def _cells(self, node: PlannedAction) -> Mapping[CellKey, Cell]:
+        return self._journal.state.steps.get(node.path, {})
+
+    def _skip(self, key: CellKey, reason: str) -> None:
+        if self._journal.state.cell(key).status is CellStatus.READY:
+            self._note(key, StepSkipped(reason=reason, iteration=key.iteration))
+
+    def _fail(self, key: CellKey, reason: str) -> None:
+        reason = self._facts.masker.mask_text(reason)
+        self._note(key, StepVerified(passed=False, reason=reason, iteration=key.iteration))
+
+    def _note(self, key: CellKey, body: StepVerified | StepSkipped | StepCaptured, *blobs: Blob) -> None:
+        self._journal.note(body, step=key.step, target=key.target, blobs=blobs)
+
+
+def _has_failed(cell: Cell) -> bool:
+    return cell.status in (CellStatus.FAILED, CellStatus.UNKNOWN) or cell.passed is False
+
+
+def _some(hosts: Sequence[str]) -> str:
+    shown = ", ".join(hosts[:5])
+    return shown if len(hosts) <= 5 else f"{shown} and {len(hosts) - 5} more"

@@ -1,0 +1,71 @@
+"""What to do next with a cell: one pure decision, for a first attempt, a retry and a resume alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+from mimrun.connector import Effect, Failed, Outcome, Unknown
+from mimrun.run.state import Cell
+from mimrun.run.transitions import CellStatus
+
+
+class Move(StrEnum):
+    """What to do next."""
+
+    TRY = "try"  #: write an intent and perform
+    SETTLE = "settle"  #: find out what became of the open intent
+    DOUBT = "doubt"  #: nobody can find out: ask a person
+    STOP = "stop"  #: nothing more is to be done here
+
+
+def next_move(cell: Cell, effect: Effect, *, retries: int, until_unmet: bool = False) -> Move:
+    """Decide what to do next with a cell.
+
+    Arguments:
+        cell: what the log says about it.
+        effect: the class of its action.
+        retries: how many more attempts the author allows after the first.
+        until_unmet: the last answer did not satisfy the author's `until`.
+    """
+    left = cell.attempts <= retries
+    match cell.status:
+        case CellStatus.READY:
+            return Move.STOP if cell.passed is False else Move.TRY
+        case CellStatus.PERFORMING:
+            return Move.SETTLE
+        case CellStatus.OK:
+            return Move.TRY if until_unmet and left and effect is not Effect.ONCE else Move.STOP
+        case CellStatus.FAILED:
+            return Move.TRY if left and _may_repeat(cell, effect) else Move.STOP
+        case CellStatus.UNKNOWN:
+            return Move.TRY if effect in (Effect.READ, Effect.IDEMPOTENT) else Move.DOUBT
+        case CellStatus.IN_DOUBT | CellStatus.SKIPPED:
+            return Move.STOP
+        case _:
+            assert_never(cell.status)
+
+
+def _may_repeat(cell: Cell, effect: Effect) -> bool:
+    """A failure may be repeated where repeating is harmless, or where it provably had no effect."""
+    match effect:
+        case Effect.READ | Effect.IDEMPOTENT:
+            return True
+        case Effect.PROBE:
+            return cell.clean
+        case Effect.ONCE:
+            return False
+        case _:
+            assert_never(effect)
+
+
+def last_word(outcome: Outcome, effect: Effect, *, attempts: int, retries: int) -> Outcome:
+    """Turn the last unknown answer of a repeatable action into a failure, so that the step ends.
+
+    An action that may be repeated is not in doubt when its answers keep getting lost: it failed, and
+    whoever repeats the step repeats it safely.
+    """
+    if isinstance(outcome, Unknown) and effect in (Effect.READ, Effect.IDEMPOTENT) and attempts > retries:
+        reason = f"{outcome.reason} (attempt {attempts} of {retries + 1})"
+        return Failed(reason, clean=effect is Effect.READ, data=outcome.data)
+    return outcome

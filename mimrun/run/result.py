@@ -1,0 +1,68 @@
+"""What came of a step, or of a run of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It was done, or there was nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It failed on more targets than the runbook allows. A rescue part may mend it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """People said no, or nobody said yes in time. Nothing behind it is done, not even a rescue."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A person is needed before it can go on."""
+
+    on: Literal["gate", "manual", "doubt"]
+    step: str
+    reason: str
+
+
+Result: TypeAlias = Done | Failed | Denied | Parked
+
+
+@dataclass(frozen=True, slots=True)
+class StepLabel:
+    """How a step is shown to whatever drives the run.
+
+    Arguments:
+        path: where it stands in the plan: "3.block.1".
+        name: the author's words.
+        kind: `action`, `gate` or `manual`.
+        targets: the hosts it works on.
+    """
+
+    path: str
+    name: str
+    kind: str
+    targets: tuple[str, ...] = ()
+
+
+class StepFailed(Exception):
+    """Raised out of a step's `do`, for a driver to show; the executor knows already."""
+
+
+AroundStep: TypeAlias = Callable[[StepLabel, Callable[[], None]], None]
+"""Called once around each step; must call `do` exactly once and let `StepFailed` pass."""
+
+
+def directly(label: StepLabel, do: Callable[[], None]) -> None:  # noqa: ARG001
+    """Do a step with nothing around it."""
+    do()

@@ -1,0 +1,133 @@
+"""The summary of a run: the small state that lists, guards and `mimrun status` need.
+
+It is a projection: a pure fold of the log, kept in step with it by the store. It stays the same few
+hundred bytes however many steps a run has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from mimrun.errors import LeaseError
+from mimrun.log import kinds
+from mimrun.log.entry import LogEntry
+from mimrun.log.moment import write_moment
+from mimrun.log.store import View
+from mimrun.run.transitions import RunEvent, RunStatus, next_run
+
+
+class RunSummary(BaseModel):
+    """What a list of runs shows of one.
+
+    Arguments:
+        waits_on, waits_at: while it asks for a person: for what, and at which step.
+        step: the step that was started last.
+        plan_seq: the entry that has the frozen plan.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str = ""
+    incident: str = ""
+    status: RunStatus = RunStatus.NEW
+    plan: str = ""
+    plan_seq: int = 0
+    title: str = ""
+    launched_by: str = ""
+    created_at: str = ""
+    ended_at: str = ""
+    epoch: int = 0
+    mode: str = ""
+    step: str = ""
+    step_name: str = ""
+    waits_on: str = ""
+    waits_at: str = ""
+    reason: str = ""
+    cancel: str = ""
+    first_seq: int = 0
+    last_seq: int = 0
+
+    def encode(self) -> bytes:
+        """Give the bytes that the store keeps."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunSummary:
+        """Read what `encode` gave."""
+        return cls.model_validate_json(data)
+
+
+class RunSummaries:
+    """The projector: one summary for each run, by the run's id."""
+
+    name: Final = "runs/1"
+
+    def empty(self) -> bytes:
+        """A run nobody has asked for."""
+        return RunSummary().encode()
+
+    def key(self, entry: LogEntry) -> str | None:
+        """An entry touches the run it belongs to."""
+        return entry.run or None
+
+    def apply(self, state: bytes, entry: LogEntry, blobs: Mapping[str, bytes]) -> bytes:
+        """Give the summary after an entry."""
+        return summarize(RunSummary.decode(state), entry).encode()
+
+
+_ENDS: Final = {"succeeded": RunEvent.SUCCEED, "failed": RunEvent.FAIL, "cancelled": RunEvent.CANCEL}
+
+
+def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
+    """Give the summary after an entry.
+
+    Raises:
+        TamperError: the entry cannot follow.
+    """
+    changes: dict[str, object] = {"last_seq": entry.seq, "first_seq": was.first_seq or entry.seq}
+    match entry.body:
+        case kinds.PlanFrozen():
+            changes["plan_seq"] = entry.seq
+        case kinds.RunCreated() as body:
+            changes |= {"run": entry.run, "incident": entry.inc, "plan": body.plan, "title": body.title}
+            changes |= {"launched_by": body.launched_by, "created_at": write_moment(entry.ts)}
+            changes["status"] = next_run(was.status, RunEvent.CREATE, seq=entry.seq)
+        case kinds.RunStarted() as body:
+            changes |= {"epoch": body.epoch, "waits_on": "", "waits_at": "", "reason": ""}
+            changes["status"] = next_run(was.status, RunEvent.START, seq=entry.seq)
+        case kinds.RunMode() as body:
+            changes["mode"] = body.mode
+        case kinds.RunWaiting() as body:
+            changes |= {"waits_on": body.on, "waits_at": entry.step, "reason": body.reason}
+            event = RunEvent.DOUBT if body.on == "doubt" else RunEvent.WAIT
+            changes["status"] = next_run(was.status, event, seq=entry.seq)
+        case kinds.RunCancelRequested() as body:
+            changes["cancel"] = body.reason or "cancelled"
+        case kinds.RunEnded() as body:
+            changes |= {"ended_at": write_moment(entry.ts), "reason": body.reason}
+            changes["status"] = next_run(was.status, _ENDS[body.status], seq=entry.seq)
+        case kinds.StepStarted() as body:
+            changes |= {"step": entry.step, "step_name": body.name}
+        case _:
+            pass
+    return was.model_copy(update=changes)
+
+
+def summary_in(view: View, run: str) -> RunSummary:
+    """Read a run's summary inside a transaction."""
+    return RunSummary.decode(view.projection(RunSummaries.name, run))
+
+
+def check_epoch(view: View, run: str, epoch: int) -> None:
+    """Refuse a write of a worker that was replaced.
+
+    Raises:
+        LeaseError: the log has a greater epoch for this run.
+    """
+    now = summary_in(view, run).epoch
+    if now != epoch:
+        raise LeaseError(f"run {run}: this worker has epoch {epoch} and epoch {now} has taken over")

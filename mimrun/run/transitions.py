@@ -1,0 +1,122 @@
+"""What can follow what: the two tables of transitions of a run and of its cells.
+
+A cell is one step on one target for one item of its loop. If a pair is not in a table it cannot
+happen, and the log that claims it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from mimrun.errors import TamperError
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    NEW = "new"  #: nothing is recorded yet
+    CREATED = "created"  #: its plan is frozen; nobody has started it
+    RUNNING = "running"  #: a worker holds it, or died while it did
+    WAITING = "waiting"  #: it waits for a person at a gate or a manual step; no process holds it
+    IN_DOUBT = "in_doubt"  #: a person must say whether a step happened; no process holds it
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RunEvent(StrEnum):
+    """What happens to a run."""
+
+    CREATE = "create"
+    START = "start"
+    WAIT = "wait"
+    DOUBT = "doubt"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+TERMINAL: Final = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+NEXT_RUN: Final[Mapping[tuple[RunStatus, RunEvent], RunStatus]] = {
+    (RunStatus.NEW, RunEvent.CREATE): RunStatus.CREATED,
+    (RunStatus.CREATED, RunEvent.START): RunStatus.RUNNING,
+    # The worker died or lost its lease: another one starts where the log ends.
+    (RunStatus.RUNNING, RunEvent.START): RunStatus.RUNNING,
+    (RunStatus.RUNNING, RunEvent.WAIT): RunStatus.WAITING,
+    (RunStatus.RUNNING, RunEvent.DOUBT): RunStatus.IN_DOUBT,
+    (RunStatus.RUNNING, RunEvent.SUCCEED): RunStatus.SUCCEEDED,
+    (RunStatus.RUNNING, RunEvent.FAIL): RunStatus.FAILED,
+    (RunStatus.RUNNING, RunEvent.CANCEL): RunStatus.CANCELLED,
+    (RunStatus.WAITING, RunEvent.START): RunStatus.RUNNING,
+    (RunStatus.IN_DOUBT, RunEvent.START): RunStatus.RUNNING,
+}
+
+
+class CellStatus(StrEnum):
+    """Where one step on one target stands."""
+
+    READY = "ready"  #: nothing was tried, or a person said that it did not happen
+    PERFORMING = "performing"  #: there is an intent and no outcome
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  #: an attempt ended without anybody knowing its effect
+    IN_DOUBT = "in_doubt"  #: a person must say
+    SKIPPED = "skipped"
+
+
+class CellEvent(StrEnum):
+    """What happens to a cell."""
+
+    INTEND = "intend"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    LOSE = "lose"
+    DOUBT = "doubt"
+    SKIP = "skip"
+    RESOLVE_APPLIED = "resolve_applied"
+    RESOLVE_NOT_APPLIED = "resolve_not_applied"
+    RESOLVE_SKIP = "resolve_skip"
+    RESOLVE_ABORT = "resolve_abort"
+
+
+NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
+    (CellStatus.READY, CellEvent.INTEND): CellStatus.PERFORMING,
+    (CellStatus.READY, CellEvent.SKIP): CellStatus.SKIPPED,
+    (CellStatus.PERFORMING, CellEvent.SUCCEED): CellStatus.OK,
+    (CellStatus.PERFORMING, CellEvent.FAIL): CellStatus.FAILED,
+    (CellStatus.PERFORMING, CellEvent.LOSE): CellStatus.UNKNOWN,
+    # An answer may come that `until` is not content with.
+    (CellStatus.OK, CellEvent.INTEND): CellStatus.PERFORMING,
+    (CellStatus.FAILED, CellEvent.INTEND): CellStatus.PERFORMING,
+    (CellStatus.UNKNOWN, CellEvent.INTEND): CellStatus.PERFORMING,
+    (CellStatus.UNKNOWN, CellEvent.DOUBT): CellStatus.IN_DOUBT,
+    (CellStatus.IN_DOUBT, CellEvent.RESOLVE_APPLIED): CellStatus.OK,
+    (CellStatus.IN_DOUBT, CellEvent.RESOLVE_NOT_APPLIED): CellStatus.READY,
+    (CellStatus.IN_DOUBT, CellEvent.RESOLVE_SKIP): CellStatus.SKIPPED,
+    (CellStatus.IN_DOUBT, CellEvent.RESOLVE_ABORT): CellStatus.FAILED,
+}
+
+
+def next_run(status: RunStatus, event: RunEvent, *, seq: int = 0) -> RunStatus:
+    """Give the status after an event.
+
+    Raises:
+        TamperError: the event cannot follow.
+    """
+    if (status, event) not in NEXT_RUN:
+        raise TamperError(f"entry {seq}: {event} cannot follow {status} of the run")
+    return NEXT_RUN[status, event]
+
+
+def next_cell(status: CellStatus, event: CellEvent, *, seq: int = 0) -> CellStatus:
+    """Give the status after an event.
+
+    Raises:
+        TamperError: the event cannot follow.
+    """
+    if (status, event) not in NEXT_CELL:
+        raise TamperError(f"entry {seq}: {event} cannot follow {status} of the step")
+    return NEXT_CELL[status, event]

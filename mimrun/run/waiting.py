@@ -1,0 +1,169 @@
+"""Steps that wait for people: gates and manual work. No process stays while they do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from mimrun.errors import InputError, TamperError
+from mimrun.gate.approval import Closed, ClosedBy, Open, Waiting, check_gate
+from mimrun.gate.people import People
+from mimrun.log.entry import Blob
+from mimrun.log.kinds import (
+    GateClosed,
+    GateOpened,
+    GateRequested,
+    ManualField,
+    ManualRequested,
+    RoleCount,
+    StepFinished,
+)
+from mimrun.run.facts import Facts
+from mimrun.run.guard import request_of
+from mimrun.run.journal import Journal
+from mimrun.run.result import Denied, Done, Failed, Parked, Result
+from mimrun.run.state import GateState
+from mimrun.runbook.expression import render, truth
+from mimrun.runbook.model import OnTimeout
+from mimrun.runbook.plan import Node, Plan, PlannedGate, PlannedManual, Segment
+from mimrun.runbook.render import render_nodes
+
+ANYBODY = "anybody"
+"""The role that the log names for a manual step that everybody may attest."""
+
+
+class PeopleSteps:
+    """Does gates and manual steps.
+
+    Arguments:
+        plan: the frozen plan.
+        journal, facts: the worker's.
+        people: reads the people file again when it has changed.
+        clock: the present moment, UTC.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        facts: Facts,
+        people: Callable[[], People],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._plan, self._journal, self._facts = plan, journal, facts
+        self._people, self._clock = people, clock
+
+    def gate(self, node: PlannedGate, conditions: Sequence[str]) -> Result:
+        """Ask people, or count what they said. The segment is rendered anew each time:
+
+        1. What stands behind the gate now must be what was asked for; otherwise votes are void.
+        2. The votes for this very digest are counted with the roles that people have now.
+        """
+        if not self._wanted(conditions):
+            return self._finish(node, "skipped")
+        segment = self._segment(node)
+        asked = self._journal.state.gates.get(node.path)
+        if asked is None or not asked.request or asked.closed:
+            return self._ask(node, segment)
+        if asked.digest != segment.digest:
+            self._close(node, asked, "void", "what stands behind the gate is not what was asked for")
+            return self._ask(node, segment)
+        request = request_of(node, asked, self._journal.state.launchers)
+        verdict = check_gate(request, asked.votes, self._people(), now=self._clock())
+        match verdict:
+            case Open():
+                self._journal.note(GateOpened(digest=asked.digest), step=node.path)
+                return self._finish(node, "ok")
+            case Waiting(missing):
+                need = ", ".join(f"{count} {role}" for role, count in missing.items())
+                return Parked("gate", node.path, f"'{node.name}' needs {need}")
+            case Closed(by, detail):
+                self._close(node, asked, by.value, detail)
+                if by is ClosedBy.EXPIRED and node.on_timeout is OnTimeout.ESCALATE:
+                    return self._ask(node, segment)
+                self._finish(node, "failed", detail)
+                return Denied(f"gate '{node.name}': {detail}")
+            case _:
+                assert_never(verdict)
+
+    def frozen(self, gate: str) -> tuple[Node, ...]:
+        """Give the steps that people agreed to at an open gate, exactly as they were shown.
+
+        Raises:
+            TamperError: the stored segment is not the one with the approved digest.
+        """
+        asked = self._journal.state.gates[gate]
+        entry = self._journal.store.entry(asked.request)
+        segment = Segment.decode(self._journal.store.blob(entry, "segment") or b"{}")
+        if segment.digest != asked.digest or segment.plan != self._plan.digest:
+            raise TamperError(
+                f"entry {asked.request}: the steps behind gate {gate} are not those that were approved"
+                f" ({segment.digest[:19]}, approved {asked.digest[:19]}); nothing was done"
+            )
+        return segment.nodes
+
+    def manual(self, node: PlannedManual, conditions: Sequence[str]) -> Result:
+        """Ask for the work, or take up a person's word that it is done."""
+        if not self._wanted(conditions):
+            return self._finish(node, "skipped")
+        known = self._journal.state.manuals.get(node.path)
+        if known is None:
+            try:
+                text = str(render(node.instructions, self._facts.variables("")))
+            except InputError as exc:
+                self._finish(node, "failed", str(exc))
+                return Failed(f"manual step '{node.name}': {exc}")
+            fields = [ManualField(name=n, type=e.type, required=e.required) for n, e in node.evidence.items()]
+            body = ManualRequested(role=node.role or ANYBODY, fields=tuple(fields))
+            self._journal.note(body, step=node.path, blobs=[Blob("instructions", text.encode(), "text")])
+        elif known.attested:
+            self.recall(node)
+            return self._finish(node, "ok")
+        return Parked("manual", node.path, f"'{node.name}' is to be done by {node.role or ANYBODY}")
+
+    def recall(self, node: PlannedManual) -> None:
+        """Take up the evidence that a person left."""
+        known = self._journal.state.manuals.get(node.path)
+        if node.register_ and known and known.attested:
+            entry = self._journal.store.entry(known.attested)
+            evidence = json.loads(self._journal.store.blob(entry, "evidence") or b"{}")
+            self._facts.register(node.register_, "", {**evidence, "by": known.by}, source=entry.seq)
+
+    def _segment(self, node: PlannedGate) -> Segment:
+        nodes = render_nodes(self._plan.segment_after(node.path), self._facts.variables)
+        return Segment(
+            plan=self._plan.digest,
+            run=self._journal.state.run,
+            gate=node.path,
+            facts=self._facts.digest(),
+            nodes=nodes,
+        )
+
+    def _ask(self, node: PlannedGate, segment: Segment) -> Result:
+        body = GateRequested(
+            digest=segment.digest,
+            title=node.name,
+            change=node.change,
+            risk=self._plan.runbook.risk,
+            approvals=tuple(RoleCount(role=need.role, count=need.count) for need in node.approvals),
+            expires_at=self._clock() + timedelta(milliseconds=node.expires_ms),
+            on_timeout=node.on_timeout,
+        )
+        self._journal.note(body, step=node.path, blobs=[Blob("segment", segment.encode(), "plan")])
+        need = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
+        return Parked("gate", node.path, f"'{node.name}' needs {need}")
+
+    def _close(self, node: PlannedGate, asked: GateState, reason: str, detail: str) -> None:
+        body = GateClosed.model_validate({"digest": asked.digest, "reason": reason, "detail": detail})
+        self._journal.note(body, step=node.path)
+
+    def _wanted(self, conditions: Sequence[str]) -> bool:
+        variables = self._facts.variables("")
+        return all(truth(condition, variables) for condition in conditions)
+
+    def _finish(self, node: PlannedGate | PlannedManual, status: str, reason: str = "") -> Result:
+        body = StepFinished.model_validate({"status": status, "reason": reason})
+        self._journal.note(body, step=node.path)
+        return Done()
