@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Annotated, Final, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from mimrun.connector import Action, Effect
 
@@ -18,12 +18,15 @@ LocalPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4
 Owner = Annotated[str, StringConstraints(pattern=r"^[^-\s:\x00][^\s:\x00]*$", max_length=256)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
+# A model is built when it is first used: a command pays only for the actions of its runbook.
+_LAZY: Final = ConfigDict(defer_build=True)
 DOWNLOAD_LIMIT: Final = 64 * 1024 * 1024
 
 
 class Execution(Action):
     """What every command has in common."""
 
+    model_config = _LAZY
     effect = Effect.ONCE
 
     chdir: Text = Field("", description="Folder on the host to run in; the login's home when left out.")
@@ -106,6 +109,7 @@ class Upload(Action):
     """Put a file on the host: all of it or nothing, and only where it differs."""
 
     verb = "upload"
+    model_config = _LAZY
     effect = Effect.IDEMPOTENT
 
     dest: RemotePath = Field(description="The file's full path on the host.")
@@ -138,6 +142,7 @@ class Download(Action):
     """Fetch a file from the host: all of it or nothing, and only where it differs."""
 
     verb = "download"
+    model_config = _LAZY
     effect = Effect.IDEMPOTENT
 
     src: RemotePath = Field(description="The file's full path on the host.")

@@ -171,18 +171,33 @@ def ending(groups: Sequence[int]) -> str:
     """Give the shell text that ends process groups and proves it.
 
     It sends TERM, then after a second KILL, and prints `gone TERM` or `gone KILL` when every group is gone,
-    else `alive`. A group counts as gone only where the kernel says that there is no such process: "not
-    permitted" means that it lives. What has left its group (a daemon, `setsid`) is not reached.
+    else `alive`. A group counts as gone only where the kernel says that there is no such process, or where
+    all that is left of it are dead processes that nobody has collected yet; "not permitted" means that it
+    lives. What has left its group (a daemon, `setsid`) is not reached.
     """
     names = " ".join(str(group) for group in groups)
-    return (
-        'gone() { for g in $G; do case $(LC_ALL=C kill -0 -- "-$g" 2>&1) in '
-        '*"o such process"*) ;; *) return 1 ;; esac; done; }; '
-        f'G="{names}"; for s in TERM KILL; do '
-        'for g in $G; do kill -s $s -- "-$g" 2>/dev/null; done; n=0; '
-        "while [ $n -lt 20 ]; do if gone; then echo gone $s; exit 0; fi; "
-        "sleep 0.05 2>/dev/null || sleep 1; n=$((n+1)); done; done; echo alive"
-    )
+    return f"""G="{names}"; n=0
+dead() {{
+  [ $n -gt 4 ] && kill -s 0 -- "-$1" 2>/dev/null && all=$(ps -A -o pgid= -o stat=) || return 1
+  case $(echo "$all" | while read -r g s; do
+    [ "$g" != "$1" ] || case $s in Z*) echo dead ;; *) echo live ;; esac
+  done) in *live*) return 1 ;; *dead*) ;; *) return 1 ;; esac
+}}
+gone() {{
+  for g in $G; do
+    case $(LC_ALL=C kill -s 0 -- "-$g" 2>&1) in *"o such process"*) ;; *) dead $g || return 1 ;; esac
+  done
+}}
+for s in TERM KILL; do
+  for g in $G; do kill -s $s -- "-$g" 2>/dev/null; done
+  n=0
+  while [ $n -lt 20 ]; do
+    if gone; then echo gone $s; exit 0; fi
+    sleep 0.05 2>/dev/null || sleep 1
+    n=$((n+1))
+  done
+done
+echo alive"""
 
 
 def quote(word: str) -> str:

@@ -6,7 +6,7 @@ import getpass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, ConfigDict, Field, field_validator
 
 from mimrun.connector import Settings
 
@@ -19,6 +19,8 @@ class SshSettings(Settings):
     Unknown variables are ignored, as an inventory holds many that are not about SSH. Options of the
     `ssh` program (`ansible_ssh_common_args`, `~/.ssh/config`) are not read.
     """
+
+    model_config = ConfigDict(defer_build=True)
 
     inventory_hostname: str = Field(description="The host's name in the inventory.")
     ansible_host: str = Field(
