@@ -66,16 +66,18 @@ def test_modules_are_short(code: list[Path], tracked: list[Path], root: Path) ->
         for path in paths
         if (count := len(path.read_text("utf-8").splitlines())) >= most
     ]
-    assert not long
+    assert not long, "\n".join(long)
 
 
 def test_functions_are_short(code: list[Path], root: Path) -> None:
     assert code
-    assert not [f"{p.relative_to(root)}: {f}" for p in code for f in long_functions(p.read_text("utf-8"))]
+    long = [f"{p.relative_to(root)}: {f}" for p in code for f in long_functions(p.read_text("utf-8"))]
+    assert not long, "\n".join(long)
 
 
 def test_functions_take_few_values_by_position(code: list[Path], root: Path) -> None:
-    assert not [f"{p.relative_to(root)}: {f}" for p in code for f in wide_functions(p.read_text("utf-8"))]
+    wide = [f"{p.relative_to(root)}: {f}" for p in code for f in wide_functions(p.read_text("utf-8"))]
+    assert not wide, "\n".join(wide)
 
 
 def test_modules_are_named_for_what_they_hold(tracked: list[Path], root: Path) -> None:
