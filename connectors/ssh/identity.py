@@ -12,7 +12,7 @@ from paramiko import Agent, PKey, SSHException
 from paramiko.pkey import UnknownKeyType
 
 from connectors.ssh.settings import SshSettings
-from mimrun.connector import Refused, read_secret
+from mimrun.connector import Refused, SettingsError, read_secret
 
 DEFAULT_NAMES: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -59,8 +59,7 @@ def load_key(path: Path, passphrase: str = "") -> PKey:
         passphrase: `env:NAME` or `file:PATH` of the passphrase, or "".
 
     Raises:
-        Refused: the file is missing, open to others, encrypted without a passphrase, or not a key.
-        SettingsError: the passphrase's reference names nothing.
+        Refused: the file is missing, open to others, encrypted without a usable passphrase, or not a key.
     """
     try:
         stat = path.stat()
@@ -92,6 +91,8 @@ def _read_key(path: Path, passphrase: str) -> PKey:
                 ) from None
         secret = read_secret(passphrase).reveal().encode()
         return PKey.from_path(path, secret)  # type: ignore[arg-type]
+    except SettingsError as exc:
+        raise Refused(f"private key {path}: {exc}") from exc
     except UnknownKeyType as exc:
         raise Refused(f"private key {path}: its type is not supported; use ed25519, ecdsa or rsa") from exc
     except OSError as exc:
