@@ -1,15 +1,16 @@
 """The chain: how an entry is linked to the one before it, in the log and in its incident.
 
-Pure: heads, moment and salts are given. `link` makes an entry out of a draft; `Walk` goes over entries in
-order and names each one that is not what was recorded.
+Pure: heads, moment and salts are given. `link` makes an entry out of a draft; `walk.Walk` checks what
+this page made.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from mimrun.log.entry import NOTHING, Blob, BlobRef, Draft, LogEntry
 from mimrun.log.merkle import Frontier, leaf_hash
@@ -50,6 +51,49 @@ class IncidentHead:
 
     iseq: int = 0
     leaf: str = NOTHING
+
+
+class StoredRow(NamedTuple):
+    """An entry as it is stored, not yet believed.
+
+    Arguments:
+        seq: the place it is stored at; its bytes may say otherwise.
+        data: its bytes.
+        leaf: the leaf hash stored beside it.
+        kind, inc, run: what the store finds it by; None where it has no such columns.
+    """
+
+    seq: int
+    data: bytes
+    leaf: bytes
+    kind: str | None = None
+    inc: str | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob as it is stored, not yet believed."""
+
+    salt: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a store keeps about its own end, apart from the entries, and not yet believed.
+
+    Arguments:
+        size: how many entries there are.
+        leaf: leaf hash (hexadecimal) of the last one.
+        root: Merkle root (hexadecimal) over all of them.
+        incidents: the end of each incident's chain.
+    """
+
+    size: int
+    leaf: str
+    root: str
+    incidents: Mapping[str, IncidentHead]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,19 @@ class Frontier:
 
     def append(self, leaf: bytes) -> Frontier:
         """Give the frontier with one more leaf hash."""
-        peaks = [*self.peaks, leaf]
-        rest = self.size
-        while rest & 1:
-            right = peaks.pop()
-            peaks[-1] = node_hash(peaks[-1], right)
-            rest >>= 1
-        return Frontier(self.size + 1, tuple(peaks))
+        return self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> Frontier:
+        """Give the frontier with these leaf hashes after the others."""
+        size, peaks, sha256 = self.size, list(self.peaks), hashlib.sha256
+        for leaf in leaves:
+            rest, node = size, leaf
+            while rest & 1:
+                node = sha256(b"\x01" + peaks.pop() + node).digest()
+                rest >>= 1
+            peaks.append(node)
+            size += 1
+        return Frontier(size, tuple(peaks))
 
     def root(self) -> bytes:
         """Give the root of the tree so far."""
@@ -139,10 +145,7 @@ class Tree:
 
 def root(leaves: Iterable[bytes]) -> bytes:
     """Give the root over leaf hashes, in memory that grows with the logarithm of their number."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier = frontier.append(leaf)
-    return frontier.root()
+    return Frontier().extend(leaves).root()
 
 
 def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected: bytes) -> bool:

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from mimrun.errors import LogError, StoreError, TamperError
 from mimrun.log import schema
-from mimrun.log.chain import Head, commitment
+from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, commitment
 from mimrun.log.entry import LogEntry, decode
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier, leaf_hash
 from mimrun.log.moment import read_moment
-from mimrun.log.store import StoredBlob, StoredRow
 
 PAGE: Final = 1000
 """Rows fetched at once. A reader holds no transaction between pages, so it never holds up a writer."""
@@ -52,11 +51,22 @@ class LogReader:
 
     def rows(self, after: int = 0) -> Iterator[StoredRow]:
         """Every stored entry behind `after`, in the order of their places, unchecked."""
-        while page := self.query(
-            "select seq, data, leaf from entry where seq > ? order by seq limit ?", after, PAGE
-        ):
-            for seq, data, leaf in page:
-                yield StoredRow(seq, data, leaf)
+        statement = "select seq, data, leaf, kind, inc, run from entry where seq > ? order by seq limit ?"
+        size = PAGE
+        while True:
+            try:
+                page = self.query(statement, after, size)
+            except StoreError:
+                if size == 1:
+                    raise
+                # Somewhere in this page the file is damaged: go on one by one, right up to the place.
+                size = 1
+                continue
+            yield from map(StoredRow._make, page)
+            if not page:
+                return
+            if page[-1][0] <= after:
+                raise StoreError(f"the log {self.path} is damaged: entries behind {after} are out of order")
             after = page[-1][0]
 
     def leaves(self, size: int) -> Iterator[bytes]:
@@ -83,10 +93,18 @@ class LogReader:
         """How many blobs are stored."""
         return int(self.query("select count(*) from blob")[0][0])
 
-    def claimed_head(self) -> tuple[int, str]:
-        """Size and last leaf hash that are kept apart from the entries."""
-        rows = self.query("select size, leaf from head")
-        return (rows[0][0], rows[0][1]) if rows else (-1, "")
+    def claim(self) -> Claim:
+        """What the file says about the end of the log, apart from the entries."""
+        head = self.head()
+        incidents = self.query("select inc, iseq, leaf from incident_head")
+        return Claim(
+            head.size, head.leaf, head.root, {inc: IncidentHead(iseq, leaf) for inc, iseq, leaf in incidents}
+        )
+
+    def faults(self) -> tuple[str, ...]:
+        """What SQLite finds wrong with the file: pages, and indexes that do not fit their tables."""
+        found = [str(row[0]) for row in self.query("pragma integrity_check(20)")]
+        return () if found == ["ok"] else tuple(found)
 
     def size(self) -> int:
         """How many entries there are now."""

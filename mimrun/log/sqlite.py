@@ -16,13 +16,23 @@ from typing import Final, Self
 from mimrun.errors import LogError, StoreError
 from mimrun.log import schema
 from mimrun.log.batch import Sealed
-from mimrun.log.chain import SALT_SIZE, Head, IncidentHead, Place, link, seal
+from mimrun.log.chain import (
+    SALT_SIZE,
+    Claim,
+    Head,
+    IncidentHead,
+    Place,
+    StoredBlob,
+    StoredRow,
+    link,
+    seal,
+)
 from mimrun.log.entry import FORMAT, Actor, Draft, LogEntry
 from mimrun.log.kinds import Kind, LogGenesis
 from mimrun.log.moment import utc_now, write_moment
 from mimrun.log.reader import LogReader
 from mimrun.log.sequencer import PATIENCE, Sequencer
-from mimrun.log.store import Guard, Projector, StoredBlob, StoredRow
+from mimrun.log.store import Guard, Projector
 from mimrun.log.turnstile import Turnstile
 from mimrun.log.writer import LogWriter
 
@@ -155,9 +165,13 @@ class SqliteStore:
         """How many blobs are stored."""
         return self._reader.blob_count()
 
-    def claimed_head(self) -> tuple[int, str]:
-        """Size and last leaf hash that are kept apart from the entries."""
-        return self._reader.claimed_head()
+    def claim(self) -> Claim:
+        """What the file says about the end of the log, apart from the entries."""
+        return self._reader.claim()
+
+    def faults(self) -> tuple[str, ...]:
+        """What SQLite finds wrong with the file."""
+        return self._reader.faults()
 
     def close(self) -> None:
         """Finish what was asked for, and let go of the files. May be called twice."""

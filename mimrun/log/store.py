@@ -7,10 +7,9 @@ nothing of what they mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from mimrun.log.chain import Head
+from mimrun.log.chain import Claim, Head, StoredBlob, StoredRow
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 
@@ -69,29 +68,6 @@ Runs in the store's own thread, holding up every other append: only look and dec
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
-    """An entry as it is stored, not yet believed.
-
-    Arguments:
-        seq: the place it is stored at; its bytes may say otherwise.
-        data: its bytes.
-        leaf: the leaf hash stored beside it.
-    """
-
-    seq: int
-    data: bytes
-    leaf: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """A blob as it is stored, not yet believed."""
-
-    salt: bytes
-    data: bytes
-
-
 class Source(Protocol):
     """What verifying and exporting read: stored things, with nothing checked or left out."""
 
@@ -105,11 +81,14 @@ class Source(Protocol):
     def stored_blob(self, commit: str) -> StoredBlob | None:
         """The blob stored under a commitment."""
 
-    def blob_count(self) -> int:
-        """How many blobs are stored."""
+    def blob_count(self) -> int | None:
+        """How many blobs are stored; None where blobs are not kept."""
 
-    def claimed_head(self) -> tuple[int, str]:
-        """Size and last leaf hash (hexadecimal) that the store keeps apart from the entries."""
+    def claim(self) -> Claim | None:
+        """What is said about the end of the log apart from the entries, if anything is."""
+
+    def faults(self) -> tuple[str, ...]:
+        """What the database itself finds wrong with its file; empty when nothing is."""
 
 
 class Store(Source, Protocol):
@@ -161,6 +140,9 @@ class Store(Source, Protocol):
 
     def head(self) -> Head:
         """The end of the log as it is now."""
+
+    def leaves(self, size: int) -> Iterator[bytes]:
+        """The stored leaf hashes of the first `size` entries, unchecked, for making proofs."""
 
     def follow(
         self, after: int, timeout: float, *, run: str | None = None, inc: str | None = None

@@ -1,0 +1,81 @@
+"""An excerpt: the entries of one incident, each with its proof that it was in the log."""
+
+from __future__ import annotations
+
+import json
+
+from mimrun.canonical import Json
+from mimrun.log.chain import IncidentHead, StoredRow
+from mimrun.log.merkle import HASH_SIZE, included, leaf_hash
+from mimrun.log.walk import BlobClaim, Check, Flaw, blob_claims, parse, seq_of, wrong_entry
+
+
+class Excerpt:
+    """Checks the entries of an incident one by one. Pure.
+
+    Arguments:
+        log: the origin that every entry must name.
+        inc: the incident that every entry must be of.
+        size: how many entries the log had when the proofs were made.
+        root: Merkle root (hexadecimal) over them.
+    """
+
+    def __init__(self, log: str, inc: str, size: int, root: str) -> None:
+        self._log = log
+        self._inc = inc
+        self._size = size
+        self._root = bytes.fromhex(root)
+        self._head: IncidentHead | None = IncidentHead()
+        self._seq = 0
+        self.count = 0
+        self.first_ts = self.last_ts = ""
+        self.flaws: list[Flaw] = []
+
+    def feed(self, data: bytes, proof: bytes) -> list[BlobClaim]:
+        """Check the next entry; give what it says of its blobs.
+
+        Arguments:
+            data: the entry's bytes.
+            proof: the line of JSON that proves it to be in the log.
+        """
+        self.count += 1
+        value = parse(data)
+        proven_seq, path = _read_proof(proof)
+        seq = proven_seq or seq_of(data) or self._seq + 1
+        leaf = leaf_hash(data)
+        wrong = wrong_entry(StoredRow(seq, data, leaf), value, leaf, self._log)
+        if wrong is None and not included(leaf, seq - 1, self._size, path, self._root):
+            wrong = ("proof", "it is not what was in the log at this place, or its proof was changed")
+        if wrong is not None or value is None:
+            self.flaw(seq, *(wrong or ("bytes", "these bytes are not an entry")))
+            # What it was linked to is not known, so the next entry's link is not judged.
+            self._head, self._seq = None, max(seq, self._seq)
+            return []
+        expected = self._head
+        if value["inc"] != self._inc or seq <= self._seq:
+            self.flaw(seq, "place", f"it is not the next entry of incident {self._inc}")
+        elif expected is not None and (value["iseq"], value["iprev"]) != (expected.iseq + 1, expected.leaf):
+            gap = value["iseq"] - expected.iseq - 1
+            self.flaw(seq, "missing", f"{gap} entries of the incident before it are missing")
+        self._head, self._seq = IncidentHead(value["iseq"], leaf.hex()), seq
+        self.first_ts, self.last_ts = self.first_ts or value["ts"], value["ts"]
+        claims = blob_claims(seq, value["blobs"])
+        if claims is None:
+            self.flaw(seq, "body", "what it says about its blobs cannot be read")
+        return claims or []
+
+    def flaw(self, seq: int, check: Check, detail: str) -> None:
+        """Note a flaw."""
+        self.flaws.append(Flaw(seq, check, detail))
+
+
+def _read_proof(line: bytes) -> tuple[int, tuple[bytes, ...]]:
+    """Read a proof; of one that cannot be read, nothing."""
+    try:
+        value: Json = json.loads(line)
+        if not isinstance(value, dict) or not isinstance(value["seq"], int):
+            return 0, ()
+        path = tuple(bytes.fromhex(step) for step in value["proof"])
+    except (ValueError, TypeError, KeyError):
+        return 0, ()
+    return (value["seq"], path) if all(len(step) == HASH_SIZE for step in path) else (0, ())

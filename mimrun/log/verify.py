@@ -1,0 +1,226 @@
+"""Verifying: is everything in the log what was recorded? Only reads, so a copy will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from mimrun.canonical import Json
+from mimrun.errors import LogError, StoreError
+from mimrun.log.chain import Claim, StoredBlob, StoredRow, commitment
+from mimrun.log.merkle import leaf_hash
+from mimrun.log.store import Source
+from mimrun.log.walk import BlobClaim, Flaw, Walk, seq_of
+
+PAGE: Final = 1000
+"""Entries that are checked at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What somebody noted about the log earlier, outside of it.
+
+    Arguments:
+        size: how many entries there were.
+        root: the Merkle root over them, hexadecimal.
+    """
+
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verifying found.
+
+    Arguments:
+        log: the origin.
+        scope: what was looked at: "the whole log", or one incident of it.
+        size: how many entries there are.
+        root: Merkle root over them; note it with the size, somewhere else, to prove these entries later.
+        first_ts: moment of the first entry.
+        last_ts: moment of the last entry.
+        incidents: how many incidents there are.
+        blobs: how many blobs were compared with what their entries say.
+        flaws: what is wrong, the first entry first; empty when the log is intact.
+        more: flaws that were found and are not listed.
+        known: what was noted earlier and compared, if anything.
+    """
+
+    log: str
+    scope: str
+    size: int
+    root: str
+    first_ts: str
+    last_ts: str
+    incidents: int
+    blobs: int
+    flaws: tuple[Flaw, ...]
+    more: int = 0
+    known: Known | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was recorded."""
+        return not self.flaws
+
+    def as_json(self) -> dict[str, Json]:
+        """The report for a machine."""
+        return {
+            "ok": self.ok,
+            "log": self.log,
+            "scope": self.scope,
+            "size": self.size,
+            "root": self.root,
+            "first_ts": self.first_ts,
+            "last_ts": self.last_ts,
+            "incidents": self.incidents,
+            "blobs": self.blobs,
+            "flaws": [{"seq": f.seq, "check": f.check, "detail": f.detail} for f in self.flaws],
+            "more": self.more,
+            "known": {"size": self.known.size, "root": self.known.root} if self.known else None,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.scope} of {self.log}: {self.size} entries, {self.incidents} incidents, {self.blobs} blobs"
+            + (f", {self.first_ts} to {self.last_ts}" if self.first_ts else "")
+        ]
+        if self.flaws:
+            lines += [
+                f"not intact: {len(self.flaws) + self.more} flaws, the first at entry {self.flaws[0].seq}"
+            ]
+            lines += [f"  {flaw}" for flaw in self.flaws[:20]]
+            left = len(self.flaws) + self.more - 20
+            return "\n".join([*lines, f"  and {left} more"] if left > 0 else lines)
+        lines += [f"intact; size {self.size}, root {self.root}"]
+        if self.known is not None:
+            lines += [f"its first {self.known.size} entries are those that were noted earlier"]
+        else:
+            lines += [
+                "not compared with a root noted elsewhere: a log rewritten as a whole, or cut at its end, would not show"
+            ]
+        return "\n".join(lines)
+
+
+def verify(source: Source, *, known: Known | None = None) -> Report:
+    """Check a whole log: bytes, hashes, links, incident chains, blobs, Merkle tree.
+
+    Arguments:
+        source: a store, a `LogReader` on a copy, or the `Lines` of a whole log.
+        known: size and root that were noted earlier outside of the log.
+
+    Returns:
+        A report that names each entry that is not what was recorded.
+    """
+    walk = Walk(source.log or None)
+    blobs = 0
+    try:
+        stored = source.blob_count()
+        for page in _pages(source.rows(), known):
+            claims = walk.feed(page)
+            blobs += len(claims)
+            if stored is not None:
+                _check_blobs(walk, source, claims)
+            if known is not None and walk.seq == known.size and walk.frontier.root().hex() != known.root:
+                walk.flaw(0, "anchor", f"the first {known.size} entries are not those whose root was noted")
+        if stored is not None and stored != blobs:
+            walk.flaw(0, "blob", f"{stored} blobs are stored and the entries speak of {blobs}")
+    except StoreError as exc:
+        walk.flaw(walk.seq + 1, "file", f"the log cannot be read from here on: {exc}")
+    if known is not None and known.size > walk.seq:
+        walk.flaw(walk.seq + 1, "missing", f"the log had {known.size} entries when its root was noted")
+    return report(walk, walk.finish(_claim(walk, source)), "the whole log", blobs, known)
+
+
+def report(walk: Walk, flaws: tuple[Flaw, ...], scope: str, blobs: int, known: Known | None) -> Report:
+    """Sum up a finished walk."""
+    return Report(
+        log=walk.log or "",
+        scope=scope,
+        size=walk.seq,
+        root=walk.frontier.root().hex(),
+        first_ts=walk.first_ts,
+        last_ts=walk.last_ts,
+        incidents=len(walk.incidents),
+        blobs=blobs,
+        flaws=flaws,
+        more=walk.more,
+        known=known,
+    )
+
+
+class Lines:
+    """A whole log as lines of canonical JSON, one entry a line; a `Source` without blobs.
+
+    Arguments:
+        lines: the lines, with or without their line ends.
+    """
+
+    log = ""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._lines = lines
+
+    def rows(self, after: int = 0) -> Iterator[StoredRow]:
+        """The lines as rows; each stands where it says, and one that says nothing behind the last."""
+        for line in self._lines:
+            data = line.removesuffix(b"\n")
+            after = seq_of(data) or after + 1
+            yield StoredRow(after, data, leaf_hash(data))
+
+    def stored_blob(self, commit: str) -> StoredBlob | None:
+        """Lines bring no blobs with them."""
+        return None
+
+    def blob_count(self) -> int | None:
+        """None: lines bring no blobs with them, so none can be missed."""
+        return None
+
+    def claim(self) -> Claim | None:
+        """Lines say nothing of their end."""
+        return None
+
+    def faults(self) -> tuple[str, ...]:
+        """Lines have no file that could be damaged apart from them."""
+        return ()
+
+
+def blob_flaw(claim: BlobClaim, stored: StoredBlob | None) -> str:
+    """Why a stored blob is not what its entry says, or ""."""
+    if stored is None:
+        return f"its blob {claim.name!r} is missing"
+    if {type(stored.salt), type(stored.data)} != {bytes}:
+        return f"the content of its blob {claim.name!r} cannot be read"
+    if commitment(stored.salt, stored.data) != claim.commit:
+        return f"the content of its blob {claim.name!r} is not what was recorded; the entry itself is"
+    if len(stored.data) != claim.length:
+        return f"its blob {claim.name!r} has {len(stored.data)} bytes and not {claim.length} as it says"
+    return ""
+
+
+def _check_blobs(walk: Walk, source: Source, claims: Iterable[BlobClaim]) -> None:
+    for claim in claims:
+        if why := blob_flaw(claim, source.stored_blob(claim.commit)):
+            walk.flaw(claim.seq, "blob", why)
+
+
+def _claim(walk: Walk, source: Source) -> Claim | None:
+    """What the source says about its end, and about its file."""
+    try:
+        for fault in source.faults():
+            walk.flaw(0, "file", f"the file is damaged: {fault}")
+        return source.claim()
+    except LogError as exc:
+        walk.flaw(0, "head", str(exc))
+        return None
+
+
+def _pages(rows: Iterator[StoredRow], known: Known | None) -> Iterator[list[StoredRow]]:
+    """Pages of rows, one of which ends at the size that was noted earlier."""
+    left = known.size if known is not None else 0
+    while page := list(islice(rows, min(left, PAGE) or PAGE)):
+        yield page
+        left = max(left - len(page), 0)
