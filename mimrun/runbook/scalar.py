@@ -7,6 +7,7 @@ error here. Inventories are Ansible's files, so they are read as Ansible reads t
 
 from __future__ import annotations
 
+import json
 import re
 from enum import Enum
 from typing import Final, TypeAlias, assert_never
@@ -40,10 +41,12 @@ class Schema(Enum):
 
     CORE: the core schema of YAML 1.2 without floats, for mimrun's own files.
     ANSIBLE: YAML 1.1 as ansible-core reads it, but dates stay text; for inventories.
+    JSON: the words of JSON; for inventories that are JSON from end to end.
     """
 
     CORE = "core"
     ANSIBLE = "ansible"
+    JSON = "json"
 
 
 class Ambiguous(ValueError):
@@ -70,6 +73,8 @@ def read_scalar(text: str, schema: Schema) -> Scalar:
             return _read_core(text)
         case Schema.ANSIBLE:
             return _read_ansible(text)
+        case Schema.JSON:
+            return _read_json(text)
         case _:
             assert_never(schema)
 
@@ -121,6 +126,14 @@ def _read_ansible(text: str) -> Scalar:
         if isinstance(exc, Ambiguous):
             raise
         raise Ambiguous(f"{text} looks like a number and is none", f'write it as text: "{text}"') from exc
+
+
+def _read_json(text: str) -> Scalar:
+    try:
+        value: Scalar = json.loads(text, parse_constant=float) if len(text) <= _MAX_DIGITS else text
+    except ValueError as exc:
+        raise Ambiguous(f"{text} is no JSON value", "write it as text, in quotes") from exc
+    return _finite(value, text) if isinstance(value, float) else value
 
 
 def _finite(number: float, text: str) -> float:
