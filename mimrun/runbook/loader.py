@@ -1,0 +1,112 @@
+"""The loader: from the bytes of a file to a runbook, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from mimrun import canonical
+from mimrun.canonical import Json
+from mimrun.errors import Problem, RunbookError
+from mimrun.runbook.document import Document, ValuePath, read_bytes, read_document
+from mimrun.runbook.model import Runbook
+from mimrun.runbook.sugar import Desugarer, action_key, step_source
+from mimrun.runbook.wording import problems_of
+
+SCHEMA: Final = "mimrun/1"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRunbook:
+    """A runbook, and the file that it was read from.
+
+    Arguments:
+        runbook: what the author wrote.
+        digest: `sha256:<hex>` over the bytes of the file.
+        source: those bytes.
+        document: the plain content, and the place of every value.
+    """
+
+    runbook: Runbook
+    digest: str
+    source: bytes
+    document: Document
+
+    @property
+    def file(self) -> str:
+        """The path as the person gave it."""
+        return self.document.file
+
+    def problem(self, path: ValuePath, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+        """Make the complaint about a value of the file."""
+        return self.document.problem(path, message, hint, at_key=at_key)
+
+    def step_path(self, step: str, *inner: str | int) -> ValuePath:
+        """Give the place of a part of a step: `step_path("3.block.1", "when")`."""
+        return (*step_source(step), *inner)
+
+    def call_path(self, step: str, keyword: str = "") -> ValuePath:
+        """Give the place of a step's action, or of the action under its verify, undo or capture."""
+        base = self.step_path(step, keyword) if keyword else self.step_path(step)
+        value: Json = self.document.value
+        for part in base:
+            value = value[part]  # type: ignore[index]  # the loader walked here already
+        return (*base, action_key(value))
+
+
+def load_runbook(path: Path) -> LoadedRunbook:
+    """Read a runbook from disk.
+
+    Raises:
+        RunbookError: with every problem that was found, each with file, line and column.
+    """
+    return parse_runbook(read_bytes(path), str(path))
+
+
+def parse_runbook(source: bytes | str, file: str = "runbook.yaml") -> LoadedRunbook:
+    """Read a runbook from its text.
+
+    Arguments:
+        source: the content of the file.
+        file: the path as the person gave it, for messages.
+
+    Raises:
+        RunbookError: with every problem that was found, each with file, line and column.
+    """
+    data = source if isinstance(source, bytes) else source.encode()
+    document = read_document(data, file)
+    raw = _whole(document)
+    desugarer = Desugarer(document)
+    shaped = {**raw, "steps": desugarer.steps(raw["steps"], ("steps",))} if "steps" in raw else dict(raw)
+    problems = desugarer.problems
+    try:
+        # As JSON, because there strictness means what an author expects: no text becomes a number.
+        runbook = Runbook.model_validate_json(json.dumps(shaped), strict=True)
+    except ValidationError as exc:
+        problems += problems_of(exc, document, (), Runbook)
+    if problems:
+        raise RunbookError(problems=set(problems))
+    return LoadedRunbook(runbook, canonical.digest_bytes(data), data, document)
+
+
+def _whole(document: Document) -> Mapping[str, Json]:
+    """Give the document as a mapping that says it is a runbook."""
+    match document.value:
+        case dict() as whole if "schema" in whole or "steps" in whole:
+            return whole
+        case None:
+            raise RunbookError(
+                problems=[Problem(document.file, 0, 0, "is empty", f"begin with `schema: {SCHEMA}`")]
+            )
+        case list():
+            hint = "a runbook is one mapping of keys, not a list of plays"
+        case dict():
+            hint = f"begin with `schema: {SCHEMA}` and list the `steps:`"
+        case _:
+            hint = f"begin with `schema: {SCHEMA}`"
+    raise RunbookError(problems=[document.problem((), "is not a runbook", hint)])

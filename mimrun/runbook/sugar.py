@@ -1,0 +1,186 @@
+"""Sugar: from the keys an author writes to the shape of the model, step by step.
+
+A step is told by the one key that says what it does: an action (`ssh.command`), `gate`, `manual` or `block`.
+Everything that is wrong with the shape is noted with its place; what is left is for the model to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mimrun.canonical import Json
+from mimrun.errors import Problem
+from mimrun.runbook.document import Document, ValuePath
+from mimrun.runbook.habit import YES_AND_NO, step_hint
+from mimrun.runbook.model import ActionStep, BlockStep, GateStep, ManualStep, Part, Verify
+from mimrun.runbook.suggestion import suggest
+
+CALLS: Final = ("verify", "undo", "capture")
+"""Keys of a step under which another action stands."""
+CHILDREN: Final = ("block", "rescue", "always")
+
+_STAND_IN: Final[dict[str, Json]] = {"kind": "manual", "name": "?", "manual": {"instructions": "?"}}
+"""Takes the place of a step that could not be read, so that the others keep their numbers."""
+
+
+def _keys(model: type[Part], *without: str) -> frozenset[str]:
+    names = (info.alias or name for name, info in model.model_fields.items())
+    return frozenset(names) - {"kind", *without}
+
+
+_KINDS: Final[Mapping[str, frozenset[str]]] = {
+    "action": _keys(ActionStep, "call"),
+    "gate": _keys(GateStep),
+    "manual": _keys(ManualStep),
+    "block": _keys(BlockStep),
+}
+_VERIFY_KEYS: Final = _keys(Verify, "action", "args")
+_CONDITIONS: Final = ("when", "until", "expect")
+
+
+@dataclass(slots=True)
+class Desugarer:
+    """Rewrites the steps of one document.
+
+    Arguments:
+        document: what was read.
+        problems: what was found wrong so far.
+    """
+
+    document: Document
+    problems: list[Problem] = field(default_factory=list)
+
+    def steps(self, raw: Json, path: ValuePath) -> Json:
+        """Give a list of steps in the shape of the model."""
+        if not isinstance(raw, list):
+            return raw
+        return [self._step(step, (*path, number)) for number, step in enumerate(raw)]
+
+    def _step(self, raw: Json, path: ValuePath) -> Json:
+        if not isinstance(raw, dict):
+            self._complain(path, "a step must be a mapping of keys", "begin it with `- name: …`")
+            return _STAND_IN
+        kind = self._kind(raw, path)
+        if kind is None:
+            return _STAND_IN
+        allowed = _KINDS[kind]
+        step: dict[str, Json] = {"kind": kind}
+        for key, value in raw.items():
+            if key in allowed:
+                step[key] = self._value(key, value, (*path, key))
+            elif not _is_action(key):
+                self._unknown(key, path, kind)
+        if kind == "action":
+            step["call"] = self._call(raw, path)
+        return step
+
+    def _kind(self, raw: dict[str, Json], path: ValuePath) -> str | None:
+        """Find out what a step is, or complain."""
+        actions = [key for key in raw if _is_action(key)]
+        chosen = actions + [key for key in ("gate", "manual", "block") if key in raw]
+        if len(chosen) == 1:
+            return "action" if actions else chosen[0]
+        if chosen:
+            second = (*path, chosen[1])
+            self._complain(
+                second,
+                f"a step does one thing, and this one has {' and '.join(map(repr, chosen))}",
+                "make two steps of it",
+                at_key=True,
+            )
+            return None
+        before = len(self.problems)
+        for key in raw:
+            if key not in _KINDS["action"]:
+                self._unknown(key, path, "action")
+        if len(self.problems) == before:
+            self._complain(
+                path,
+                "the step does nothing",
+                "give it one action (`ssh.command: {…}`), gate, manual or block",
+            )
+        return None
+
+    def _value(self, key: str, value: Json, path: ValuePath) -> Json:
+        if value is None:
+            self._complain(path, f"{key} has no value", "give it one, or take the key out")
+        if key == "become" and str(value).lower() in YES_AND_NO:
+            self._complain(path, f"become: {value!r} is a text and would be a user", "write true or false")
+        if key in CHILDREN:
+            return self.steps(value, path)
+        if key in CALLS:
+            return self._nested_call(key, value, path)
+        if key in _CONDITIONS and isinstance(value, bool):
+            return str(value).lower()
+        return value
+
+    def _nested_call(self, keyword: str, raw: Json, path: ValuePath) -> Json:
+        """Read the action under verify, undo or capture; only verify has keys of its own beside it."""
+        if not isinstance(raw, dict) or len([key for key in raw if _is_action(key)]) != 1:
+            self._complain(path, f"{keyword} needs exactly one action", "such as `ssh.command: {argv: [id]}`")
+            return {"action": "x.x", "args": {}}
+        own = _VERIFY_KEYS if keyword == "verify" else frozenset[str]()
+        for key in raw:
+            if not _is_action(key) and key not in own:
+                hint = step_hint(key) or suggest(key, own)
+                self._complain((*path, key), f"unknown key {key!r} in {keyword}", hint, at_key=True)
+        extras = {key: self._value(key, value, (*path, key)) for key, value in raw.items() if key in own}
+        return {**self._call(raw, path), **extras}
+
+    def _call(self, raw: dict[str, Json], path: ValuePath) -> dict[str, Json]:
+        action = next(key for key in raw if _is_action(key))
+        args = raw[action]
+        if args is None:
+            args = {}
+        if not isinstance(args, dict):
+            self._complain(
+                (*path, action),
+                f"the arguments of {action} must be a mapping",
+                f"write `{action}: {{key: value}}`",
+            )
+            args = {}
+        return {"action": action, "args": args}
+
+    def _unknown(self, key: str, path: ValuePath, kind: str) -> None:
+        """Complain about a key, in the order: Ansible's word, wrong place, misspelt, else what is allowed."""
+        allowed = _KINDS[kind]
+        homes = [other for other, keys in _KINDS.items() if key in keys]
+        hint = step_hint(key)
+        if not hint and homes:
+            self._complain(
+                (*path, key),
+                f"{key!r} does not belong to a step with {_a(kind)}",
+                f"it is for {_list(homes)}",
+                at_key=True,
+            )
+            return
+        if not hint:
+            hint = suggest(key, allowed | {"gate", "manual", "block"})
+        self._complain((*path, key), f"unknown key {key!r} in a step", hint, at_key=True)
+
+    def _complain(self, path: ValuePath, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.problems.append(self.document.problem(path, message, hint, at_key=at_key))
+
+
+def step_source(step: str) -> ValuePath:
+    """Give the place of a step in its document: "3.block.1" is `("steps", 2, "block", 0)`."""
+    return ("steps", *(int(part) - 1 if part.isdigit() else part for part in step.split(".")))
+
+
+def action_key(raw: Json) -> str:
+    """Give the key of a mapping that names an action; "" where there is none."""
+    return next((key for key in raw if _is_action(key)), "") if isinstance(raw, dict) else ""
+
+
+def _is_action(key: str) -> bool:
+    return "." in key and not key.startswith(("ansible.", "community."))
+
+
+def _a(kind: str) -> str:
+    return "an action" if kind == "action" else f"a {kind}"
+
+
+def _list(kinds: Iterable[str]) -> str:
+    return " or ".join(f"steps with {_a(kind)}" for kind in kinds)
