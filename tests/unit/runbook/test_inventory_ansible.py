@@ -14,7 +14,7 @@ import os
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,23 +98,20 @@ class Judge:
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Path]], Judge]:
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Sequence[Path]], Judge]]:
     home = tmp_path_factory.mktemp("ansible-home")
     (home / "ansible.cfg").write_text("")
-    for name, value in (
-        ("ANSIBLE_HOME", str(home)),
-        ("ANSIBLE_LOCAL_TEMP", str(home / "tmp")),
-        ("ANSIBLE_CONFIG", str(home / "ansible.cfg")),
-        ("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "true"),
-        ("ANSIBLE_DEPRECATION_WARNINGS", "false"),
-    ):
-        os.environ[name] = value
-    with warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        patch.setenv("ANSIBLE_HOME", str(home))
+        patch.setenv("ANSIBLE_LOCAL_TEMP", str(home / "tmp"))
+        patch.setenv("ANSIBLE_CONFIG", str(home / "ansible.cfg"))
+        patch.setenv("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "true")
+        patch.setenv("ANSIBLE_DEPRECATION_WARNINGS", "false")
         import ansible.plugins.loader as plugins
 
         plugins.init_plugin_loader()
-    return Judge
+        yield Judge
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
@@ -194,12 +191,56 @@ PRECEDENCE = {
     "group_vars/web/more/x.json": '{"deep": [1, "two"]}',
     "group_vars/web/notes.txt": "x: notes",
     "group_vars/site": "y: gv_site\n",
+    "group_vars/site.yml": "y: never_read\n",
     "group_vars/zone_b.yaml": "yes_is: yes\ntime: 12:30\n",
     "group_vars/zone_b.json": '{"never": "read"}',
     "group_vars/unknown.yml": "x: [",
     "host_vars/web01.yml": "x: hv_web01\n",
     "host_vars/localhost.yml": "here: true\n",
     "host_vars/dba/main.yml": "z: 1\n",
+}
+
+RANKS = {
+    "ranks.ini": """
+        [low]
+        h
+        [high]
+        h
+        [twice]
+        h
+        [a_sibling]
+        h
+        [b_sibling]
+        h
+        [upper:children]
+        low
+        [top:children]
+        upper
+        twice
+        [deep:children]
+        deeper
+        [deeper:children]
+        twice
+        [low:vars]
+        depth_beats_priority=low
+        [high:vars]
+        depth_beats_priority=high
+        name_decides=high
+        ansible_group_priority=50
+        [upper:vars]
+        longest_way=upper
+        [twice:vars]
+        longest_way=twice
+        [low:vars]
+        longest_way=low
+        [a_sibling:vars]
+        priority_decides=a
+        name_decides=a
+        ansible_group_priority=2
+        [b_sibling:vars]
+        priority_decides=b
+        name_decides=b
+        """,
 }
 
 TREE = {
@@ -278,6 +319,7 @@ ODD = {
 
 FIXTURES: dict[str, tuple[dict[str, str], list[str]]] = {
     "precedence": (PRECEDENCE, ["prod.ini"]),
+    "ranks": (RANKS, ["ranks.ini"]),
     "tree": (TREE, ["site.yaml"]),
     "folder": (SEVERAL, ["inv"]),
     "two sources": (SEVERAL, ["inv", "extra/extra.ini"]),
