@@ -90,13 +90,15 @@ class Tree:
     def root(self, size: int | None = None) -> bytes:
         """Give the root over the first `size` leaves; over all when not given."""
         size = self.size if size is None else size
-        self._check(0, size)
+        if not 0 <= size <= self.size:
+            raise ValueError(f"the tree has {self.size} leaves; asked for the root of {size}")
         return self._range(0, size) if size else EMPTY_ROOT
 
     def inclusion(self, index: int, size: int | None = None) -> tuple[bytes, ...]:
         """Prove that leaf `index` (from 0) is in the tree of the first `size` leaves (section 2.1.3.1)."""
         size = self.size if size is None else size
-        self._check(index + 1, size)
+        if not 0 <= index < size <= self.size:
+            raise ValueError(f"the tree has {self.size} leaves; asked for leaf {index} of {size}")
         path: list[bytes] = []
         low, high = 0, size
         while high - low > 1:
@@ -112,7 +114,8 @@ class Tree:
     def consistency(self, first: int, second: int | None = None) -> tuple[bytes, ...]:
         """Prove that the tree of `first` leaves is the beginning of that of `second` (section 2.1.4.1)."""
         second = self.size if second is None else second
-        self._check(first, second)
+        if not 0 <= first <= second <= self.size:
+            raise ValueError(f"the tree has {self.size} leaves; asked for {first} within {second}")
         if first in (0, second):
             return ()
         path: list[bytes] = []
@@ -128,10 +131,6 @@ class Tree:
         if not whole:
             path.append(self._range(low, high))
         return tuple(reversed(path))
-
-    def _check(self, low: int, high: int) -> None:
-        if not 0 <= low <= high <= self.size:
-            raise ValueError(f"the tree has {self.size} leaves; asked for {low} of {high}")
 
     def _range(self, low: int, high: int) -> bytes:
         """MTH(D[low:high]); `low` is always a multiple of the span's largest power of two."""

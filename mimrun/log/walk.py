@@ -117,7 +117,7 @@ class Walk:
 
     def finish(self, claim: Claim | None = None) -> tuple[Flaw, ...]:
         """Judge the suspicions and the store's word about its end; give all flaws, the first one first."""
-        whole = claim is None or (claim.size == self.seq and claim.leaf == self.leaf)
+        whole = claim is not None and (claim.size, claim.leaf) == (self.seq, self.leaf)
         for seq in sorted(self._broken):
             self._judge(seq, vouched=seq + 1 not in self._broken and (seq < self.seq or whole))
         flawed = sorted(self._flawed)
@@ -155,7 +155,8 @@ class Walk:
 
     def _follow(self, seq: int, value: dict[str, Any], leaf: str) -> None:
         """Compare what the entry is linked to with what was there."""
-        self.log = self.log or value["log"]
+        if self.log is None and seq not in self._flawed:
+            self.log = value["log"]
         if value["prev"] != self.leaf and not self._flawed & {seq, seq - 1}:
             self._broken.add(seq)
         ts = value["ts"]
@@ -235,7 +236,7 @@ def wrong_entry(
         known_canonical: whether its bytes have been shown to be canonical already.
     """
     if value is None:
-        return "bytes", f"these bytes are not an entry: {row.data[:60]!r}"
+        return "bytes", f"these bytes are not an entry: {row.data!r:.80}"
     if leaf != row.leaf:
         return "leaf", "its bytes and the hash stored beside them do not fit: one was changed"
     if value["seq"] != row.seq:
