@@ -24,11 +24,13 @@ test-heavy: setup  ## the tests that take long: crashes at every point, many hos
 	@$(BIN)/pytest -m heavy $(ARGS)
 
 check: venv  ## lint, format, types, imports, shape and documentation
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(CODE)
-	$(BIN)/lint-imports
-	$(BIN)/pytest -q $(SHAPE)
+	@failed=0; run() { echo "-- $$*"; "$(BIN)/$$@" || failed=1; }; \
+	run ruff check .; \
+	run ruff format --check .; \
+	run mypy $(CODE); \
+	run lint-imports --no-logo; \
+	run pytest -q $(SHAPE); \
+	exit $$failed
 
 bench: setup  ## measure; prints figures and asserts none
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python "$$each" $(ARGS) || exit 1; done
