@@ -9,6 +9,7 @@ from typing import TypeAlias
 from mimrun.lab.haproxy import BACKEND, HaProxy
 from mimrun.lab.postgres_server import DATABASE, Instance
 from mimrun.lab.sshd import SshHost
+from mimrun.lab.systemd_hosts import SystemdHost
 
 Value: TypeAlias = "str | int | Sequence[str] | Mapping[str, Value]"
 
@@ -45,6 +46,15 @@ def database_inventory(
         }
         groups["loadbalancer"] = {"hosts": {"lb": balancer}}
     return write({"all": {"children": groups}})
+
+
+def hosts_inventory(hosts: Sequence[SystemdHost]) -> str:
+    """Write the inventory of systemd hosts: the group `web`, with each host's service and its address."""
+    members: dict[str, Value] = {
+        host.name: {**ssh_variables(host), "service_unit": host.unit, "service_url": host.web_url}
+        for host in hosts
+    }
+    return write({"all": {"children": {"web": {"hosts": members}}}})
 
 
 def ssh_variables(host: SshHost) -> dict[str, Value]:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import LabError
-from mimrun.lab import process
+from mimrun.lab import control_group, process
 
 DATA: Final = ("data/postmaster.pid", "*/data/postmaster.pid", "*/*/data/postmaster.pid")
 """Where a PostgreSQL server of the lab says which process it is, seen from a part's or a lab's folder."""
+
+WORLD: Final = ("world.log", "*/world.log")
+"""Where the world of a set of systemd hosts writes; it has a control group."""
 
 
 def find_all(folder: Path) -> list[process.Process]:
@@ -38,7 +41,7 @@ def stop_all(folder: Path, *, grace: float = 5.0) -> int:
         grace: seconds the processes get to end in good order.
 
     Returns:
-        How many processes were ended.
+        How many processes were ended; those inside a systemd host, which end with it, are not counted.
 
     Raises:
         LabError: something would not end.
@@ -48,6 +51,7 @@ def stop_all(folder: Path, *, grace: float = 5.0) -> int:
     for _ in range(3):
         found = find_all(folder)
         if not found:
+            _remove_groups(folder.resolve())
             return ended
         process.end(found, grace=grace)
         ended += len(found)
@@ -58,3 +62,9 @@ def stop_all(folder: Path, *, grace: float = 5.0) -> int:
             f"{folder}: these processes would not end: {numbers}; end them with: kill -9 {numbers}"
         )
     return ended
+
+
+def _remove_groups(folder: Path) -> None:
+    for pattern in WORLD:
+        for file in folder.glob(pattern):
+            control_group.remove(control_group.own(file.parent))

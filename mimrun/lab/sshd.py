@@ -191,17 +191,17 @@ class SshdHosts:
     def _make_keys(self) -> None:
         if os.geteuid() == 0:
             SEPARATION.mkdir(mode=0o755, exist_ok=True)
-        makers = [_keygen(self.folder / "id", "mimrun lab client")]
+        makers = [make_key(self.folder / "id", "mimrun lab client")]
         for host in self.hosts:
             place = self.folder / host.name
             place.mkdir(exist_ok=True)
             place.chmod(0o711)
-            makers.append(_keygen(place / "host_key", host.name))
+            makers.append(make_key(place / "host_key", host.name))
         for maker in makers:
             if maker.wait(timeout=20) != 0:
                 raise LabError(f"{self.folder}: ssh-keygen ended with {maker.returncode}; is the disk full?")
         lines = [
-            f"[{host.address}]:{host.port} {_public(self.folder / host.name / 'host_key')}"
+            f"[{host.address}]:{host.port} {public_key(self.folder / host.name / 'host_key')}"
             for host in self.hosts
         ]
         (self.folder / "known_hosts").write_text("\n".join(lines) + "\n")
@@ -277,7 +277,8 @@ def _binary(name: str) -> str:
     return str(Path(found).resolve())
 
 
-def _keygen(path: Path, comment: str) -> subprocess.Popen[bytes]:
+def make_key(path: Path, comment: str) -> subprocess.Popen[bytes]:
+    """Start making an ed25519 key pair, in place of one that is there; the caller waits for the end."""
     for old in (path, path.with_name(path.name + ".pub")):
         old.unlink(missing_ok=True)
     return subprocess.Popen(
@@ -288,7 +289,8 @@ def _keygen(path: Path, comment: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _public(path: Path) -> str:
+def public_key(path: Path) -> str:
+    """Give a key's public half as it stands in known_hosts: type and key."""
     return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
 
 
