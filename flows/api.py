@@ -66,6 +66,9 @@ def serve(parent: int, port: int) -> None:
     import uvicorn  # noqa: PLC0415 - the engine waits for the port, not for this
     from prefect.server.api.server import create_app  # noqa: PLC0415 - as above: 1.4 s
 
+    from flows.database import use_patient_sqlite  # noqa: PLC0415 - it imports Prefect
+
+    use_patient_sqlite(os.environ["PREFECT_API_DATABASE_CONNECTION_URL"])
     config = uvicorn.Config(
         create_app(final=True),
         log_level="warning",

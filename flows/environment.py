@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -191,7 +190,7 @@ def password(rooms: Rooms) -> str:
         return _read_password(rooms.password)
     fresh = rooms.password.with_name(f"password.{os.getpid()}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(f"mimrun:{secrets.token_urlsafe(24)}\n")
+        file.write(f"mimrun:{os.urandom(24).hex()}\n")
     try:
         with contextlib.suppress(FileExistsError):  # another process was first; its password is the one
             rooms.password.hardlink_to(fresh)

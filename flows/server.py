@@ -18,7 +18,7 @@ from typing import IO, Final
 
 from flows.environment import Rooms, server_environment
 from flows.template import interface_folder, is_migrated, lay_template, prefect_version
-from flows.watch import Watch
+from flows.watch import Health, Watch
 from mimrun.errors import RunError
 
 __all__ = ["ApiServer", "lay_template"]
@@ -44,6 +44,7 @@ class ApiServer:
     """
 
     def __init__(self, rooms: Rooms, cache: Path, busy: Callable[[], bool] = lambda: True) -> None:
+        self._environ = dict(os.environ)
         self._rooms = rooms
         self._cache = cache
         self._process: subprocess.Popen[str] | None = None
@@ -58,6 +59,11 @@ class ApiServer:
     def url(self) -> str:
         """The API's address; the port stays the same when the server is started again."""
         return f"http://127.0.0.1:{self._port}/api"
+
+    @property
+    def health(self) -> Health:
+        """What is known of it now."""
+        return self.watch.health
 
     @property
     def pid(self) -> int | None:
@@ -110,7 +116,7 @@ class ApiServer:
     def _live(self) -> int:
         """Start the process, see it through, and give its exit status."""
         migrated = is_migrated(self._rooms)
-        environment = server_environment(self._rooms, os.environ, interface_folder(self._cache))
+        environment = server_environment(self._rooms, self._environ, interface_folder(self._cache))
         environment["PREFECT_API_DATABASE_MIGRATE_ON_START"] = "false" if migrated else "true"
         command = [sys.executable, "-P", "-m", "flows.api", "serve", str(os.getpid()), str(self._port)]
         pipe = subprocess.PIPE

@@ -1,0 +1,48 @@
+"""mimrun as the engine sees it: execute a run, note that it goes on directly, give it a name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flows.submission import AroundStep, Mode
+from mimrun.app.execution import Verdict, directly, execute_run, note_mode
+from mimrun.app.home import open_home
+from mimrun.app.runs import load_plan
+from mimrun.settings import load_settings
+
+
+class RunExecutor:
+    """Executes the runs of one home.
+
+    Arguments:
+        home: mimrun's home.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._settings = load_settings(os.environ, home)
+
+    def execute(self, run: str, around_step: AroundStep | None, mode: Mode, reason: str) -> Verdict:
+        """Execute a run until it ends or waits.
+
+        Raises:
+            LogError: the log cannot be written or is not intact.
+        """
+        return execute_run(self._settings, run, around_step=around_step or directly, mode=mode, reason=reason)
+
+    def note(self, run: str, reason: str) -> None:
+        """Record that the run goes on directly from here, and why.
+
+        Raises:
+            LogError: the log cannot be written.
+        """
+        note_mode(self._settings, run, "direct", reason)
+
+    def name(self, run: str) -> str:
+        """Give the name of its flow run: `<runbook name> <run id>`.
+
+        Raises:
+            MimrunError: there is no such run, or its plan is not what was frozen.
+        """
+        with open_home(self._settings) as home:
+            return f"{load_plan(home, run).runbook.name} {run}"

@@ -1,0 +1,240 @@
+"""The engine's process: its lock, its log, its socket, its environment, its end."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flows.engine import Api, Engine
+from flows.environment import Rooms, own_api, password, quiet_environment
+from flows.protocol import listen, peer, read, write
+from flows.server import ApiServer
+from flows.submission import Executor
+from flows.template import cache_folder
+from flows.watch import Health, Watch
+from mimrun.errors import MimrunError
+
+LOG_BYTES: Final = 1_000_000
+TICK_S: Final = 0.5
+QUESTION_S: Final = 2.0
+FLUSH_S: Final = 2.0
+
+_log = logging.getLogger("mimrun.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedApi:
+    """Prefect's API as somebody else serves it, at PREFECT_API_URL."""
+
+    url: str
+    watch: Watch
+    pid: int | None = None
+
+    @property
+    def health(self) -> Health:
+        """What is known of it now."""
+        return self.watch.health
+
+
+def main(argv: list[str]) -> int:
+    """Run the engine of a home with mimrun's executor."""
+    parser = argparse.ArgumentParser(prog="python -m flows.engine", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="mimrun's home")
+    parser.add_argument("--idle-exit", type=int, metavar="SECONDS", help="end after so long without a run")
+    given = parser.parse_args(argv)
+
+    def make() -> Executor:
+        from flows.execution import RunExecutor  # noqa: PLC0415 - after the server has been started
+
+        return RunExecutor(given.home)
+
+    return run(Rooms(given.home.absolute()), make, given.idle_exit)
+
+
+def run(rooms: Rooms, make: Callable[[], Executor], idle_exit_s: int | None = None) -> int:
+    """Be the engine of a home, unless there is one.
+
+    Arguments:
+        rooms: the home.
+        make: gives the executor; called after the API server has been started, since it may take time.
+        idle_exit_s: end after so many seconds without a run; None keeps on.
+
+    Returns:
+        the exit status: 0 when told to end, idle, or not needed; 1 when Prefect cannot be used.
+    """
+    rooms.make()
+    lock = os.open(rooms.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return 0
+    _open_log(rooms.log)
+    engine = Engine()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: engine.stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    line = listen(rooms)
+    place = rooms.socket.stat()
+    threading.Thread(target=_answer_all, args=(line, engine), name="socket", daemon=True).start()
+    status = 0
+    watches: list[Watch] = []
+    server: ApiServer | None = None
+    try:
+        own = own_api(os.environ)
+        server = ApiServer(rooms, cache_folder(os.environ), lambda: engine.busy) if own else None
+        watches.append(_load(rooms, engine, server, make))
+        _stay(engine, rooms, place, idle_exit_s)
+    except MimrunError as exc:
+        _log.error("%s", exc)
+        status = 1
+    finally:
+        engine.stop(force=True)
+        line.close()
+        _flush()
+        for watch in watches:
+            watch.stop()
+        if server is not None:
+            server.stop()
+        if _is_there(rooms.socket, place):
+            rooms.socket.unlink(missing_ok=True)
+        os.close(lock)
+    return status
+
+
+def end_now(status: int) -> None:
+    """End the process without waiting for what Prefect does at exit; nothing of ours is left to do."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _load(rooms: Rooms, engine: Engine, server: ApiServer | None, make: Callable[[], Executor]) -> Watch:
+    """Start the API, import Prefect meanwhile, and connect the engine when both are there."""
+    before = dict(os.environ)
+    settings = quiet_environment(rooms, before)
+    if server is not None:
+        server.start()
+        settings |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": password(rooms)}
+        engine.attach(server)
+    _set_environment(settings)
+    from flows.courier import Courier  # noqa: PLC0415 - it reads the environment set above
+    from flows.health import healthy  # noqa: PLC0415 - as above
+
+    # Prefect has read its settings. What runbooks start must not inherit them, least of all the password.
+    _set_environment(before | {"DO_NOT_TRACK": "1"})
+    api: Api
+    if server is not None:
+        api, watch = server, server.watch
+    else:
+        watch = Watch(healthy, lambda: engine.busy)
+        api = SharedApi(before["PREFECT_API_URL"], watch)
+        engine.attach(api)
+        watch.start()
+    executor = make()
+    courier = Courier(str(rooms.home), lambda: watch.health)
+    threading.Thread(
+        target=_connect, args=(engine, courier, executor, watch), name="connect", daemon=True
+    ).start()
+    return watch
+
+
+def _connect(engine: Engine, courier: object, executor: Executor, watch: Watch) -> None:
+    from flows.courier import Courier  # noqa: PLC0415 - loaded by now
+
+    assert isinstance(courier, Courier)
+    while not engine.stopping.is_set():
+        if not watch.wait_up(TICK_S):
+            continue
+        try:
+            courier.warm(own=own_api(os.environ))
+        except Exception as exc:  # noqa: BLE001 - tried again until it works
+            _log.warning("prefect's api answers, but cannot be used yet: %s", exc)
+            engine.stopping.wait(TICK_S)
+            continue
+        engine.connect(courier, executor)
+        return
+
+
+def _stay(engine: Engine, rooms: Rooms, place: os.stat_result, idle_exit_s: int | None) -> None:
+    while not engine.stopping.wait(TICK_S):
+        if not _is_there(rooms.socket, place):
+            _log.warning("%s is gone or another's; ending", rooms.socket)
+            return
+        if idle_exit_s is not None and engine.idle_s() > idle_exit_s:
+            engine.stop(force=False)
+        engine.settle()
+
+
+def _answer_all(line: socket.socket, engine: Engine) -> None:
+    while True:
+        try:
+            caller, _ = line.accept()
+        except OSError:
+            return
+        threading.Thread(target=_answer, args=(caller, engine), name="question", daemon=True).start()
+
+
+def _answer(caller: socket.socket, engine: Engine) -> None:
+    with caller:
+        try:
+            caller.settimeout(QUESTION_S)
+            if peer(caller) in {os.geteuid(), 0}:
+                write(caller, engine.answer(read(caller)))
+        except (OSError, ValueError) as exc:
+            _log.debug("a question was not answered: %s", exc)
+
+
+def _is_there(path: Path, place: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), place)
+    except OSError:
+        return False
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
+
+
+def _flush() -> None:
+    """Give Prefect's event queue a moment to empty, where Prefect has been loaded at all."""
+    worker = sys.modules.get("prefect.events.worker")
+    if worker is not None:
+        worker.EventsWorker.drain_all(timeout=FLUSH_S)
+
+
+class _BoundedLog(logging.handlers.RotatingFileHandler):
+    """The engine's log; what is written to standard output and error past it goes to the same file."""
+
+    def take_over(self) -> None:
+        if self.stream is not None:
+            os.dup2(self.stream.fileno(), 1)
+            os.dup2(self.stream.fileno(), 2)
+
+    def doRollover(self) -> None:  # noqa: N802 - the name is logging's
+        super().doRollover()
+        self.take_over()
+
+
+def _open_log(path: Path) -> None:
+    handler = _BoundedLog(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    path.chmod(0o600)
+    handler.take_over()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("mimrun")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
