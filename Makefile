@@ -21,7 +21,7 @@ test: setup  ## set up, and run the tests (ARGS="-k gate" for some of them)
 	@$(BIN)/pytest -n 2 $(ARGS)
 
 test-heavy: setup  ## the tests that take long: crashes at every point, many hosts
-	@$(BIN)/pytest -m heavy $(ARGS)
+	@$(BIN)/pytest -m heavy $(ARGS) || { [ $$? = 5 ] && echo "no heavy test fits"; }
 
 check: venv  ## lint, format, types, imports, shape and documentation
 	@failed=0; run() { echo "-- $$*"; "$(BIN)/$$@" || failed=1; }; \
