@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from mimrun.errors import LabError
-from mimrun.lab import haproxy, inventory, loopback
+from mimrun.lab import haproxy, inventory, keeper, loopback
 from mimrun.lab.haproxy import HaProxy
 from mimrun.lab.postgres import PostgresPair
 from mimrun.lab.sshd import SshdHosts
@@ -97,6 +97,13 @@ class FailoverLab:
     def stop(self) -> None:
         """Stop every part, the last one first. It can be called again."""
         self._started.close()
+
+    def keep(self) -> None:
+        """Let every part live on when this process has ended; `leftover.stop_all(folder)` ends them."""
+        for part in (self.pair, self.hosts, self.proxy, self._writer):
+            if part is not None:
+                keeper.release(part.folder)
+        self._started.pop_all()
 
     def kill_primary(self) -> float:
         """Let the primary crash.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import LabError
-from mimrun.lab import control_group, process
+from mimrun.lab import control_group, postgres_server, process
 
 DATA: Final = ("data/postmaster.pid", "*/data/postmaster.pid", "*/*/data/postmaster.pid")
 """Where a PostgreSQL server of the lab says which process it is, seen from a part's or a lab's folder."""
@@ -51,7 +51,7 @@ def stop_all(folder: Path, *, grace: float = 5.0) -> int:
     for _ in range(3):
         found = find_all(folder)
         if not found:
-            _remove_groups(folder.resolve())
+            _tidy(folder.resolve())
             return ended
         process.end(found, grace=grace)
         ended += len(found)
@@ -64,7 +64,11 @@ def stop_all(folder: Path, *, grace: float = 5.0) -> int:
     return ended
 
 
-def _remove_groups(folder: Path) -> None:
+def _tidy(folder: Path) -> None:
+    """Take away what the kernel keeps for processes that were killed."""
+    for pattern in DATA:
+        for file in folder.glob(pattern):
+            postgres_server.remove_shared_memory(file.parent)
     for pattern in WORLD:
         for file in folder.glob(pattern):
             control_group.remove(control_group.own(file.parent))

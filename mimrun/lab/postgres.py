@@ -21,7 +21,6 @@ from mimrun.lab.postgres_server import (
     append,
     as_server,
     make_scripts,
-    remove_shared_memory,
     write_secret,
 )
 
@@ -125,10 +124,8 @@ class PostgresPair:
         return self.primary, self.standby
 
     def stop(self) -> None:
-        """Stop both servers and take away what a killed one has left in shared memory."""
+        """Stop both servers. Their data stay in the folder."""
         leftover.stop_all(self.folder)
-        for instance in self._instances:
-            remove_shared_memory(instance.data_dir)
         keeper.release(self.folder)
 
     def kill_primary(self) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mimrun.lab import folder as lab
 from mimrun.lab import leftover
 
 
@@ -18,10 +17,7 @@ def lab_folder() -> Iterator[Path]:
 
     Whatever a test leaves running in it is ended, and is an error.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mimrun-lab-"))
-    folder.chmod(0o711)
-    yield folder
-    left = leftover.find_all(folder)
-    leftover.stop_all(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with lab.temporary() as folder:
+        yield folder
+        left = leftover.find_all(folder)
     assert left == [], f"the test left processes running: {left}"

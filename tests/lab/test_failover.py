@@ -99,6 +99,31 @@ def _ansible(path: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
+STARTER = """
+import sys
+from pathlib import Path
+from mimrun.lab.failover import FailoverLab
+lab = FailoverLab(Path(sys.argv[1]), net="127.0.37", proxied=False)
+lab.start()
+lab.keep()
+print(len(lab.writer.notes().acknowledged))
+"""
+
+
+def test_parts_that_are_kept_outlive_their_starter_until_they_are_ended(lab_folder: Path) -> None:
+    folder = lab_folder / "kept"
+    argv = [sys.executable, "-c", STARTER, str(folder)]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True
+    )
+    notes = folder / "writer" / "writes.jsonl"
+    before = len(notes.read_text().splitlines())
+    assert before >= int(done.stdout) >= 1
+    assert patience.came_true(lambda: len(notes.read_text().splitlines()) >= before + 20, seconds=10)
+    assert leftover.stop_all(folder) >= 5
+    assert leftover.find_all(folder) == []
+
+
 @pytest.mark.needs("haproxy")
 def test_what_the_proxy_refuses_is_said_in_words(lab_folder: Path) -> None:
     with HaProxy(lab_folder / "words", (Server("a", "127.0.0.1", 9),), net="127.0.35") as proxy:

