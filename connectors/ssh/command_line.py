@@ -173,19 +173,23 @@ def ending(groups: Sequence[int]) -> str:
     It sends TERM, then after a second KILL, and prints `gone TERM` or `gone KILL` when every group is gone,
     else `alive`. A group counts as gone only where the kernel says that there is no such process, or where
     all that is left of it are dead processes that nobody has collected yet; "not permitted" means that it
-    lives. What has left its group (a daemon, `setsid`) is not reached.
+    lives. (busybox complains of `--` and goes on, dash needs it; so the words decide, not the
+    exit code.) What has left its group (a daemon, `setsid`) is not reached.
     """
     names = " ".join(str(group) for group in groups)
     return f"""G="{names}"; n=0
+look() {{ LC_ALL=C kill -s 0 -- "-$1" 2>&1; }}
 dead() {{
-  [ $n -gt 4 ] && kill -s 0 -- "-$1" 2>/dev/null && all=$(ps -A -o pgid= -o stat=) || return 1
+  [ $n -gt 4 ] || return 1
+  case $(look "$1") in *ermitted*) return 1 ;; esac
+  all=$(ps -A -o pgid= -o stat= 2>/dev/null || ps -o pgid,stat) || return 1
   case $(echo "$all" | while read -r g s; do
     [ "$g" != "$1" ] || case $s in Z*) echo dead ;; *) echo live ;; esac
   done) in *live*) return 1 ;; *dead*) ;; *) return 1 ;; esac
 }}
 gone() {{
   for g in $G; do
-    case $(LC_ALL=C kill -s 0 -- "-$g" 2>&1) in *"o such process"*) ;; *) dead $g || return 1 ;; esac
+    case $(look "$g") in *"o such process"*) ;; *) dead "$g" || return 1 ;; esac
   done
 }}
 for s in TERM KILL; do

@@ -222,7 +222,7 @@ _HANDLERS = cast(
 class TunedTransport(Transport):
     """One connection to one host."""
 
-    _channel_handler_table = {  # noqa: RUF012 - paramiko looks it up on the instance
+    _channel_handler_table = {
         kind: _waking(handler)
         for kind, handler in {
             **_HANDLERS,

@@ -102,7 +102,13 @@ def test_creates_and_removes_skip_what_is_done_already(ssh: Ssh, open_folder: Pa
     remove = Command(argv=("rm", str(flag)), removes=str(flag))
     assert ssh.check(create, make_call()).changes is None
     assert ssh.check(remove, make_call()).changes is False
-    for action, changed in ((remove, False), (create, True), (create, False), (remove, True), (remove, False)):
+    for action, changed in (
+        (remove, False),
+        (create, True),
+        (create, False),
+        (remove, True),
+        (remove, False),
+    ):
         outcome = ssh.perform(action, make_call())
         assert isinstance(outcome, Ok)
         assert outcome.changed is changed, action
@@ -141,7 +147,9 @@ def test_environment_arrives_whatever_it_holds_and_is_in_no_command_line(ssh: Ss
     script = 'for n in PLAIN LINES ODD EMPTY; do eval "printf %s \\"\\$$n\\""; printf "|"; done; cat'
     outcome = ssh.perform(Shell(cmd=script, stdin="rest"), make_call(environment=values))
     assert data(outcome)["stdout"] == "|".join([*values.values(), "rest"])
-    shown = ssh.perform(Shell(cmd="tr '\\0' ' ' </proc/$$/cmdline"), make_call(environment={"S": "hidden-value"}))
+    shown = ssh.perform(
+        Shell(cmd="tr '\\0' ' ' </proc/$$/cmdline"), make_call(environment={"S": "hidden-value"})
+    )
     assert "hidden-value" not in str(shown)
 
 
@@ -154,7 +162,15 @@ def test_secrets_are_masked_wherever_the_host_says_them(ssh: Ssh) -> None:
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(words=st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)), max_size=6))
+@given(
+    words=st.lists(
+        st.one_of(
+            st.sampled_from(HOSTILE),
+            st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30),
+        ),
+        max_size=6,
+    )
+)
 @example(words=HOSTILE)
 def test_every_argument_arrives_byte_for_byte(ssh: Ssh, words: list[str]) -> None:
     program = ("sh", "-c", 'for w; do printf %s "$w" | od -An -v -tx1 | tr -d " \\n"; echo; done', "sh")
@@ -205,7 +221,13 @@ def test_script_with_another_content_is_refused(ssh: Ssh, tmp_path: Path) -> Non
 
 
 def test_wrong_arguments_are_refused_by_the_model() -> None:
-    for wrong in ({"argv": []}, {"argv": ["a\0b"]}, {"argv": [""]}, {"argv": ["-x"]}, {"argv": ["a"], "chdri": "/"}):
+    for wrong in (
+        {"argv": []},
+        {"argv": ["a\0b"]},
+        {"argv": [""]},
+        {"argv": ["-x"]},
+        {"argv": ["a"], "chdri": "/"},
+    ):
         with pytest.raises(ValidationError):
             Command.model_validate(wrong)
 
