@@ -24,6 +24,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from mimrun.lab import host_root
+
 CI = os.environ.get("CI") == "true"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -63,10 +65,7 @@ PARTS = {
     "root": Part(_is_root, "run as root"),
     "ssh": Part(lambda: _program("ssh", "ssh-keygen"), _PACKAGES),
     "sshd": Part(lambda: _program("sshd", "ssh-keygen"), _PACKAGES),
-    "systemd": Part(
-        lambda: _is_root() and _program("systemd-nspawn", "ip", "nsenter", "unshare", "sshd"),
-        f"{_PACKAGES}, as root",
-    ),
+    "systemd": Part(lambda: _is_root() and not host_root.missing(), f"{_PACKAGES}, as root"),
 }
 """Every part that a test may name in `needs`."""
 
