@@ -12,21 +12,21 @@ A bundle is a zip without compression, so that a damaged byte damages one entry 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Final
 
 from mimrun import canonical
 from mimrun.errors import InputError, LogError, TamperError
-from mimrun.log.chain import SALT_SIZE, StoredBlob, commitment
+from mimrun.log.chain import SALT_SIZE, Claim, StoredBlob, is_committed
 from mimrun.log.entry import FORMAT, MAX_BLOB, MAX_ENTRY
 from mimrun.log.excerpt import Excerpt
+from mimrun.log.field import Count, Digest, Hash, Part
 from mimrun.log.merkle import Tree
 from mimrun.log.moment import write_moment
 from mimrun.log.store import Store
@@ -50,8 +50,7 @@ made of them at the time, somewhere else.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Part):
     """What a bundle says about itself.
 
     Arguments:
@@ -60,6 +59,7 @@ class Manifest:
         log: the origin.
         inc: the incident, or "" for the whole log.
         size: how many entries the log had.
+        leaf: leaf hash (hexadecimal) of the last of them.
         root: Merkle root (hexadecimal) over them.
         entries: how many entries are in the bundle.
         digest: `sha256:<hex>` over entries.jsonl.
@@ -71,11 +71,12 @@ class Manifest:
     format: str
     log: str
     inc: str
-    size: int
-    root: str
-    entries: int
-    digest: str
-    blobs: int
+    size: Count
+    leaf: Hash
+    root: Hash
+    entries: Count
+    digest: Digest
+    blobs: Count
     made_at: str
 
 
@@ -110,24 +111,25 @@ def export(store: Store, path: Path, *, inc: str | None = None, blobs: bool = Tr
                 log=store.log,
                 inc=inc or "",
                 size=head.size,
+                leaf=head.leaf,
                 root=head.root,
                 entries=len(seqs),
                 digest=digest,
                 blobs=kept,
                 made_at=write_moment(head.ts),
             )
-            bundle.writestr(_member("manifest.json"), canonical.encode(asdict(manifest)))
+            bundle.writestr(_member("manifest.json"), canonical.encode(manifest.model_dump()))
             bundle.writestr(
                 _member("README.txt"), _README.format(bundle=BUNDLE, format=FORMAT, name=path.name)
             )
     except FileExistsError as exc:
         raise InputError(f"{path} exists; name a new file") from exc
-    except InputError:
-        path.unlink(missing_ok=True)
-        raise
     except OSError as exc:
         path.unlink(missing_ok=True)
         raise InputError(f"no bundle can be written to {path}: {exc}") from exc
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return manifest
 
 
@@ -193,8 +195,12 @@ class _WholeLog(Lines):
     def stored_blob(self, commit: str) -> StoredBlob | None:
         return self._bundle.blob(commit)
 
-    def blob_count(self) -> int | None:
-        return self._bundle.manifest.blobs or None
+    def keeps_blobs(self) -> bool:
+        return self._bundle.manifest.blobs > 0
+
+    def claim(self) -> Claim | None:
+        manifest = self._bundle.manifest
+        return Claim(manifest.size, manifest.leaf, manifest.root, blobs=manifest.blobs or None)
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -231,7 +237,7 @@ def _write_proofs(bundle: zipfile.ZipFile, tree: Tree, seqs: list[int]) -> None:
 def _write_blobs(store: Store, bundle: zipfile.ZipFile, commits: list[str]) -> int:
     for commit in commits:
         blob = store.stored_blob(commit)
-        if blob is None or commitment(blob.salt, blob.data) != commit:
+        if blob is None or not is_committed(blob, commit):
             raise TamperError("a blob is not what was recorded; see `mimrun log verify`")
         bundle.writestr(_member(f"blobs/{commit}"), blob.salt + blob.data)
     return len(commits)
@@ -255,8 +261,8 @@ def _open_members(file: IO[bytes], bundle: zipfile.ZipFile) -> _Open:
         raise LogError("this is not a bundle: it has no manifest.json")
     file.seek(start)
     try:
-        manifest = Manifest(**json.loads(file.read(size)))
-    except (ValueError, TypeError) as exc:
+        manifest = Manifest.model_validate_json(file.read(size))
+    except ValueError as exc:
         raise LogError(f"the manifest of the bundle cannot be read: {exc}") from exc
     if manifest.bundle != BUNDLE or manifest.format != FORMAT:
         raise LogError(f"the bundle is of format {manifest.bundle!r}; this mimrun knows {BUNDLE!r}")
@@ -276,15 +282,11 @@ def _verify_members(file: IO[bytes], bundle: zipfile.ZipFile, known: Known | Non
     found = _verify_incident(opened, known) if manifest.inc else verify(_WholeLog(opened), known=known)
     flaws = list(found.flaws)
     intact = _digest(opened.lines("entries.jsonl")) == manifest.digest
-    if not manifest.inc and (found.size, found.root) != (manifest.size, manifest.root) and not flaws:
-        # Nothing is linked to the last entry, so it is the one that can be changed without a broken link.
-        where = "the manifest was changed" if intact else "the last entry was changed, or some were cut off"
-        flaws.append(Flaw(0 if intact else found.size, "anchor", f"not what the manifest says: {where}"))
     if not intact and not flaws:
         flaws.append(Flaw(0, "file", "the entries are not those that the manifest was made for"))
     if not flaws and (damaged := bundle.testzip()) is not None:
         flaws.append(Flaw(0, "file", f"the bundle is damaged in {damaged}"))
-    return replace(found, flaws=tuple(sorted(flaws)))
+    return replace(found, flaws=tuple(flaws))
 
 
 def _verify_incident(opened: _Open, known: Known | None) -> Report:
@@ -315,7 +317,7 @@ def _verify_incident(opened: _Open, known: Known | None) -> Report:
         last_ts=excerpt.last_ts,
         incidents=1,
         blobs=blobs,
-        flaws=tuple(sorted(excerpt.flaws)),
+        flaws=tuple(excerpt.flaws),
         known=known,
     )
 

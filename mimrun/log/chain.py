@@ -87,13 +87,15 @@ class Claim:
         size: how many entries there are.
         leaf: leaf hash (hexadecimal) of the last one.
         root: Merkle root (hexadecimal) over all of them.
-        incidents: the end of each incident's chain.
+        incidents: the end of each incident's chain; None where that is not kept.
+        blobs: how many blobs are stored; None where they are not kept.
     """
 
     size: int
     leaf: str
     root: str
-    incidents: Mapping[str, IncidentHead]
+    incidents: Mapping[str, IncidentHead] | None = None
+    blobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,13 @@ def commitment(salt: bytes, data: bytes) -> str:
     The salt is random, so that nobody can try out guesses of erased content against the entry.
     """
     return hashlib.sha256(_BLOB_PREFIX + salt + data).hexdigest()
+
+
+def is_committed(stored: StoredBlob, commit: str) -> bool:
+    """Whether a stored blob is what an entry commits to. What is stored may be of any type."""
+    salt: object = stored.salt
+    data: object = stored.data
+    return isinstance(salt, bytes) and isinstance(data, bytes) and commitment(salt, data) == commit
 
 
 def seal(blob: Blob, salt: bytes) -> SealedBlob:

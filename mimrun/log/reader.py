@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mimrun.errors import LogError, StoreError, TamperError
 from mimrun.log import schema
-from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, commitment
+from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, is_committed
 from mimrun.log.entry import LogEntry, decode
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier, leaf_hash
@@ -38,11 +38,11 @@ class LogReader:
             raise StoreError(f"there is no log at {path}; `mimrun init` makes one")
         try:
             self._db: sqlite3.Connection | None = schema.connect(path, "frozen" if frozen else "ro")
-        except sqlite3.Error as exc:
+        except schema.FAILURES as exc:
             raise schema.explain(exc, path, "opened") from exc
         try:
             self.log = schema.check_format(self._db, path)
-        except sqlite3.Error as exc:
+        except schema.FAILURES as exc:
             self.close()
             raise schema.explain(exc, path, "read") from exc
         except StoreError:
@@ -89,22 +89,33 @@ class LogReader:
         rows = self.query('select salt, data from blob where "commit" = ?', bytes.fromhex(commit))
         return StoredBlob(*rows[0]) if rows else None
 
-    def blob_count(self) -> int:
-        """How many blobs are stored."""
-        return int(self.query("select count(*) from blob")[0][0])
+    def keeps_blobs(self) -> bool:
+        """Blobs are in this file."""
+        return True
 
     def claim(self) -> Claim:
         """What the file says about the end of the log, apart from the entries."""
-        head = self.head()
-        incidents = self.query("select inc, iseq, leaf from incident_head")
-        return Claim(
-            head.size, head.leaf, head.root, {inc: IncidentHead(iseq, leaf) for inc, iseq, leaf in incidents}
+        # One statement sees one moment, also while others append.
+        rows = self.query(
+            "select size, head.leaf, ts, frontier, (select count(*) from blob), inc, iseq, incident_head.leaf"
+            " from head left join incident_head"
         )
+        head = read_head([row[:4] for row in rows[:1]], self.path)
+        incidents = {inc: IncidentHead(iseq, leaf) for *_, inc, iseq, leaf in rows if inc is not None}
+        return Claim(head.size, head.leaf, head.root, incidents, rows[0][4])
 
     def faults(self) -> tuple[str, ...]:
         """What SQLite finds wrong with the file: pages, and indexes that do not fit their tables."""
         found = [str(row[0]) for row in self.query("pragma integrity_check(20)")]
-        return () if found == ["ok"] else tuple(found)
+        faults = [] if found == ["ok"] else found
+        actual = {row[0]: row[1] for row in self.query("select name, sql from sqlite_schema")}
+        expected = schema.definitions()
+        faults += [
+            f"{name} is not defined as it was made"
+            for name in sorted(actual.keys() | expected.keys())
+            if actual.get(name) != expected.get(name)
+        ]
+        return tuple(faults)
 
     def size(self) -> int:
         """How many entries there are now."""
@@ -152,7 +163,7 @@ class LogReader:
                 stored = self.stored_blob(ref.commit)
                 if stored is None:
                     raise TamperError(f"blob {name!r} of log entry {entry.seq} is missing")
-                if commitment(stored.salt, stored.data) != ref.commit:
+                if not is_committed(stored, ref.commit):
                     raise TamperError(f"blob {name!r} of log entry {entry.seq} is not what was recorded")
                 return stored.data
         return None
@@ -188,7 +199,7 @@ class LogReader:
                 raise StoreError(f"the log {self.path} has been closed")
             try:
                 return self._db.execute(statement, given).fetchall()
-            except sqlite3.Error as exc:
+            except schema.FAILURES as exc:
                 raise schema.explain(exc, self.path, "read") from exc
 
     def close(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import urllib.parse
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,8 @@ APPLICATION_ID: Final = 0x4D494D4C
 """`MIML`, in the header of the file, so that `file` and we know what it is."""
 SCHEMA: Final = 1
 """Layout of the tables. A file with a higher one was made by a newer mimrun."""
+FAILURES: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second where a damaged file puts its own bytes into a message."""
 LOCK_PATIENCE_MS: Final = 5000
 """How long SQLite waits for a program that is not mimrun and holds the file locked."""
 
@@ -103,7 +107,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
             db.execute("pragma synchronous = full")
             # The writer decides when to checkpoint, under the lock that keeps other writers out.
             db.execute("pragma wal_autocheckpoint = 0")
-    except sqlite3.Error:
+    except FAILURES:
         db.close()
         raise
     return db
@@ -116,6 +120,17 @@ def create(db: sqlite3.Connection, log: str, log_format: str) -> None:
     db.execute("insert into origin (id, log, format) values (1, ?, ?)", (log, log_format))
     db.execute(f"pragma application_id = {APPLICATION_ID}")
     db.execute(f"pragma user_version = {SCHEMA}")
+
+
+@cache
+def definitions() -> Mapping[str, str | None]:
+    """How each table, index and trigger of a log is defined."""
+    db = sqlite3.connect(":memory:")
+    try:
+        db.executescript(TABLES)
+        return dict(db.execute("select name, sql from sqlite_schema").fetchall())
+    finally:
+        db.close()
 
 
 def is_blank(db: sqlite3.Connection) -> bool:
@@ -162,7 +177,7 @@ _MEANINGS: Final = {
 }
 
 
-def explain(exc: sqlite3.Error, path: Path, what: str) -> StoreError:
+def explain(exc: Exception, path: Path, what: str) -> StoreError:
     """Say what an error of SQLite means.
 
     Arguments:

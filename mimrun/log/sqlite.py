@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -161,9 +160,9 @@ class SqliteStore:
         """The blob stored under a commitment, unchecked."""
         return self._reader.stored_blob(commit)
 
-    def blob_count(self) -> int:
-        """How many blobs are stored."""
-        return self._reader.blob_count()
+    def keeps_blobs(self) -> bool:
+        """Blobs are in this file."""
+        return True
 
     def claim(self) -> Claim:
         """What the file says about the end of the log, apart from the entries."""
@@ -235,7 +234,7 @@ def create_log(
             return _begin(path, log, actor, clock)
         except OSError as exc:
             raise StoreError(f"no log can be made at {path}: {exc}") from exc
-        except sqlite3.Error as exc:
+        except schema.FAILURES as exc:
             raise schema.explain(exc, path, "made") from exc
         finally:
             turnstile.leave()

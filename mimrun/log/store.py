@@ -81,8 +81,8 @@ class Source(Protocol):
     def stored_blob(self, commit: str) -> StoredBlob | None:
         """The blob stored under a commitment."""
 
-    def blob_count(self) -> int | None:
-        """How many blobs are stored; None where blobs are not kept."""
+    def keeps_blobs(self) -> bool:
+        """Whether blobs are kept here at all."""
 
     def claim(self) -> Claim | None:
         """What is said about the end of the log apart from the entries, if anything is."""

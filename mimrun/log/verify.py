@@ -9,7 +9,7 @@ from typing import Final
 
 from mimrun.canonical import Json
 from mimrun.errors import LogError, StoreError
-from mimrun.log.chain import Claim, StoredBlob, StoredRow, commitment
+from mimrun.log.chain import Claim, StoredBlob, StoredRow, is_committed
 from mimrun.log.merkle import leaf_hash
 from mimrun.log.store import Source
 from mimrun.log.walk import BlobClaim, Flaw, Walk, seq_of
@@ -89,9 +89,9 @@ class Report:
             + (f", {self.first_ts} to {self.last_ts}" if self.first_ts else "")
         ]
         if self.flaws:
-            lines += [
-                f"not intact: {len(self.flaws) + self.more} flaws, the first at entry {self.flaws[0].seq}"
-            ]
+            first = self.flaws[0].seq
+            where = f", the first at entry {first}" if first else ""
+            lines += [f"not intact: {len(self.flaws) + self.more} flaws{where}"]
             lines += [f"  {flaw}" for flaw in self.flaws[:20]]
             left = len(self.flaws) + self.more - 20
             return "\n".join([*lines, f"  and {left} more"] if left > 0 else lines)
@@ -116,30 +116,31 @@ def verify(source: Source, *, known: Known | None = None) -> Report:
         A report that names each entry that is not what was recorded.
     """
     walk = Walk(source.log or None)
-    blobs = 0
+    blobs, claim = 0, None
     try:
-        stored = source.blob_count()
-        for page in _pages(source.rows(), known):
-            claims = walk.feed(page)
-            blobs += len(claims)
-            if stored is not None:
-                _check_blobs(walk, source, claims)
-            if known is not None and walk.seq == known.size and walk.frontier.root().hex() != known.root:
-                walk.flaw(0, "anchor", f"the first {known.size} entries are not those whose root was noted")
-        if stored is not None and stored != blobs:
-            walk.flaw(0, "blob", f"{stored} blobs are stored and the entries speak of {blobs}")
+        while True:
+            before = walk.seq
+            blobs += _read_on(walk, source, known)
+            if claim is not None and walk.seq == before:
+                break
+            claim = source.claim()
+            if claim is None or claim.size <= walk.seq:
+                break
+            # Others may have appended meanwhile; what is really missing will not come in another round.
+        for fault in source.faults():
+            walk.flaw(0, "file", f"the file is damaged: {fault}")
     except StoreError as exc:
         walk.flaw(walk.seq + 1, "file", f"the log cannot be read from here on: {exc}")
+    except LogError as exc:
+        walk.flaw(0, "head", str(exc))
     if known is not None and known.size > walk.seq:
         walk.flaw(walk.seq + 1, "missing", f"the log had {known.size} entries when its root was noted")
-    return report(walk, walk.finish(_claim(walk, source)), "the whole log", blobs, known)
-
-
-def report(walk: Walk, flaws: tuple[Flaw, ...], scope: str, blobs: int, known: Known | None) -> Report:
-    """Sum up a finished walk."""
+    flaws = walk.finish(claim)
+    if not flaws and claim is not None and claim.blobs not in (None, blobs):
+        flaws = (Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {blobs}"),)
     return Report(
         log=walk.log or "",
-        scope=scope,
+        scope="the whole log",
         size=walk.seq,
         root=walk.frontier.root().hex(),
         first_ts=walk.first_ts,
@@ -152,6 +153,21 @@ def report(walk: Walk, flaws: tuple[Flaw, ...], scope: str, blobs: int, known: K
     )
 
 
+def _read_on(walk: Walk, source: Source, known: Known | None) -> int:
+    """Check the entries that the walk has not seen; give how many blobs they speak of."""
+    blobs = 0
+    for page in _pages(source.rows(walk.seq), walk.seq, known):
+        claims = walk.feed(page)
+        blobs += len(claims)
+        if source.keeps_blobs():
+            for claim in claims:
+                if why := blob_flaw(claim, source.stored_blob(claim.commit)):
+                    walk.flaw(claim.seq, "blob", why)
+        if known is not None and walk.seq == known.size and walk.frontier.root().hex() != known.root:
+            walk.flaw(0, "anchor", f"the first {known.size} entries are not those whose root was noted")
+    return blobs
+
+
 class Lines:
     """A whole log as lines of canonical JSON, one entry a line; a `Source` without blobs.
 
@@ -162,7 +178,7 @@ class Lines:
     log = ""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self._lines = lines
+        self._lines = iter(lines)
 
     def rows(self, after: int = 0) -> Iterator[StoredRow]:
         """The lines as rows; each stands where it says, and one that says nothing behind the last."""
@@ -175,9 +191,9 @@ class Lines:
         """Lines bring no blobs with them."""
         return None
 
-    def blob_count(self) -> int | None:
-        """None: lines bring no blobs with them, so none can be missed."""
-        return None
+    def keeps_blobs(self) -> bool:
+        """Lines bring no blobs with them, so none can be missed."""
+        return False
 
     def claim(self) -> Claim | None:
         """Lines say nothing of their end."""
@@ -192,35 +208,16 @@ def blob_flaw(claim: BlobClaim, stored: StoredBlob | None) -> str:
     """Why a stored blob is not what its entry says, or ""."""
     if stored is None:
         return f"its blob {claim.name!r} is missing"
-    if {type(stored.salt), type(stored.data)} != {bytes}:
-        return f"the content of its blob {claim.name!r} cannot be read"
-    if commitment(stored.salt, stored.data) != claim.commit:
+    if not is_committed(stored, claim.commit):
         return f"the content of its blob {claim.name!r} is not what was recorded; the entry itself is"
     if len(stored.data) != claim.length:
         return f"its blob {claim.name!r} has {len(stored.data)} bytes and not {claim.length} as it says"
     return ""
 
 
-def _check_blobs(walk: Walk, source: Source, claims: Iterable[BlobClaim]) -> None:
-    for claim in claims:
-        if why := blob_flaw(claim, source.stored_blob(claim.commit)):
-            walk.flaw(claim.seq, "blob", why)
-
-
-def _claim(walk: Walk, source: Source) -> Claim | None:
-    """What the source says about its end, and about its file."""
-    try:
-        for fault in source.faults():
-            walk.flaw(0, "file", f"the file is damaged: {fault}")
-        return source.claim()
-    except LogError as exc:
-        walk.flaw(0, "head", str(exc))
-        return None
-
-
-def _pages(rows: Iterator[StoredRow], known: Known | None) -> Iterator[list[StoredRow]]:
+def _pages(rows: Iterator[StoredRow], seen: int, known: Known | None) -> Iterator[list[StoredRow]]:
     """Pages of rows, one of which ends at the size that was noted earlier."""
-    left = known.size if known is not None else 0
+    left = max(known.size - seen, 0) if known is not None else 0
     while page := list(islice(rows, min(left, PAGE) or PAGE)):
         yield page
         left = max(left - len(page), 0)

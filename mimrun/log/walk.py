@@ -109,7 +109,7 @@ class Walk:
             self._check_row(row, value, leaf, known_canonical=canonical_page)
             if value is not None:
                 self._follow(row.seq, value, leaf.hex())
-                if value["blobs"]:
+                if value["blobs"] and row.seq not in self._flawed:
                     claims += self._blobs(row.seq, value["blobs"])
             self.seq, self.leaf = row.seq, leaf.hex()
         self.frontier = self.frontier.extend(leaves)
@@ -127,7 +127,8 @@ class Walk:
                 self.flaw(seq, "incident", detail)
         if claim is not None and not self._flaws:
             self._check_claim(claim)
-        return tuple(sorted(self._flaws))
+        # What is wrong with the whole comes last: the entries are what a person looks for.
+        return tuple(sorted(self._flaws, key=lambda flaw: (flaw.seq == 0, flaw)))
 
     def flaw(self, seq: int, check: Check, detail: str) -> None:
         """Note a flaw."""
@@ -199,7 +200,7 @@ class Walk:
             self.flaw(self.seq, "link", "it is not the entry that the log notes as its last")
         elif claim.root != self.frontier.root().hex():
             self.flaw(0, "head", "the Merkle tree that the log keeps does not fit its entries")
-        elif dict(claim.incidents) != self.incidents:
+        elif claim.incidents is not None and dict(claim.incidents) != self.incidents:
             other = {i for i, _ in claim.incidents.items() ^ self.incidents.items()}
             self.flaw(
                 0, "head", f"the ends that the log notes do not fit for: {', '.join(sorted(other)[:10])}"
@@ -281,6 +282,8 @@ def _leaf(data: object) -> bytes:
 
 def parse(data: bytes) -> dict[str, Any] | None:
     """The object that the bytes are, if they have the keys of an entry, with values of the right types."""
+    if type(data) is not bytes:
+        return None
     try:
         value = from_json(data)
     except (ValueError, TypeError):

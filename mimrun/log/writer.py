@@ -7,7 +7,6 @@ one connection to checkpoint while another writes.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -59,7 +58,7 @@ class LogWriter:
             raise StoreError(f"the log {path} cannot be written: {exc}; see the modes of its folder") from exc
         try:
             self._db = schema.connect(path, "rw")
-        except sqlite3.Error as exc:
+        except schema.FAILURES as exc:
             self._reader.close()
             self._turnstile.close()
             raise schema.explain(exc, path, "opened for writing") from exc
@@ -85,7 +84,7 @@ class LogWriter:
                     self._db.rollback()
                 raise
             self._remember(batch)
-        except sqlite3.Error as exc:
+        except schema.FAILURES as exc:
             raise schema.explain(exc, self._path, "written") from exc
         finally:
             self._turnstile.leave()
@@ -99,7 +98,7 @@ class LogWriter:
             return
         try:
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
-        except sqlite3.Error:
+        except schema.FAILURES:
             # It is only housekeeping; the next commit will say what is wrong with the disk.
             return
         finally:
