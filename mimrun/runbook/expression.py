@@ -33,10 +33,15 @@ __all__ = [
     "check_template",
     "evaluate",
     "expression_names",
+    "expressions_of",
     "has_template",
+    "leading_names",
     "names",
+    "names_of",
+    "optional_names",
     "render",
     "truth",
+    "whole_expression",
 ]
 
 MAX_TEMPLATE: Final = 64 * 1024
@@ -72,6 +77,27 @@ def expression_names(expression: str) -> frozenset[str]:
         ExpressionError: it is not an expression.
     """
     return frozenset(_free_names(_parse_expression(expression), frozenset()))
+
+
+def optional_names(text: str, *, bare: bool = False) -> frozenset[str]:
+    """Give the names that a text asks for with `default` or `is defined`, and so can do without.
+
+    Arguments:
+        text: a template, or a bare expression where `bare` is set.
+
+    Raises:
+        ExpressionError: it cannot be read.
+    """
+    if not bare and not _BRACES.search(text):
+        return frozenset()
+    root = _parse_expression(text) if bare else _parse_template(text)
+    found: set[str] = set()
+    for node in _walk(root):
+        asks = isinstance(node, nodes.Filter) and node.name in ("default", "d")
+        asks = asks or (isinstance(node, nodes.Test) and node.name in SPECIAL_TESTS)
+        if asks and isinstance(node, nodes.Filter | nodes.Test) and node.node is not None:
+            found |= _free_names(node.node, frozenset())
+    return frozenset(found)
 
 
 def render(value: JsonValue, variables: Mapping[str, JsonValue]) -> JsonValue:
@@ -169,6 +195,24 @@ def whole_expression(text: str) -> nodes.Expr | None:
             return only
         case _:
             return None
+
+
+def expressions_of(text: str) -> list[nodes.Expr]:
+    """Give every `{{ expression }}` of a template.
+
+    Raises:
+        ExpressionError: the text is not a template.
+    """
+    found: list[nodes.Expr] = []
+    for node in _walk(_parse_template(text)):
+        if isinstance(node, nodes.Output):
+            found += [part for part in node.nodes if not isinstance(part, nodes.TemplateData)]
+    return found
+
+
+def names_of(node: nodes.Node) -> frozenset[str]:
+    """Give the names that a piece of a template needs."""
+    return frozenset(_free_names(node, frozenset()))
 
 
 def leading_names(text: str) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -44,32 +44,54 @@ _SIGNS: Final = {
 
 
 def problems_of(
-    error: ValidationError, document: Document, base: ValuePath, model: type[BaseModel]
+    error: ValidationError,
+    document: Document,
+    base: ValuePath,
+    model: type[BaseModel],
+    without: Collection[str] = (),
 ) -> list[Problem]:
     """Turn what pydantic found into problems.
 
     Arguments:
         error: what pydantic says.
         document: the file.
-        base: where in the file the value stands that was validated.
+        base: where in the file the value stands that was validated; () for the whole runbook.
         model: the type it was validated against.
+        without: keys of the value about which nothing is to be said, because they are not filled in yet;
+            with them nothing is said about the value as a whole.
     """
     found: dict[tuple[ValuePath, str], Problem] = {}
     for detail in error.errors(include_url=False):
-        loc = source_path(detail["loc"], document, base)
-        problem = _problem(detail, loc, document, len(base), model)
-        found.setdefault((loc, problem.message), problem)
+        loc = detail["loc"]
+        if without and (not loc or loc[0] in without):
+            continue
+        place = source_path(loc, document) if not base else _in_file((*base, *loc), document)
+        problem = _problem(detail, place, document, len(base), model)
+        found.setdefault((place, problem.message), problem)
     return list(found.values())
 
 
-def source_path(loc: tuple[int | str, ...], document: Document, base: ValuePath) -> ValuePath:
+def _in_file(path: ValuePath, document: Document) -> ValuePath:
+    """Cut off what pydantic adds for its own needs: the names of the members of a union."""
+    value = document.value
+    for length, part in enumerate(path):
+        inner = _at(value, (part,))
+        if inner is None and not (isinstance(value, Mapping) and part in value):
+            rest = path[length + 1 :]
+            # A key that is missing is kept, so that it can be named.
+            return path[: length + 1] if not rest else _in_file((*path[:length], *rest), document)
+        value = inner
+    return path
+
+
+def source_path(loc: tuple[int | str, ...], document: Document) -> ValuePath:
     """Find the place in the file that a place in the model comes from.
 
     The model has steps below their kind (`steps, 2, action, retries`) and calls in a shape of their own
     (`call, args, argv`); the file has neither.
     """
-    value = _at(document.value, base)
-    path = list(base)
+    value = document.value
+    path: list[str | int] = []
     for number, part in enumerate(loc):
         if part == "[key]" or _is_tag(loc, number):
             continue

@@ -1,0 +1,48 @@
+"""Findings: what lint has to say about a runbook, and how much it matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mimrun.errors import Problem
+from mimrun.runbook.document import ValuePath
+from mimrun.runbook.loader import LoadedRunbook
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    ERROR = "error"  #: it would fail when it is planned or run
+    WARNING = "warning"  #: it works, and somebody may regret it
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One thing that lint found."""
+
+    problem: Problem
+    level: Level
+
+    def __str__(self) -> str:
+        return f"{self.problem} [{self.level}]"
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects findings about one file."""
+
+    loaded: LoadedRunbook
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, problem: Problem) -> None:
+        """Note a complaint that somebody else made."""
+        self.findings.append(Finding(problem, Level.ERROR))
+
+    def error(self, path: ValuePath, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note something that would fail."""
+        self.findings.append(Finding(self.loaded.problem(path, message, hint, at_key=at_key), Level.ERROR))
+
+    def warn(self, path: ValuePath, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note something that somebody may regret."""
+        self.findings.append(Finding(self.loaded.problem(path, message, hint, at_key=at_key), Level.WARNING))

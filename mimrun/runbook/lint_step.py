@@ -1,0 +1,180 @@
+"""Steps: the keywords of each kind of step, and how they go together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from mimrun.connector import Action, Effect
+from mimrun.errors import InputError
+from mimrun.runbook.bounds import ExpressionError
+from mimrun.runbook.document import ValuePath
+from mimrun.runbook.expression import has_template, names, whole_expression
+from mimrun.runbook.finding import Report
+from mimrun.runbook.inputs import is_confined
+from mimrun.runbook.lint_call import CallCheck, effect_of
+from mimrun.runbook.lint_names import NameCheck
+from mimrun.runbook.model import ActionCall, ActionStep, BlockStep, GateStep, ManualStep, Risk, Runbook, Step
+from mimrun.runbook.sugar import CHILDREN
+
+STRICTNESS: Final = (Effect.READ, Effect.IDEMPOTENT, Effect.PROBE, Effect.ONCE)
+"""Effect classes from the one that promises most to the one that promises nothing."""
+
+_ITEM: Final = frozenset({"item"})
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(slots=True)
+class StepCheck:
+    """Checks steps, from top to bottom.
+
+    Arguments:
+        report: where findings go.
+        runbook: what is checked.
+        names: knows what is known where.
+        calls: checks actions and their arguments.
+    """
+
+    report: Report
+    runbook: Runbook
+    names: NameCheck
+    calls: CallCheck
+    seen: dict[str, ValuePath] = field(default_factory=dict)
+
+    def all(self, steps: tuple[Step, ...], path: ValuePath) -> None:
+        """Check a list of steps."""
+        for number, step in enumerate(steps):
+            self._step(step, (*path, number))
+
+    def _step(self, step: Step, path: ValuePath) -> None:
+        self._name(step.name, path)
+        self.names.expression(step.when, (*path, "when"))
+        match step:
+            case ActionStep():
+                self._action(step, path)
+            case GateStep():
+                pass  # the model says everything about it
+            case ManualStep():
+                self.names.template(step.manual.instructions, (*path, "manual", "instructions"))
+                self.names.register(step.register_, (*path, "register"))
+            case BlockStep():
+                for key in CHILDREN:
+                    self.all(getattr(step, key), (*path, key))
+            case _:
+                assert_never(step)
+
+    def _name(self, name: str, path: ValuePath) -> None:
+        self.names.constant_text(name, (*path, "name"), "name")
+        if name in self.seen:
+            line, _ = self.report.loaded.document.mark(self.seen[name])
+            self.report.warn((*path, "name"), f"another step is called {name!r} too", f"it is on line {line}")
+        self.seen.setdefault(name, (*path, "name"))
+
+    def _action(self, step: ActionStep, path: ValuePath) -> None:
+        item = _ITEM if step.loop is not None else _NONE
+        answer = item | {"result"} | ({step.register_} if step.register_ else _NONE)
+        self._loop(step, path)
+        self._hosts(step, path)
+        kind = self._call(step.call, path, item)
+        for keyword in ("capture", "verify", "undo"):
+            self._inner(step, keyword, path, item)
+        for keyword in ("until", "expect"):
+            self.names.expression(getattr(step, keyword), (*path, keyword), answer)
+        if step.verify is not None:
+            self.names.expression(step.verify.expect, (*path, "verify", "expect"), answer)
+        self.names.register(step.register_, (*path, "register"))
+        self.names.constant_text(dict(step.environment), (*path, "environment"), "environment")
+        if isinstance(step.become, str):
+            self.names.constant_text(step.become, (*path, "become"), "become")
+        if kind is not None:
+            self._keywords(step, path)
+            self._effect(step, kind, path)
+
+    def _call(self, call: ActionCall, path: ValuePath, known: frozenset[str]) -> type[Action] | None:
+        place = (*path, call.action)
+        self.names.template(dict(call.args), place, known, secrets=True)
+        return self.calls.call(call, place)
+
+    def _inner(self, step: ActionStep, keyword: str, path: ValuePath, item: frozenset[str]) -> None:
+        call: ActionCall | None = getattr(step, keyword)
+        if call is None:
+            return
+        known = item
+        if keyword == "undo":
+            known = item | ({"captured"} if step.capture else _NONE)
+            known |= {step.register_} if step.register_ else _NONE
+        place = (*path, keyword)
+        kind = self._call(call, place, known)
+        if keyword == "undo" or kind is None:
+            return
+        if effect_of(kind, call.args, looking=True) is not Effect.READ:
+            self.report.warn(
+                (*place, call.action),
+                f"{keyword} is for looking, and {call.action} may change something",
+                "a command that only looks says `changed: false`",
+                at_key=True,
+            )
+
+    def _loop(self, step: ActionStep, path: ValuePath) -> None:
+        place = (*path, "loop")
+        self.names.template(step.loop, place)
+        if isinstance(step.loop, str):
+            try:
+                whole = whole_expression(step.loop) if has_template(step.loop) else None
+            except ExpressionError:
+                return
+            if whole is None:
+                self.report.error(
+                    place, "loop needs a list", 'write `[a, b]` or one whole `"{{ expression }}"`'
+                )
+        elif step.loop is not None and not isinstance(step.loop, list):
+            self.report.error(place, "loop needs a list", "a mapping becomes one with `| dict2items`")
+
+    def _hosts(self, step: ActionStep, path: ValuePath) -> None:
+        if step.hosts is None:
+            return
+        place = (*path, "hosts")
+        self.names.constant_text(step.hosts, place, "hosts")
+        try:
+            loose = [n for n in sorted(names(step.hosts)) if n in self.runbook.inputs]
+        except ExpressionError:
+            return
+        for name in loose:
+            if not is_confined(self.runbook.inputs[name]):
+                message = f"the input {name!r} can widen the hosts: it takes any pattern"
+                self.report.warn(place, message, "give the input a pattern or choices")
+
+    def _keywords(self, step: ActionStep, path: ValuePath) -> None:
+        """Complain about keywords that the connector would not honour."""
+        name = step.call.action.partition(".")[0]
+        try:
+            honoured = self.calls.catalog.connector(name).keywords
+        except InputError:
+            return
+        for keyword in ("become", "environment"):
+            if getattr(step, keyword) and keyword not in honoured:
+                self.report.error(
+                    (*path, keyword), f"actions of {name} do not honour {keyword}", "take it out", at_key=True
+                )
+
+    def _effect(self, step: ActionStep, kind: type[Action], path: ValuePath) -> None:
+        own = effect_of(kind, step.call.args)
+        effect = own
+        if step.effect is not None:
+            effect = step.effect.class_
+            weaker = STRICTNESS.index(effect) < STRICTNESS.index(own)
+            if weaker and not step.effect.reason.strip():
+                message = f"{step.call.action} is {own}, and the step claims {effect} without a reason"
+                self.report.error((*path, "effect"), message, "write `reason:`; approvers see it")
+        if effect is Effect.ONCE and step.retries:
+            self.report.error(
+                (*path, "retries"),
+                f"{step.call.action} is done once and never again, so it is not retried",
+                "take `retries` out, or say with `effect:` why it may be repeated",
+            )
+        if self.runbook.risk is Risk.HIGH and effect is not Effect.READ and step.undo is None:
+            self.report.warn(
+                path,
+                f"{step.call.action} changes something and has no undo",
+                "write `undo:` where there is one",
+            )

@@ -1,0 +1,98 @@
+"""Targets: which hosts each step works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mimrun.errors import InventoryError
+from mimrun.runbook.document import ValuePath
+from mimrun.runbook.inventory import Inventory
+from mimrun.runbook.model import ActionStep, BlockStep, Step
+from mimrun.runbook.pattern import LOCALHOSTS
+from mimrun.runbook.scope import Scope
+
+
+class Targets:
+    """Selects hosts: the runbook's own are the outer bound, and a step's pattern selects among them.
+
+    This machine is no one's outer bound: a step with `hosts: localhost` is always allowed.
+
+    Arguments:
+        inventory: where hosts come from.
+        scope: what patterns can use.
+    """
+
+    def __init__(self, inventory: Inventory, scope: Scope) -> None:
+        self._inventory = inventory
+        self._scope = scope
+        self._bound = self._select(scope.loaded.runbook.hosts, ("hosts",))
+        self.of_step: dict[str, tuple[str, ...]] = {}
+        """The hosts of each action step, by its path."""
+        for path, step in action_steps(scope.loaded.runbook.steps):
+            self.of_step[path] = self._of(step, scope.loaded.step_path(path, "hosts"))
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every host that any step may touch, in the order of the inventory."""
+        used = {host for hosts in self.of_step.values() for host in hosts}
+        known = [host for host in self._inventory.hosts if host in used]
+        return (*known, *sorted(used - set(known)))
+
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """The inventory's groups, cut down to these hosts; those that are empty then are left out."""
+        used = set(self.all)
+        cut = {name: tuple(h for h in hosts if h in used) for name, hosts in self._inventory.groups.items()}
+        return {name: hosts for name, hosts in sorted(cut.items()) if hosts}
+
+    def check_limit(self) -> None:
+        """Hold the plan against `limits: {hosts: N}`; this machine does not count."""
+        limit = self._scope.loaded.runbook.limits.hosts
+        touched = [host for host in self.all if host not in LOCALHOSTS]
+        if limit is not None and len(touched) > limit:
+            message = f"the plan would touch {len(touched)} hosts, and the runbook allows {limit}"
+            self._scope.complaints.add(("limits", "hosts"), message, "name fewer hosts")
+
+    def _of(self, step: ActionStep, path: ValuePath) -> tuple[str, ...]:
+        if self._bound is None:
+            return ()
+        found: tuple[str, ...] = self._bound
+        if step.hosts is not None:
+            selected = self._select(step.hosts, path)
+            if selected is None:
+                return ()
+            found = tuple(host for host in selected if host in (*self._bound, *LOCALHOSTS))
+            if not found:
+                self._empty(selected, path)
+        return found[:1] if step.run_once else found
+
+    def _select(self, text: str, path: ValuePath) -> tuple[str, ...] | None:
+        """Give the hosts of a pattern, or None after a complaint."""
+        pattern = self._scope.fixed_text(text, path)
+        try:
+            found = self._inventory.select(pattern, strict=True)
+        except InventoryError as exc:
+            for line in str(exc).splitlines():
+                message, _, hint = line.partition("; ")
+                self._scope.complaints.add(path, message, hint)
+            return None
+        if not found:
+            self._scope.complaints.add(path, f"the host pattern {pattern!r} selects no host")
+            return None
+        return found
+
+    def _empty(self, selected: tuple[str, ...], path: ValuePath) -> None:
+        shown = ", ".join(selected[:3]) + (", …" if len(selected) > 3 else "")
+        message = f"the hosts of the step ({shown}) are not among the hosts of the runbook"
+        hint = f"the runbook's own `hosts:` is {self._scope.loaded.runbook.hosts!r} and bounds every step"
+        self._scope.complaints.add(path, message, hint)
+
+
+def action_steps(steps: tuple[Step, ...], prefix: str = "") -> Iterator[tuple[str, ActionStep]]:
+    """Give every action step with its path."""
+    for number, step in enumerate(steps, 1):
+        path = f"{prefix}{number}"
+        if isinstance(step, ActionStep):
+            yield path, step
+        elif isinstance(step, BlockStep):
+            for key, inner in (("block", step.block), ("rescue", step.rescue), ("always", step.always)):
+                yield from action_steps(inner, f"{path}.{key}.")
