@@ -24,7 +24,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from mimrun.lab import host_root
+from mimrun.errors import LabError
+from mimrun.lab import systemd_hosts
 
 CI = os.environ.get("CI") == "true"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -42,6 +43,14 @@ def _program(*names: str) -> bool:
 
 def _module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+def _systemd_hosts() -> bool:
+    try:
+        systemd_hosts.require()
+    except LabError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ PARTS = {
     "root": Part(_is_root, "run as root"),
     "ssh": Part(lambda: _program("ssh", "ssh-keygen"), _PACKAGES),
     "sshd": Part(lambda: _program("sshd", "ssh-keygen"), _PACKAGES),
-    "systemd": Part(lambda: _is_root() and not host_root.missing(), f"{_PACKAGES}, as root"),
+    "systemd": Part(_systemd_hosts, f"root, control groups version 2, and {_PACKAGES}"),
 }
 """Every part that a test may name in `needs`."""
 
