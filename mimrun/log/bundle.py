@@ -30,8 +30,8 @@ from mimrun.log.field import Count, Digest, Hash, Part
 from mimrun.log.merkle import Tree
 from mimrun.log.moment import write_moment
 from mimrun.log.store import Store
+from mimrun.log.stored import Flaw
 from mimrun.log.verify import Known, Lines, Report, blob_flaw, verify
-from mimrun.log.walk import Flaw
 
 BUNDLE: Final = "mimlog-bundle/1"
 MAX_LINE: Final = MAX_ENTRY + 1
@@ -190,6 +190,7 @@ class _WholeLog(Lines):
 
     def __init__(self, bundle: _Open) -> None:
         super().__init__(bundle.lines("entries.jsonl"))
+        self.log = bundle.manifest.log
         self._bundle = bundle
 
     def stored_blob(self, commit: str) -> StoredBlob | None:

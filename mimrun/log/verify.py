@@ -12,7 +12,8 @@ from mimrun.errors import LogError, StoreError
 from mimrun.log.chain import Claim, StoredBlob, StoredRow, is_committed
 from mimrun.log.merkle import leaf_hash
 from mimrun.log.store import Source
-from mimrun.log.walk import BlobClaim, Flaw, Walk, seq_of
+from mimrun.log.stored import BlobClaim, Flaw, seq_of
+from mimrun.log.walk import Walk
 
 PAGE: Final = 1000
 """Entries that are checked at once."""

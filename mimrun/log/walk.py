@@ -1,78 +1,32 @@
 """Going over stored entries in order, and naming each one that is not what was recorded.
 
-Pure. What is stored is hostile until shown otherwise: it may be of any type, in any order, and forged.
-The entry that was changed is the one to name, not the one behind it whose link no longer fits; so a link
+Pure. The entry that was changed is the one to name, not the one behind it whose link no longer fits; so a link
 that does not fit is a suspicion first, and is judged when it is known which side the others vouch for.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
-from pydantic import ValidationError
-from pydantic_core import from_json, to_json
-
-from mimrun import canonical
-from mimrun.canonical import MAX_INTEGER
 from mimrun.log.chain import Claim, IncidentHead, StoredRow
-from mimrun.log.entry import FIELDS, MAX_ENTRY, NOTHING, VERSION
-from mimrun.log.kinds import BODIES
-from mimrun.log.merkle import Frontier, leaf_hash
+from mimrun.log.entry import NOTHING
+from mimrun.log.merkle import Frontier
+from mimrun.log.stored import (
+    BlobClaim,
+    Check,
+    Flaw,
+    are_canonical,
+    blob_claims,
+    parse,
+    stored_leaf,
+    wrong_entry,
+)
 
 MOST_FLAWS: Final = 1000
 """Flaws that are kept; the rest is only counted."""
-
-Check: TypeAlias = Literal[
-    "anchor",  # the log is not the one whose size and root somebody wrote down
-    "blob",  # the content of a blob is not what the entry commits to
-    "body",  # the body does not say what its kind has to say
-    "bytes",  # not an entry at all
-    "canonical",  # an entry, but not in canonical form
-    "column",  # the store finds it under another kind, incident or run than it says
-    "file",  # the database file is damaged
-    "head",  # the store's own note of its end does not fit the entries
-    "incident",  # not the next entry of its incident's chain
-    "leaf",  # the bytes and the hash stored beside them do not fit
-    "link",  # the next entry was linked to something else
-    "missing",  # there is no such entry any more
-    "origin",  # an entry of another log
-    "place",  # the entry says that it belongs elsewhere
-    "proof",  # the proof that it was in the log does not hold
-    "time",  # recorded before the entry before it
-]
-"""What can be wrong."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Flaw:
-    """One thing that is not as it was recorded.
-
-    Arguments:
-        seq: the entry; 0 where the log or the file as a whole is meant.
-        check: what did not hold.
-        detail: for a person.
-    """
-
-    seq: int
-    check: Check
-    detail: str
-
-    def __str__(self) -> str:
-        return f"entry {self.seq}: {self.detail}" if self.seq else self.detail
-
-
-@dataclass(frozen=True, slots=True)
-class BlobClaim:
-    """An entry's word about one of its blobs."""
-
-    seq: int
-    name: str
-    commit: str
-    length: int
 
 
 class Walk:
@@ -88,30 +42,36 @@ class Walk:
         self.leaf = NOTHING
         self.first_ts = self.last_ts = ""
         self.frontier = Frontier()
-        self.incidents: dict[str, IncidentHead] = {}
+        self._ends: dict[str, tuple[int, str, int]] = {}
         self._flaws: list[Flaw] = []
         self._flawed: set[int] = set()
         self._broken: set[int] = set()
         self._strays: list[tuple[int, int, str]] = []
-        self._last_of: dict[str, int] = {}
         self.more = 0
         """Flaws that were found and not kept."""
 
     def feed(self, rows: Sequence[StoredRow]) -> list[BlobClaim]:
         """Check the next page; give what its entries say of their blobs."""
         values = [parse(row.data) for row in rows]
-        leaves = [_leaf(row.data) for row in rows]
-        canonical_page = _page_is_canonical(rows, values)
+        leaves = [stored_leaf(row.data) for row in rows]
+        canonical_page = are_canonical(rows, values)
+        if self.log is None:
+            # One entry may have been changed to name another log; most of them name this one.
+            named = Counter(value["log"] for value in values if value and isinstance(value["log"], str))
+            self.log = named.most_common(1)[0][0] if named else None
         claims: list[BlobClaim] = []
         for row, value, leaf in zip(rows, values, leaves, strict=True):
             if row.seq != self.seq + 1:
                 self._skip_to(row.seq)
-            self._check_row(row, value, leaf, known_canonical=canonical_page)
+            wrong = wrong_entry(row, value, leaf, self.log, known_canonical=canonical_page)
+            if wrong is not None:
+                self.flaw(row.seq, *wrong)
+            hexadecimal = leaf.hex()
             if value is not None:
-                self._follow(row.seq, value, leaf.hex())
-                if value["blobs"] and row.seq not in self._flawed:
+                self._follow(row.seq, value, hexadecimal)
+                if value["blobs"] and wrong is None:
                     claims += self._blobs(row.seq, value["blobs"])
-            self.seq, self.leaf = row.seq, leaf.hex()
+            self.seq, self.leaf = row.seq, hexadecimal
         self.frontier = self.frontier.extend(leaves)
         return claims
 
@@ -130,6 +90,11 @@ class Walk:
         # What is wrong with the whole comes last: the entries are what a person looks for.
         return tuple(sorted(self._flaws, key=lambda flaw: (flaw.seq == 0, flaw)))
 
+    @property
+    def incidents(self) -> dict[str, IncidentHead]:
+        """The end of each incident's chain so far."""
+        return {inc: IncidentHead(iseq, leaf) for inc, (iseq, leaf, _) in self._ends.items()}
+
     def flaw(self, seq: int, check: Check, detail: str) -> None:
         """Note a flaw."""
         self._flawed.add(seq)
@@ -147,17 +112,8 @@ class Walk:
         else:
             self.flaw(seq, "place", f"stored behind entry {self.seq}")
 
-    def _check_row(
-        self, row: StoredRow, value: dict[str, Any] | None, leaf: bytes, *, known_canonical: bool
-    ) -> None:
-        wrong = wrong_entry(row, value, leaf, self.log, known_canonical=known_canonical)
-        if wrong is not None:
-            self.flaw(row.seq, *wrong)
-
     def _follow(self, seq: int, value: dict[str, Any], leaf: str) -> None:
         """Compare what the entry is linked to with what was there."""
-        if self.log is None and seq not in self._flawed:
-            self.log = value["log"]
         if value["prev"] != self.leaf and not self._flawed & {seq, seq - 1}:
             self._broken.add(seq)
         ts = value["ts"]
@@ -165,14 +121,13 @@ class Walk:
             self.flaw(seq, "time", f"recorded at {ts}, before the entry before it ({self.last_ts})")
         self.first_ts, self.last_ts = self.first_ts or ts, ts
         inc = value["inc"]
-        before = self.incidents.get(inc) or IncidentHead()
-        expected = (before.iseq + 1, before.leaf) if inc else (0, NOTHING)
-        if (value["iseq"], value["iprev"]) != expected and len(self._strays) < MOST_FLAWS:
-            detail = f"not linked to the entry before it in {inc or 'no incident'} (number {before.iseq})"
-            self._strays.append((seq, self._last_of.get(inc, 0), detail))
+        iseq, iprev, before = self._ends.get(inc, (0, NOTHING, 0))
+        expected = iseq + 1 if inc else 0
+        if (value["iseq"] != expected or value["iprev"] != iprev) and len(self._strays) < MOST_FLAWS:
+            detail = f"not linked to the entry before it in {inc or 'no incident'} (number {iseq})"
+            self._strays.append((seq, before, detail))
         if inc:
-            self.incidents[inc] = IncidentHead(value["iseq"], leaf)
-            self._last_of[inc] = seq
+            self._ends[inc] = (value["iseq"], leaf, seq)
 
     def _blobs(self, seq: int, refs: object) -> list[BlobClaim]:
         claims = blob_claims(seq, refs)
@@ -200,8 +155,8 @@ class Walk:
             self.flaw(self.seq, "link", "it is not the entry that the log notes as its last")
         elif claim.root != self.frontier.root().hex():
             self.flaw(0, "head", "the Merkle tree that the log keeps does not fit its entries")
-        elif claim.incidents is not None and dict(claim.incidents) != self.incidents:
-            other = {i for i, _ in claim.incidents.items() ^ self.incidents.items()}
+        elif claim.incidents is not None and dict(claim.incidents) != (mine := self.incidents):
+            other = {i for i, _ in claim.incidents.items() ^ mine.items()}
             self.flaw(
                 0, "head", f"the ends that the log notes do not fit for: {', '.join(sorted(other)[:10])}"
             )
@@ -217,152 +172,3 @@ def verify_chain(rows: Iterable[StoredRow], claim: Claim | None = None) -> tuple
     walk = Walk()
     walk.feed(list(rows))
     return walk.finish(claim)
-
-
-def wrong_entry(
-    row: StoredRow,
-    value: dict[str, Any] | None,
-    leaf: bytes,
-    log: str | None,
-    *,
-    known_canonical: bool = False,
-) -> tuple[Check, str] | None:
-    """What is wrong with an entry by itself, whatever it is linked to; None when nothing is.
-
-    Arguments:
-        row: the entry as it is stored.
-        value: what `parse` made of its bytes.
-        leaf: the leaf hash of its bytes.
-        log: the origin that it must name, if that is known.
-        known_canonical: whether its bytes have been shown to be canonical already.
-    """
-    if value is None:
-        return "bytes", f"these bytes are not an entry: {row.data!r:.80}"
-    if leaf != row.leaf:
-        return "leaf", "its bytes and the hash stored beside them do not fit: one was changed"
-    if value["seq"] != row.seq:
-        return "place", f"it says that it is entry {value['seq']}"
-    if not known_canonical and not _is_canonical(row.data, value):
-        return "canonical", "it is not in canonical form"
-    if log is not None and value["log"] != log:
-        return "origin", f"it belongs to the log {value['log']!r}"
-    if row.kind is not None and row[3:] != (value["kind"], value["inc"], value["run"]):
-        return "column", f"it is stored as {row[3:]}, which is not what it says"
-    if why := _wrong_body(value):
-        return "body", why
-    return None
-
-
-def blob_claims(seq: int, refs: object) -> list[BlobClaim] | None:
-    """What an entry says of its blobs; None when that cannot be read."""
-    if not isinstance(refs, list) or not all(_is_blob_ref(ref) for ref in refs):
-        return None
-    return [BlobClaim(seq, ref["n"], ref["commit"], ref["len"]) for ref in refs]
-
-
-def seq_of(data: bytes) -> int | None:
-    """The place that an entry says it has, from a look at its bytes; they need not be intact."""
-    found = _SEQ.search(data)
-    return int(found[1]) if found else None
-
-
-_ORDER: Final = sorted(FIELDS)
-_ACTOR: Final = ["auth", "id", "kind", "via"]
-_BLOB: Final = ["cls", "commit", "len", "n"]
-_TEXT: Final = {str}
-_PLAIN: Final = {str, bool, int, type(None)}
-_SEQ: Final = re.compile(rb'"seq":([1-9][0-9]{0,15}),"step":')
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
-
-
-def _leaf(data: object) -> bytes:
-    """The leaf hash; of something that is not bytes at all, none."""
-    return leaf_hash(data) if isinstance(data, bytes) else b""
-
-
-def parse(data: bytes) -> dict[str, Any] | None:
-    """The object that the bytes are, if they have the keys of an entry, with values of the right types."""
-    if type(data) is not bytes:
-        return None
-    try:
-        value = from_json(data)
-    except (ValueError, TypeError):
-        return None
-    if type(value) is not dict or value.keys() != FIELDS or value["v"] != VERSION:
-        return None
-    texts = type(value["ts"]) is type(value["inc"]) is type(value["run"]) is type(value["kind"]) is str
-    return value if texts and type(value["seq"]) is type(value["iseq"]) is int else None
-
-
-def _page_is_canonical(rows: Sequence[StoredRow], values: Sequence[dict[str, Any] | None]) -> bool:
-    """Whether all rows of a page are canonical; False leaves it to a closer look at each.
-
-    Fast, because it has to look at every entry. An object keeps the order in which its keys were read,
-    so writing it again gives the same bytes only if these were written as canonical JSON is, apart from
-    the order of the keys and from numbers that it does not have; `_is_orderly` looks at those two.
-    Comparing a page at once is sound: every row is by itself one JSON object, and where an object ends
-    is given by its braces, so rows and texts cannot differ and still join to the same.
-    """
-    if not all(value is not None and _is_orderly(value) for value in values):
-        return False
-    if any(len(row.data) > MAX_ENTRY for row in rows):
-        return False
-    return to_json(values) == b"[" + b",".join([row.data for row in rows]) + b"]"
-
-
-def _is_orderly(value: dict[str, Any]) -> bool:
-    """Whether all keys are sorted and all numbers are integers; whatever looks unusual is not orderly.
-
-    That the numbers of a body are not too large is for its model to say.
-    """
-    actor, body, attempt, epoch = value["actor"], value["body"], value["attempt"], value["epoch"]
-    if list(value) != _ORDER or type(actor) is not dict or list(actor) != _ACTOR or type(body) is not dict:
-        return False
-    if not type(attempt) is type(epoch) is int or not 0 <= max(attempt, epoch, value["seq"]) <= MAX_INTEGER:
-        return False
-    texts = {type(value["iprev"]), type(value["log"]), type(value["prev"]), *map(type, actor.values())}
-    if texts != _TEXT or not type(value["step"]) is type(value["target"]) is str:
-        return False
-    if any(list(ref) != _BLOB or type(ref["len"]) is not int for ref in value["blobs"]):
-        return False
-    return _is_sorted(body)
-
-
-def _is_sorted(part: object) -> bool:
-    if isinstance(part, dict):
-        keys = list(part)
-        if keys != sorted(keys):
-            return False
-        parts: Collection[object] = part.values()
-    elif isinstance(part, list):
-        parts = part
-    else:
-        return type(part) in _PLAIN
-    return _PLAIN.issuperset(map(type, parts)) or all(map(_is_sorted, parts))
-
-
-def _is_canonical(data: bytes, value: dict[str, Any]) -> bool:
-    try:
-        return len(data) <= MAX_ENTRY and canonical.encode(value) == data
-    except ValueError:
-        return False
-
-
-def _wrong_body(value: dict[str, Any]) -> str:
-    """Why the body is not what its kind has to say, or ""."""
-    body, actor = BODIES.get(value["kind"]), value["actor"]
-    if body is None:
-        return f"this version does not know the kind {value['kind']!r}"
-    if type(actor) is not dict or sorted(actor) != _ACTOR:
-        return "it does not say who caused it"
-    try:
-        body.model_validate(value["body"])
-    except ValidationError as exc:
-        return f"its body is not one of {value['kind']}: {exc.errors()[0]['msg']}"
-    return ""
-
-
-def _is_blob_ref(ref: object) -> bool:
-    if not isinstance(ref, dict) or sorted(ref) != _BLOB or type(ref["len"]) is not int:
-        return False
-    return type(ref["commit"]) is str and bool(_HEX.fullmatch(ref["commit"]))

@@ -1,0 +1,226 @@
+"""A stored entry by itself: what its bytes are, and whether an entry may look like that.
+
+Pure. What is stored is hostile until shown otherwise: it may be of any type, and forged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic_core import from_json, to_json
+
+from mimrun import canonical
+from mimrun.canonical import MAX_INTEGER
+from mimrun.log.chain import StoredRow
+from mimrun.log.entry import FIELDS, MAX_ENTRY, VERSION
+from mimrun.log.kinds import BODIES
+from mimrun.log.merkle import leaf_hash
+
+Check: TypeAlias = Literal[
+    "anchor",  # the log is not the one whose size and root somebody wrote down
+    "blob",  # the content of a blob is not what the entry commits to
+    "body",  # the body does not say what its kind has to say
+    "bytes",  # not an entry at all
+    "canonical",  # an entry, but not in canonical form
+    "column",  # the store finds it under another kind, incident or run than it says
+    "file",  # the database file is damaged
+    "head",  # the store's own note of its end does not fit the entries
+    "incident",  # not the next entry of its incident's chain
+    "leaf",  # the bytes and the hash stored beside them do not fit
+    "link",  # the next entry was linked to something else
+    "missing",  # there is no such entry any more
+    "origin",  # an entry of another log
+    "place",  # the entry says that it belongs elsewhere
+    "proof",  # the proof that it was in the log does not hold
+    "time",  # recorded before the entry before it
+]
+"""What can be wrong."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Flaw:
+    """One thing that is not as it was recorded.
+
+    Arguments:
+        seq: the entry; 0 where the log or the file as a whole is meant.
+        check: what did not hold.
+        detail: for a person.
+    """
+
+    seq: int
+    check: Check
+    detail: str
+
+    def __str__(self) -> str:
+        return f"entry {self.seq}: {self.detail}" if self.seq else self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class BlobClaim:
+    """An entry's word about one of its blobs."""
+
+    seq: int
+    name: str
+    commit: str
+    length: int
+
+
+def stored_leaf(data: object) -> bytes:
+    """The leaf hash of stored bytes; of something that is not bytes at all, none."""
+    return leaf_hash(data) if isinstance(data, bytes) else b""
+
+
+def parse(data: bytes) -> dict[str, Any] | None:
+    """The object that the bytes are, if it has the keys of an entry and its names and numbers are such."""
+    if type(data) is not bytes:
+        return None
+    try:
+        value = from_json(data)
+    except ValueError:
+        return None
+    if type(value) is not dict or (list(value) != _ORDER and value.keys() != FIELDS) or value["v"] != VERSION:
+        return None
+    texts = type(value["ts"]) is type(value["inc"]) is type(value["run"]) is type(value["kind"]) is str
+    return value if texts and type(value["seq"]) is type(value["iseq"]) is int else None
+
+
+def are_canonical(rows: Sequence[StoredRow], values: Sequence[dict[str, Any] | None]) -> bool:
+    """Whether all rows of a page are canonical; False leaves it to a closer look at each.
+
+    Fast, because it has to look at every entry. An object keeps the order in which its keys were read,
+    so writing it again gives the same bytes only if these were written as canonical JSON is, apart from
+    the order of the keys and from numbers that it does not have; `_is_orderly` looks at those two.
+    Comparing a page at once is sound: every row is by itself one JSON object, and where an object ends
+    is given by its braces, so rows and texts cannot differ and still join to the same.
+
+    Arguments:
+        rows: the entries as they are stored.
+        values: what `parse` made of each.
+    """
+    for row, value in zip(rows, values, strict=True):
+        if value is None or len(row.data) > MAX_ENTRY or not _is_orderly(value):
+            return False
+    return to_json(values) == b"[" + b",".join([row.data for row in rows]) + b"]"
+
+
+def wrong_entry(
+    row: StoredRow,
+    value: dict[str, Any] | None,
+    leaf: bytes,
+    log: str | None,
+    *,
+    known_canonical: bool = False,
+) -> tuple[Check, str] | None:
+    """What is wrong with an entry by itself, whatever it is linked to; None when nothing is.
+
+    Arguments:
+        row: the entry as it is stored.
+        value: what `parse` made of its bytes.
+        leaf: the leaf hash of its bytes.
+        log: the origin that it must name, if that is known.
+        known_canonical: whether its bytes have been shown to be canonical already.
+    """
+    if value is None:
+        return "bytes", f"these bytes are not an entry: {row.data!r:.80}"
+    if leaf != row.leaf:
+        return "leaf", "its bytes and the hash stored beside them do not fit: one was changed"
+    if value["seq"] != row.seq:
+        return "place", f"it says that it is entry {value['seq']}"
+    if not known_canonical and not _is_canonical(row.data, value):
+        return "canonical", "it is not in canonical form"
+    if log is not None and value["log"] != log:
+        return "origin", f"it belongs to the log {value['log']!r}"
+    if row.kind is not None and row[3:] != (value["kind"], value["inc"], value["run"]):
+        return "column", f"it is stored as {row[3:]}, which is not what it says"
+    if why := _wrong_body(value):
+        return "body", why
+    return None
+
+
+def blob_claims(seq: int, refs: object) -> list[BlobClaim] | None:
+    """What an entry says of its blobs; None when that cannot be read."""
+    if not isinstance(refs, list) or not all(_is_blob_ref(ref) for ref in refs):
+        return None
+    return [BlobClaim(seq, ref["n"], ref["commit"], ref["len"]) for ref in refs]
+
+
+def seq_of(data: bytes) -> int | None:
+    """The place that an entry says it has, from a look at its bytes; they need not be intact."""
+    found = _SEQ.search(data)
+    return int(found[1]) if found else None
+
+
+_ORDER: Final = sorted(FIELDS)
+_ACTOR: Final = ["auth", "id", "kind", "via"]
+_BLOB: Final = ["cls", "commit", "len", "n"]
+_SEQ: Final = re.compile(rb'"seq":([1-9][0-9]{0,15}),"step":')
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def _is_orderly(value: dict[str, Any]) -> bool:
+    """Whether all keys are sorted and all numbers are integers within bounds."""
+    if list(value) != _ORDER:
+        return False
+    for part in value.values():
+        kind = type(part)
+        if kind is not str and not (_are_orderly(part) if kind is not int else 0 <= part <= MAX_INTEGER):
+            return False
+    return True
+
+
+def _are_orderly(whole: object) -> bool:
+    """Whether what is inside an object or a list is orderly. No other thing has an inside."""
+    if type(whole) is dict:
+        keys = list(whole)
+        if keys != sorted(keys) or not "".join(keys).isascii():
+            return False
+        parts: Iterable[object] = whole.values()
+    elif type(whole) is list:
+        parts = whole
+    else:
+        return whole is None or type(whole) is bool
+    for part in parts:
+        kind = type(part)
+        if kind is str or kind is bool:
+            continue
+        if not (_are_orderly(part) if type(part) is not int else -MAX_INTEGER <= part <= MAX_INTEGER):
+            return False
+    return True
+
+
+def _is_canonical(data: bytes, value: dict[str, Any]) -> bool:
+    try:
+        return len(data) <= MAX_ENTRY and canonical.encode(value) == data
+    except ValueError:
+        return False
+
+
+def _wrong_body(value: dict[str, Any]) -> str:
+    """Why the body is not what its kind has to say, or "". The values in it are the reader's to judge."""
+    actor, body, kind = value["actor"], value["body"], value["kind"]
+    if type(actor) is not dict or sorted(actor) != _ACTOR:
+        return "it does not say who caused it"
+    if type(body) is not dict:
+        return f"its body is not one of {kind}"
+    return _wrong_keys(kind, tuple(body))
+
+
+@lru_cache(maxsize=1024)
+def _wrong_keys(kind: str, keys: tuple[str, ...]) -> str:
+    body = BODIES.get(kind)  # type: ignore[call-overload]  # a kind is a str, and may be any
+    if body is None:
+        return f"this version does not know the kind {kind!r}"
+    needed = {name for name, field in body.model_fields.items() if field.is_required()}
+    if not needed <= set(keys) <= set(body.model_fields):
+        return f"its body is not one of {kind}: {', '.join(sorted(needed.symmetric_difference(keys)))}"
+    return ""
+
+
+def _is_blob_ref(ref: object) -> bool:
+    if not isinstance(ref, dict) or sorted(ref) != _BLOB or type(ref["len"]) is not int:
+        return False
+    return type(ref["commit"]) is str and bool(_HEX.fullmatch(ref["commit"]))
