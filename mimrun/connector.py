@@ -194,7 +194,8 @@ class Settings(BaseModel):
 class Action(BaseModel):
     """One thing a connector can do. The fields are the keys an author writes in the runbook."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A number where text is asked for is its text: `argv: [sleep, 5]`.
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     verb: ClassVar[str]
     effect: ClassVar[Effect]
