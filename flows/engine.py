@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from flows.submission import Ending, Executor, Submission
@@ -26,6 +26,8 @@ PATIENCE_S: Final = 3.0
 """How long a run that was handed in waits for Prefect to start it."""
 LINGER_S: Final = 10.0
 """How long a run that is handed in again waits for Prefect to write down how it ended before."""
+WAKES_WITHIN_S: Final = 60.0
+"""An engine that has not become ready by then begins to count as idle."""
 SETTLE_TRIES: Final = 5
 
 _log = logging.getLogger("mimrun.engine")
@@ -74,18 +76,20 @@ class _Unsettled:
     """A run of which Prefect has a wrong picture."""
 
     ending: Ending
+    after: float
     tries: int = 0
-    after: float = field(default_factory=time.monotonic)
 
 
 class Engine:
     """Executes runs on threads, each through Prefect as long as Prefect is there.
 
     Arguments:
+        idle_exit_s: it is idle for long enough after so many seconds without a run; None: never.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, idle_exit_s: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._idle_exit_s = idle_exit_s
         self._clock = clock
         self._executor: Executor | None = None
         self._lock = threading.Lock()
@@ -94,7 +98,7 @@ class Engine:
         self._unsettled: dict[str, _Unsettled] = {}
         self._api: Api | None = None
         self._prefect: Prefect | None = None
-        self._idle_since = clock()
+        self._idle_since = clock() + WAKES_WITHIN_S
         self.stopping = threading.Event()
 
     # -- what it is asked
@@ -105,7 +109,7 @@ class Engine:
             case "ping":
                 return self._describe()
             case "wake":
-                self._idle_since = self._clock()
+                self._stay_for(question.get("idle_exit"))
                 return self._describe()
             case "execute":
                 run = question.get("run")
@@ -140,16 +144,29 @@ class Engine:
         with self._lock:
             self._prefect = prefect
             self._executor = executor
+            self._idle_since = self._clock()
 
     @property
     def busy(self) -> bool:
         """Whether a run is being executed."""
         return bool(self._active)
 
-    def idle_s(self) -> float:
-        """Give the seconds since the last run ended; 0 while one is executed."""
+    @property
+    def idle_enough(self) -> bool:
+        """Whether nobody has needed it for as long as it was told to wait."""
         with self._lock:
-            return 0.0 if self._active else self._clock() - self._idle_since
+            if self._active or self._idle_exit_s is None:
+                return False
+            return self._clock() - self._idle_since > self._idle_exit_s
+
+    def _stay_for(self, idle_exit_s: Json) -> None:
+        """Somebody is about to need it: count anew, and never stay for less time than was promised."""
+        with self._lock:
+            self._idle_since = max(self._idle_since, self._clock())
+            if not isinstance(idle_exit_s, int) or self._idle_exit_s is None:
+                self._idle_exit_s = None
+            else:
+                self._idle_exit_s = max(self._idle_exit_s, idle_exit_s)
 
     def _describe(self) -> dict[str, Json]:
         api = self._api
@@ -228,7 +245,7 @@ class Engine:
         if submission.error is not None:
             _log.error("run %s could not be executed", submission.run, exc_info=submission.error)
         if submission.lost and submission.ending is not None:
-            self._unsettled[submission.run] = _Unsettled(submission.ending)
+            self._unsettled[submission.run] = _Unsettled(submission.ending, self._clock())
 
     def _directly(self, submission: Submission, reason: str) -> None:
         try:

@@ -188,7 +188,7 @@ def password(rooms: Rooms) -> str:
     """
     with contextlib.suppress(FileNotFoundError):
         return _read_password(rooms.password)
-    fresh = rooms.password.with_name(f"password.{os.getpid()}")
+    fresh = rooms.password.with_name(f"password.{os.urandom(8).hex()}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(f"mimrun:{os.urandom(24).hex()}\n")
     try:

@@ -78,7 +78,7 @@ class PrefectLauncher:
         """
         import subprocess  # noqa: PLC0415 - 10 ms that only a start needs
 
-        if ask(self._rooms.home, {"do": "wake"}) is not None:
+        if ask(self._rooms.home, {"do": "wake", "idle_exit": idle_exit_s}) is not None:
             return
         self._rooms.make()
         command = [sys.executable, "-P", "-m", "flows.engine", "--home", str(self._rooms.home)]
@@ -132,13 +132,13 @@ class PrefectLauncher:
             RunError: it is not ready by then, or ended.
         """
         self.wake(None)
-        until = time.monotonic() + wait_s
         began = time.monotonic()
         while True:
+            waited = time.monotonic() - began
             status = self.status()
             if status.ready:
                 return status
-            if time.monotonic() > until or (not status.running and time.monotonic() - began > ENDS_WITHIN_S):
+            if waited > wait_s or (not status.running and waited > ENDS_WITHIN_S):
                 state = "not ready" if status.running else "not running"
                 raise RunError(f"the engine is {state}; see {self._rooms.log}, or run with --direct")
             time.sleep(LOOK_S)

@@ -81,7 +81,7 @@ def run(rooms: Rooms, make: Callable[[], Executor], idle_exit_s: int | None = No
         os.close(lock)
         return 0
     _open_log(rooms.log)
-    engine = Engine()
+    engine = Engine(idle_exit_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: engine.stopping.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -95,7 +95,7 @@ def run(rooms: Rooms, make: Callable[[], Executor], idle_exit_s: int | None = No
         own = own_api(os.environ)
         server = ApiServer(rooms, cache_folder(os.environ), lambda: engine.busy) if own else None
         watches.append(_load(rooms, engine, server, make))
-        _stay(engine, rooms, place, idle_exit_s)
+        _stay(engine, rooms, place)
     except MimrunError as exc:
         _log.error("%s", exc)
         status = 1
@@ -168,12 +168,12 @@ def _connect(engine: Engine, courier: object, executor: Executor, watch: Watch) 
         return
 
 
-def _stay(engine: Engine, rooms: Rooms, place: os.stat_result, idle_exit_s: int | None) -> None:
+def _stay(engine: Engine, rooms: Rooms, place: os.stat_result) -> None:
     while not engine.stopping.wait(TICK_S):
         if not _is_there(rooms.socket, place):
             _log.warning("%s is gone or another's; ending", rooms.socket)
             return
-        if idle_exit_s is not None and engine.idle_s() > idle_exit_s:
+        if engine.idle_enough:
             engine.stop(force=False)
         engine.settle()
 

@@ -104,12 +104,13 @@ def bury(client: SyncPrefectClient, flow: Flow[Any, Any]) -> int:
     return len(runs)
 
 
-def end_state(status: str, detail: str, *, reschedule: bool = False) -> State[Any]:
+def end_state(status: str, detail: str, key: str = "", *, reschedule: bool = False) -> State[Any]:
     """Give the state of a flow run whose execution ended.
 
     Arguments:
         status: the verdict's.
         detail: shown as the state's message.
+        key: names this wait; Prefect does not let a flow run pause twice under one name.
         reschedule: a worker is to enter the flow run again when somebody resumes it in Prefect; without,
             mimrun enters it again itself.
     """
@@ -121,13 +122,13 @@ def end_state(status: str, detail: str, *, reschedule: bool = False) -> State[An
         case "cancelled":
             return Cancelled(message=detail)
         case "waiting":
-            return _paused(AWAITING, detail, reschedule=reschedule)
+            return _paused(AWAITING, detail, key, reschedule=reschedule)
         case "in_doubt":
-            return _paused(IN_DOUBT, detail, reschedule=reschedule)
+            return _paused(IN_DOUBT, detail, key, reschedule=reschedule)
         case _:
             return Failed(name="Refused", message=detail)
 
 
-def _paused(name: str, message: str, *, reschedule: bool = False) -> State[Any]:
-    details = StateDetails(pause_reschedule=reschedule, pause_key=name)
+def _paused(name: str, message: str, key: str = "", *, reschedule: bool = False) -> State[Any]:
+    details = StateDetails(pause_reschedule=reschedule, pause_key=f"{name}-{key}")
     return State(type=StateType.PAUSED, name=name, message=message, state_details=details)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 from prefect import flow
 from prefect.cache_policies import NO_CACHE
@@ -24,6 +25,7 @@ from flows.resuming import end_state
 from flows.steps import ENDS_PROCESS, Once, Shown, View
 from flows.submission import Ending, Submission
 from flows.watch import Health
+from mimrun.app.execution import StepFailed
 from mimrun.errors import MimrunError
 
 FLOW_NAME: Final = "execute-runbook"
@@ -83,6 +85,10 @@ def follow(drive: Drive) -> State[Any]:
             is lost and would only be waited for.
     """
     submission = drive.submission
+    if submission.followed:
+        # Prefect runs a flow again whose last state it refused. What there was to do has been done.
+        raise Abort("prefect refused the state in which the run was left")
+    submission.followed = True
     view = View(
         show=show,
         health=drive.health,
@@ -110,7 +116,7 @@ def picture(ending: Ending | None, health: Health) -> State[Any]:
     if ending.status == "refused" and flow_run is not None and flow_run.run_count > 1:
         raise Abort(ending.detail)
     reschedule = flow_run is not None and flow_run.deployment_id is not None
-    return end_state(ending.status, ending.detail, reschedule=reschedule)
+    return end_state(ending.status, ending.detail, uuid4().hex, reschedule=reschedule)
 
 
 def show(title: str, step: Once) -> None:
@@ -123,7 +129,7 @@ def show(title: str, step: Once) -> None:
     def body() -> State[Any] | None:
         try:
             step()
-        except MimrunError as exc:
+        except (MimrunError, StepFailed) as exc:
             return Failed(message=str(exc))
         except Exception as exc:  # noqa: BLE001 - it is raised again behind Prefect's back
             return Failed(message=type(exc).__name__)

@@ -64,6 +64,8 @@ class Submission:
         self.error: BaseException | None = None
         self.lost = ""
         """Why Prefect has not seen all of it, or "" when it has."""
+        self.followed = False
+        """A flow run has been entered for it."""
         self._claim = threading.Lock()
 
     def perform(self, around_step: AroundStep | None, mode: Mode, reason: str = "") -> bool:

@@ -60,7 +60,7 @@ def lay_template(home: Path, cache: Path | None = None) -> bool:
     template = kept / f"prefect-{prefect_version()}.db"
     if not template.exists():
         _make(template, rooms)
-    fresh = rooms.database.with_suffix(f".{os.getpid()}")
+    fresh = rooms.database.with_suffix(f".{os.urandom(8).hex()}")
     shutil.copyfile(template, fresh)
     fresh.chmod(0o600)
     fresh.replace(rooms.database)
@@ -77,7 +77,7 @@ def is_migrated(rooms: Rooms) -> bool:
 
 
 def _make(template: Path, rooms: Rooms) -> None:
-    fresh = template.with_suffix(f".{os.getpid()}")
+    fresh = template.with_suffix(f".{os.urandom(8).hex()}")
     environment = server_environment(rooms, os.environ, template.parent)
     environment["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{fresh}"
     command = [sys.executable, "-P", "-m", "flows.api", "migrate"]
