@@ -23,7 +23,7 @@ from typing import IO, Final
 
 from mimrun import canonical
 from mimrun.errors import InputError, LogError, TamperError
-from mimrun.log.chain import SALT_SIZE, Claim, StoredBlob, is_committed
+from mimrun.log.chain import SALT_SIZE, Claim, StoredBlob, believe, is_committed
 from mimrun.log.entry import FORMAT, MAX_BLOB, MAX_ENTRY
 from mimrun.log.excerpt import Excerpt
 from mimrun.log.field import Count, Digest, Hash, Part
@@ -217,14 +217,14 @@ def _write_entries(
     commits: list[str] = []
     digest = hashlib.sha256()
     with bundle.open(_member("entries.jsonl"), "w", force_zip64=True) as lines:
-        for entry in store.entries(inc=inc):
-            if entry.seq > size:
+        for row in store.rows(inc=inc):
+            if row.seq > size:
                 break
-            line = entry.encode() + b"\n"
+            line = row.data + b"\n"
             digest.update(line)
             lines.write(line)
-            seqs.append(entry.seq)
-            commits += [ref.commit for ref in entry.blobs]
+            seqs.append(row.seq)
+            commits += [ref.commit for ref in believe(row).blobs]
     return seqs, "sha256:" + digest.hexdigest(), commits
 
 

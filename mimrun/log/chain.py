@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from mimrun.log.entry import NOTHING, Blob, BlobRef, Draft, LogEntry
+from mimrun.errors import TamperError
+from mimrun.log.entry import NOTHING, Blob, BlobRef, Draft, LogEntry, decode
 from mimrun.log.merkle import Frontier, leaf_hash
 
 SALT_SIZE: Final = 32
@@ -128,6 +129,20 @@ def seal(blob: Blob, salt: bytes) -> SealedBlob:
         raise ValueError(f"a salt has {SALT_SIZE} bytes, not {len(salt)}")
     ref = BlobRef(blob.n, commitment(salt, blob.data), len(blob.data), blob.cls)
     return SealedBlob(ref, salt, blob.data)
+
+
+def believe(row: StoredRow) -> LogEntry:
+    """Read an entry, after a look at the hash that is stored beside it.
+
+    Raises:
+        TamperError: the two do not fit; the entry is named.
+    """
+    if leaf_hash(row.data) != row.leaf:
+        raise TamperError(f"log entry {row.seq} is not what was recorded; check with `mimrun log verify`")
+    entry = decode(row.data)
+    if entry.seq != row.seq:
+        raise TamperError(f"log entry {row.seq} says that it is entry {entry.seq}; the log was changed")
+    return entry
 
 
 @dataclass(frozen=True, slots=True)

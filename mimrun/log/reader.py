@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from mimrun.errors import LogError, StoreError, TamperError
 from mimrun.log import schema
-from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, is_committed
-from mimrun.log.entry import LogEntry, decode
+from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, believe, is_committed
+from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
-from mimrun.log.merkle import Frontier, leaf_hash
+from mimrun.log.merkle import Frontier
 from mimrun.log.moment import read_moment
 
 PAGE: Final = 1000
@@ -49,13 +49,17 @@ class LogReader:
             self.close()
             raise
 
-    def rows(self, after: int = 0) -> Iterator[StoredRow]:
-        """Every stored entry behind `after`, in the order of their places, unchecked."""
-        statement = "select seq, data, leaf, kind, inc, run from entry where seq > ? order by seq limit ?"
+    def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
+        """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
+        statement = "select seq, data, leaf, kind, inc, run from entry where seq > ?"
+        statement += (
+            " order by seq limit ?" if inc is None else " and inc = ? and inc <> '' order by seq limit ?"
+        )
+        given = [] if inc is None else [inc]
         size = PAGE
         while True:
             try:
-                page = self.query(statement, after, size)
+                page = self.query(statement, after, *given, size)
             except StoreError:
                 if size == 1:
                     raise
@@ -184,6 +188,12 @@ class LogReader:
                 yield key, state
             first = page[-1][0] + "\0"
 
+    def is_folded(self, name: str) -> bool:
+        """Whether a projector has folded every entry."""
+        statement = "select (select size from projector where name = ?), (select max(seq) from entry)"
+        ((folded, size),) = self.query(statement, name)
+        return bool(folded == size)
+
     def folded(self) -> dict[str, int]:
         """How many entries each projector has folded."""
         return dict(self.query("select name, size from projector"))
@@ -231,20 +241,6 @@ class StoredBlobs(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def believe(row: StoredRow) -> LogEntry:
-    """Read an entry, after a look at the hash that is stored beside it.
-
-    Raises:
-        TamperError: the two do not fit; the entry is named.
-    """
-    if leaf_hash(row.data) != row.leaf:
-        raise TamperError(f"log entry {row.seq} is not what was recorded; check with `mimrun log verify`")
-    entry = decode(row.data)
-    if entry.seq != row.seq:
-        raise TamperError(f"log entry {row.seq} says that it is entry {entry.seq}; the log was changed")
-    return entry
 
 
 def read_head(rows: Sequence[tuple[int, str, str, bytes]], path: Path) -> Head:

@@ -72,9 +72,6 @@ class SqliteStore:
         self._sequencer = Sequencer(
             lambda: LogWriter(path, projectors, clock), self._tell_followers, patience
         )
-        folded = self._reader.folded()
-        size = self._reader.size()
-        self._behind = any(folded.get(name, 0) < size for name in self._projectors)
 
     @property
     def log(self) -> str:
@@ -148,9 +145,9 @@ class SqliteStore:
         """Fold the whole log again; True when nothing differed; see `Store.rebuild`."""
         return self._sequencer.rebuild()
 
-    def rows(self, after: int = 0) -> Iterator[StoredRow]:
-        """Every stored entry, unchecked, for verifying."""
-        return self._reader.rows(after)
+    def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
+        """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
+        return self._reader.rows(after, inc=inc)
 
     def leaves(self, size: int) -> Iterator[bytes]:
         """The stored leaf hashes of the first `size` entries, unchecked."""
@@ -188,10 +185,9 @@ class SqliteStore:
     def _projector(self, name: str) -> Projector:
         if name not in self._projectors:
             raise LogError(f"the log was opened without a projector {name!r}")
-        if self._behind:
+        if not self._reader.is_folded(name):
             # Entries were written without this projector; an append of nothing folds them.
             self._sequencer.append((), None)
-            self._behind = False
         return self._projectors[name]
 
     def _tell_followers(self) -> None:

@@ -76,7 +76,7 @@ class Source(Protocol):
         """The origin that the store says it is of."""
 
     def rows(self, after: int = 0) -> Iterator[StoredRow]:
-        """Every stored entry behind `after`, in the order of their places."""
+        """Every stored entry behind `after`, in the order of their places, unchecked."""
 
     def stored_blob(self, commit: str) -> StoredBlob | None:
         """The blob stored under a commitment."""
@@ -140,6 +140,9 @@ class Store(Source, Protocol):
 
     def head(self) -> Head:
         """The end of the log as it is now."""
+
+    def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
+        """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
 
     def leaves(self, size: int) -> Iterator[bytes]:
         """The stored leaf hashes of the first `size` entries, unchecked, for making proofs."""

@@ -46,7 +46,7 @@ class Walk:
         self._flaws: list[Flaw] = []
         self._flawed: set[int] = set()
         self._broken: set[int] = set()
-        self._strays: list[tuple[int, int, str]] = []
+        self._strays: list[tuple[int, int, Check, str]] = []
         self.more = 0
         """Flaws that were found and not kept."""
 
@@ -81,10 +81,10 @@ class Walk:
         for seq in sorted(self._broken):
             self._judge(seq, vouched=seq + 1 not in self._broken and (seq < self.seq or whole))
         flawed = sorted(self._flawed)
-        for seq, before, detail in self._strays:
-            # An entry in between that is missing or changed may have been the one it is linked to.
+        for seq, before, check, detail in self._strays:
+            # An entry in between that is missing or changed may have been the one that should fit.
             if bisect_left(flawed, before) == bisect_right(flawed, seq):
-                self.flaw(seq, "incident", detail)
+                self.flaw(seq, check, detail)
         if claim is not None and not self._flaws:
             self._check_claim(claim)
         # What is wrong with the whole comes last: the entries are what a person looks for.
@@ -117,17 +117,22 @@ class Walk:
         if value["prev"] != self.leaf and not self._flawed & {seq, seq - 1}:
             self._broken.add(seq)
         ts = value["ts"]
-        if ts < self.last_ts and not self._flawed & {seq, seq - 1}:
-            self.flaw(seq, "time", f"recorded at {ts}, before the entry before it ({self.last_ts})")
+        if ts < self.last_ts:
+            self._stray(seq, seq - 1, "time", f"recorded at {ts}, before the one before it ({self.last_ts})")
         self.first_ts, self.last_ts = self.first_ts or ts, ts
         inc = value["inc"]
         iseq, iprev, before = self._ends.get(inc, (0, NOTHING, 0))
         expected = iseq + 1 if inc else 0
-        if (value["iseq"] != expected or value["iprev"] != iprev) and len(self._strays) < MOST_FLAWS:
+        if value["iseq"] != expected or value["iprev"] != iprev:
             detail = f"not linked to the entry before it in {inc or 'no incident'} (number {iseq})"
-            self._strays.append((seq, before, detail))
+            self._stray(seq, before, "incident", detail)
         if inc:
             self._ends[inc] = (value["iseq"], leaf, seq)
+
+    def _stray(self, seq: int, before: int, check: Check, detail: str) -> None:
+        """Suspect an entry that does not fit to one before it; judged when all flaws are known."""
+        if len(self._strays) < MOST_FLAWS:
+            self._strays.append((seq, before, check, detail))
 
     def _blobs(self, seq: int, refs: object) -> list[BlobClaim]:
         claims = blob_claims(seq, refs)

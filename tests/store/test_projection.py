@@ -66,7 +66,8 @@ def test_a_damaged_state_is_found_and_replaced(path: Path, store: SqliteStore, d
 def test_what_another_process_appends_without_the_projector_is_folded(path: Path, store: SqliteStore) -> None:
     store.append([started()])
     with SqliteStore(path) as other:
-        other.append([started(), note("six chars"[:6], run="run-1")])
+        other.append([started(), note("sixsix", run="run-1")])
+    assert store.projection("count/1", "run-1") == b"2:0;3:0;4:6;"
     store.append([started()])
     assert store.projection("count/1", "run-1") == b"2:0;3:0;4:6;5:0;"
     assert store.rebuild()
