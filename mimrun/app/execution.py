@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from mimrun.app.home import Home, open_home, people_reader
 from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.catalog import Catalog
 from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RunMode, RunStarted
@@ -70,6 +71,7 @@ def execute_run(
     around_step: AroundStep = directly,
     mode: Mode = "direct",
     reason: str = "",
+    catalog: Catalog | None = None,
 ) -> Verdict:
     """Execute a run, or go on with it, in this process.
 
@@ -78,6 +80,7 @@ def execute_run(
         around_step: called around each step.
         mode: what drives the run, for the log.
         reason: why it is driven so, for the log.
+        catalog: the connectors; the installed ones where none is given.
 
     Returns:
         where the run was left. A run that fails is a verdict and not an exception; so is a run that
@@ -86,7 +89,7 @@ def execute_run(
     Raises:
         LogError: the log cannot be written or is not intact; the run stops where it is.
     """
-    with open_home(settings) as home:
+    with open_home(settings, catalog=catalog) as home:
         try:
             return _execute(home, run, around_step, mode, reason)
         except RefusedError as exc:

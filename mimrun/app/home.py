@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 from mimrun.catalog import Catalog, installed_catalog
@@ -35,24 +34,21 @@ people:
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Home:
     """An opened home folder.
 
     Arguments:
         settings: where everything is.
         store: the incident log.
+        catalog: the connectors.
         clock: the present moment, UTC.
     """
 
     settings: Settings
     store: SqliteStore
+    catalog: Catalog
     clock: Callable[[], datetime] = utc_now
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """The installed connectors."""
-        return installed_catalog()
 
     def people(self) -> People:
         """Everybody this installation knows, as the file says now."""
@@ -89,23 +85,21 @@ def lay_home(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def open_home(settings: Settings, *, create: bool = False) -> Iterator[Home]:
+def open_home(settings: Settings, *, catalog: Catalog | None = None) -> Iterator[Home]:
     """Open the home folder for as long as the `with` lasts.
 
     Arguments:
-        create: make what is missing, so that the first run at 3 a.m. needs no preparation.
+        catalog: the connectors; the installed ones where none is given.
 
     Raises:
         SettingsError: there is no home folder yet.
         StoreError: the log cannot be opened.
     """
-    if create:
-        lay_home(settings)
-    elif not settings.log.exists():
+    if not settings.log.exists():
         raise SettingsError(f"{settings.home} has no incident log yet; make it with `mimrun init`")
     store = SqliteStore(settings.log, projectors=PROJECTORS)
     try:
-        yield Home(settings, store)
+        yield Home(settings, store, catalog or installed_catalog())
     finally:
         store.close()
 

@@ -9,15 +9,16 @@ from pydantic import JsonValue
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.naming import new_incident, new_run
-from mimrun.errors import InputError, RunbookError, RunError, TamperError
+from mimrun.errors import InputError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
-from mimrun.log.store import View
+from mimrun.log.store import Store, View
 from mimrun.run.lease import is_held
 from mimrun.run.published import PublishedVersions
 from mimrun.run.state import RunState, fold
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import RunStatus
+from mimrun.runbook import library
 from mimrun.runbook.plan import Plan
 
 
@@ -88,22 +89,14 @@ def check_published(home: Home, plan: Plan) -> None:
     Raises:
         RunbookError: it did.
     """
-    key = f"{plan.runbook.name}@{plan.runbook.version}"
-    _compare(home.store.projection(PublishedVersions.name, key), plan)
+    _check_published(home.store, plan)
 
 
-def _check_published(view: View, plan: Plan) -> None:
-    key = f"{plan.runbook.name}@{plan.runbook.version}"
-    _compare(view.projection(PublishedVersions.name, key), plan)
-
-
-def _compare(published: bytes, plan: Plan) -> None:
+def _check_published(view: Store | View, plan: Plan) -> None:
     ref = plan.runbook
-    if published and published.decode() != ref.digest:
-        raise RunbookError(
-            f"{ref.name}@{ref.version} ran before with other content ({published.decode()[:19]}, now"
-            f" {ref.digest[:19]}); a version is never changed: give the new text a new version"
-        )
+    key = f"{ref.name}@{ref.version}"
+    known = view.projection(PublishedVersions.name, key).decode()
+    library.check_published(ref.name, ref.version, ref.digest, {key: known} if known else {})
 
 
 def list_runs(home: Home) -> list[RunView]:

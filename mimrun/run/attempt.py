@@ -105,7 +105,7 @@ class Attempts:
         """
         while True:
             cell = self._journal.state.cell(work.key)
-            unmet = bool(until and cell.outcome and not until(self.answer(work.key)))
+            unmet = bool(until and cell.status is CellStatus.OK and not until(self.answer(work.key)))
             move = next_move(cell, work.call.effect, retries=work.options.retries, until_unmet=unmet)
             match move:
                 case Move.STOP:
@@ -115,7 +115,7 @@ class Attempts:
                 case Move.SETTLE:
                     self._settle(work, cell.intent, _DEAD, Output(self._masker), time.monotonic())
                 case Move.TRY:
-                    if cell.attempts and self._stop.wait(work.options.delay_ms / 1000):
+                    if cell.attempts > cell.voided and self._stop.wait(work.options.delay_ms / 1000):
                         raise Halt(self._stop.reason, cancelled=True)
                     self._try(work, cell.attempts + 1)
                 case _:

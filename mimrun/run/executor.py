@@ -160,16 +160,17 @@ class Executor:
 
     def _block(self, node: PlannedBlock, conditions: Sequence[str]) -> Result:
         """Do a block; when it fails, its rescue; and in any case, unless it waits, its always part."""
-        failed_before = set(self._fanout.failed)
+        before = frozenset(self._fanout.failed)
         result = self._sequence(node.block, conditions)
         if isinstance(result, Failed) and node.rescue:
             # The hosts that failed take part in the rescue, and after it in the rest of the run.
-            self._fanout.failed.clear()
-            self._fanout.failed |= failed_before
+            self._fanout.take_back(before)
             result = self._sequence(node.rescue, conditions)
-        if isinstance(result, Parked | Denied):
+        if isinstance(result, Parked | Denied) or not node.always:
             return result
+        failed = self._fanout.take_back(before)
         last = self._sequence(node.always, conditions)
+        self._fanout.failed |= failed
         return result if isinstance(last, Done) else last
 
     def _step(

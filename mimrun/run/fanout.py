@@ -84,6 +84,13 @@ class Fanout:
             return Failed(f"step {node.path} '{node.name}' failed")
         return Done()
 
+    def take_back(self, failed: frozenset[str]) -> frozenset[str]:
+        """Let hosts take part again, but for those that had failed before; give those that had failed."""
+        now = frozenset(self.failed)
+        self.failed.clear()
+        self.failed |= failed
+        return now
+
     def _on_all(self, node: PlannedAction, targets: Sequence[TargetCalls], conditions: Sequence[str]) -> None:
         with ThreadPoolExecutor(min(len(targets), FORKS), thread_name_prefix="target") as pool:
             futures = [pool.submit(self._on_target, node, target, conditions) for target in targets]

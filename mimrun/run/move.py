@@ -28,7 +28,7 @@ def next_move(cell: Cell, effect: Effect, *, retries: int, until_unmet: bool = F
         retries: how many more attempts the author allows after the first.
         until_unmet: the last answer did not satisfy the author's `until`.
     """
-    left = cell.attempts <= retries
+    left = cell.attempts - cell.voided <= retries
     match cell.status:
         case CellStatus.READY:
             return Move.STOP if cell.passed is False else Move.TRY

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar, assert_never
 
-from mimrun.connector import Effect
+from mimrun.connector import Effect, Finding
 from mimrun.errors import TamperError
 from mimrun.gate.approval import Decision, Vote
 from mimrun.log import kinds
@@ -19,6 +19,9 @@ from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
 from mimrun.run.transitions import CellEvent, CellStatus, RunEvent, RunStatus, next_cell, next_run
+
+MAX_LOST: Final = 2
+"""How many requests in a row may get lost on the way to a target before that counts as a failure."""
 
 
 class CellKey(NamedTuple):
@@ -35,7 +38,10 @@ class Cell:
 
     Arguments:
         attempts: how many intents it has had.
-        intent: the sequence number of the last intent, 0 for none.
+        voided: how many of them do not count against the author's `retries`: their worker died, or a
+            probe proved that they never reached the target.
+        intent: the sequence number of the last intent, 0 for none, and the epoch of its worker.
+        never_arrived: a probe says that the last intent had no effect.
         outcome: the sequence number of the last outcome, 0 for none; its blob has the answer.
         clean: the last failure provably had no effect.
         passed: what `expect` and `verify` said of the answer, once they were asked.
@@ -45,7 +51,10 @@ class Cell:
     status: CellStatus = CellStatus.READY
     effect: Effect = Effect.ONCE
     attempts: int = 0
+    voided: int = 0
     intent: int = 0
+    intent_epoch: int = 0
+    never_arrived: bool = False
     outcome: int = 0
     changed: bool = False
     clean: bool = False
@@ -250,6 +259,7 @@ def _intent(state: RunState, entry: LogEntry) -> None:
         raise TamperError(f"entry {entry.seq}: a second intent of a step that happens once")
     cell = _cell(state, entry, body.iteration, CellEvent.INTEND)
     cell.effect, cell.intent, cell.attempts = body.effect, entry.seq, cell.attempts + 1
+    cell.intent_epoch, cell.never_arrived = entry.epoch, False
     cell.passed, cell.resolved = None, False
 
 
@@ -263,8 +273,17 @@ def _outcome(state: RunState, entry: LogEntry) -> None:
         raise TamperError(
             f"entry {entry.seq}: an outcome of intent {body.intent}; the open one is {cell.intent}"
         )
+    died = entry.epoch > cell.intent_epoch and body.status != "ok"
+    if died or (cell.never_arrived and cell.voided < MAX_LOST):
+        cell.voided += 1
     cell.outcome, cell.changed, cell.clean = entry.seq, body.changed, body.clean
     cell.unreachable, cell.reason = body.unreachable, body.reason
+
+
+def _probed(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.StepProbed)
+    cell = state.cell(CellKey(entry.step, entry.target, body.iteration))
+    cell.never_arrived = body.finding is Finding.NOT_APPLIED
 
 
 def _in_doubt(state: RunState, entry: LogEntry) -> None:
@@ -345,6 +364,7 @@ _APPLY: Final = {
     Kind.STEP_FINISHED: _step_finished,
     Kind.STEP_INTENT: _intent,
     Kind.STEP_OUTCOME: _outcome,
+    Kind.STEP_PROBED: _probed,
     Kind.STEP_IN_DOUBT: _in_doubt,
     Kind.STEP_RESOLVED: _resolved,
     Kind.STEP_SKIPPED: _skipped,

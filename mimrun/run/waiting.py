@@ -111,7 +111,11 @@ class PeopleSteps:
         known = self._journal.state.manuals.get(node.path)
         if known is None:
             try:
-                text = str(render(node.instructions, self._facts.variables("")))
+                # What is rendered already is data by now, and is never parsed again.
+                waits = bool(node.late)
+                text = (
+                    str(render(node.instructions, self._facts.variables(""))) if waits else node.instructions
+                )
             except InputError as exc:
                 self._finish(node, "failed", str(exc))
                 return Failed(f"manual step '{node.name}': {exc}")

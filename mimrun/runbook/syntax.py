@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 import yaml
 
@@ -60,7 +60,8 @@ def read_events(text: str, file: str) -> Iterator[tuple[yaml.Event, tuple[int, i
     """Give the parser's events one by one, each with line and column; raises `Stop` at a syntax error."""
     try:
         for event in yaml.parse(text, Loader=_Loader):
-            yield event, _place(event.start_mark)
+            # The C parser's marks have the same fields as the others.
+            yield event, _place(cast("yaml.Mark | None", event.start_mark))
     except yaml.MarkedYAMLError as exc:
         line, column = _place(exc.problem_mark or exc.context_mark)
         lines = text.rstrip("\n").split("\n")

@@ -1,0 +1,106 @@
+"""The doctor: what this machine has, what is missing, and what to type about it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from pydantic import JsonValue
+
+from mimrun.app.home import open_home
+from mimrun.app.launching import find_launcher
+from mimrun.catalog import installed_catalog
+from mimrun.errors import MimrunError
+from mimrun.gate.people import load_people
+from mimrun.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Arguments:
+        ok: True for fine, False for missing, None for worth knowing.
+        found: what is there.
+        cure: what to type where it is not fine, or "".
+    """
+
+    name: str
+    found: str
+    cure: str = ""
+    ok: bool | None = field(kw_only=True)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The check for `--json`."""
+        return {"name": self.name, "ok": self.ok, "found": self.found, "cure": self.cure}
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Look at everything that a run may need."""
+    return [
+        Check("python", sys.version.split()[0], ok=sys.version_info >= (3, 11)),
+        Check("sqlite", _sqlite(), ok=None if sqlite3.sqlite_version_info < (3, 44, 6) else True),
+        _log(settings),
+        _people(settings),
+        *_connectors(),
+        _prefect(settings),
+        *_programs(),
+    ]
+
+
+def _sqlite() -> str:
+    note = "one connection writes, as versions before 3.44.6 need"
+    old = sqlite3.sqlite_version_info < (3, 44, 6)
+    return f"{sqlite3.sqlite_version} ({note})" if old else sqlite3.sqlite_version
+
+
+def _log(settings: Settings) -> Check:
+    try:
+        with open_home(settings) as home:
+            head = home.store.head()
+    except MimrunError as exc:
+        return Check("log", str(exc), "mimrun init", ok=False)
+    return Check("log", f"{settings.log}, {head.size} entries", ok=True)
+
+
+def _people(settings: Settings) -> Check:
+    try:
+        people = load_people(settings.people)
+    except MimrunError as exc:
+        return Check("people", str(exc), f"mend {settings.people}", ok=False)
+    if len(people.by_id) < 2:
+        cure = f"a gate needs a second person: {settings.people}"
+        return Check("people", f"{len(people.by_id)} known", cure, ok=None)
+    return Check("people", f"{len(people.by_id)} known", ok=True)
+
+
+def _connectors() -> Iterator[Check]:
+    catalog = installed_catalog()
+    for name in catalog.names:
+        try:
+            actions = catalog.connector(name).actions
+        except Exception as exc:  # noqa: BLE001 - a broken third-party connector must not stop the doctor
+            yield Check(f"connector {name}", f"cannot be loaded: {exc}", "install it again", ok=False)
+        else:
+            yield Check(f"connector {name}", ", ".join(action.verb for action in actions), ok=True)
+
+
+def _prefect(settings: Settings) -> Check:
+    try:
+        number = version("prefect")
+    except PackageNotFoundError:
+        return Check("prefect", "not installed; runs are executed directly", ok=None)
+    launcher = find_launcher(settings)
+    status = launcher.status() if launcher else None
+    state = "engine up" if status and status.ready else "no engine; `mimrun up` keeps one warm"
+    return Check("prefect", f"{number}, {state}", ok=True)
+
+
+def _programs() -> Iterator[Check]:
+    for name, cure in (("ssh-keygen", "apt-get install openssh-client"), ("sudo", "apt-get install sudo")):
+        found = shutil.which(name)
+        yield Check(name, found or "not there", "" if found else cure, ok=bool(found) or None)

@@ -1,0 +1,71 @@
+"""Plans: from what a person types to a frozen plan, with everything that is wrong said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from mimrun import __version__
+from mimrun.app.home import Home
+from mimrun.app.runbooks import library_folders
+from mimrun.app.runs import check_published
+from mimrun.catalog import GROUP, Catalog
+from mimrun.errors import InventoryError
+from mimrun.runbook.inputs import parse_inputs
+from mimrun.runbook.inventory import Inventory, load_inventory
+from mimrun.runbook.library import find_runbook
+from mimrun.runbook.plan import Plan
+from mimrun.runbook.planner import make_plan
+from mimrun.settings import Settings
+
+
+def prepare_plan(home: Home, runbook: str, inputs: Sequence[str], inventories: Sequence[Path]) -> Plan:
+    """Make the plan of a runbook, and refuse a version that ran before with other content.
+
+    Arguments:
+        runbook: its name, name@version, or the path of its file.
+        inputs: as on the command line: `name=value`.
+        inventories: the option `-i`; without it the one of the settings, else this machine only.
+
+    Raises:
+        InputError: runbook, inputs or inventory are wrong; every problem is named with its place.
+    """
+    plan = draft_plan(home.settings, home.catalog, runbook, inputs, inventories)
+    check_published(home, plan)
+    return plan
+
+
+def draft_plan(
+    settings: Settings,
+    catalog: Catalog,
+    runbook: str,
+    inputs: Sequence[str],
+    inventories: Sequence[Path],
+) -> Plan:
+    """Make the plan of a runbook without looking at what ran before; see `prepare_plan`."""
+    loaded = find_runbook(runbook, library_folders())
+    inventory = read_inventory(settings, inventories)
+    given = parse_inputs(loaded.runbook, inputs)
+    return make_plan(loaded, given, inventory, catalog, connector_versions())
+
+
+def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory:
+    """Read the inventory that was given, or the one of the settings, or none.
+
+    Raises:
+        InventoryError: it cannot be read.
+    """
+    paths = list(inventories) or ([settings.inventory] if settings.inventory else [])
+    missing = [path for path in paths if "," not in str(path) and not path.exists()]
+    if missing:
+        raise InventoryError(f"inventory {missing[0]} is not there; give an existing file or folder with -i")
+    return load_inventory(paths)
+
+
+def connector_versions() -> dict[str, str]:
+    """Give the version of every installed connector: that of the package it comes with."""
+    versions = {}
+    for point in entry_points(group=GROUP):
+        versions[point.name] = point.dist.version if point.dist else __version__
+    return versions

@@ -1,0 +1,64 @@
+"""Records: reading, proving and handing out the incident log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mimrun import canonical
+from mimrun.app.home import Home, open_home
+from mimrun.app.identity import identify
+from mimrun.app.runs import find_run
+from mimrun.errors import InputError
+from mimrun.log.bundle import Manifest, export, verify_bundle
+from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.kinds import ExportMade
+from mimrun.log.verify import Report, verify
+from mimrun.settings import Settings
+
+
+def select_entries(
+    home: Home, *, run: str | None = None, incident: str | None = None, after: int = 0
+) -> Iterator[LogEntry]:
+    """Give entries in order.
+
+    Raises:
+        InputError: there is no such run or incident.
+        TamperError: an entry is not what was recorded.
+    """
+    name = find_run(home, run).summary.run if run else None
+    if incident and next(home.store.entries(inc=incident), None) is None:
+        raise InputError(f"the log has no incident {incident!r}; `mimrun runs` shows them")
+    return home.store.entries(run=name, inc=incident, after=after)
+
+
+def verify_log(settings: Settings) -> Report:
+    """Check the whole log."""
+    with open_home(settings) as home:
+        return verify(home.store)
+
+
+def verify_file(path: Path) -> Report:
+    """Check an exported bundle; needs nothing but the file."""
+    return verify_bundle(path)
+
+
+def export_log(home: Home, path: Path, incident: str, claimed: str | None, *, blobs: bool) -> Manifest:
+    """Write an incident, or `all`, into a bundle, and record that it left the house.
+
+    Raises:
+        InputError: there is no such incident, or the file exists.
+        TamperError: the log does not verify.
+    """
+    identity = identify(home.people(), claimed)
+    inc = None if incident == "all" else incident
+    manifest = export(home.store, path, inc=inc, blobs=blobs)
+    body = ExportMade(entries=manifest.entries, digest=canonical.digest_bytes(path.read_bytes()))
+    home.store.append([Draft(identity.actor(), body, inc=inc or "")])
+    return manifest
+
+
+def rebuild_log(settings: Settings) -> bool:
+    """Fold the whole log anew; True when nothing differed."""
+    with open_home(settings) as home:
+        return home.store.rebuild()

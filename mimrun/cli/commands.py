@@ -1,0 +1,67 @@
+"""Every command, where it lives and what it is for: the one table that `mimrun --help` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of the command line.
+
+    Arguments:
+        name: what a person types.
+        module: where it is, under `mimrun.cli`.
+        help: what it is for, in a line.
+    """
+
+    name: str
+    module: str
+    help: str
+
+
+SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
+    (
+        "Run",
+        (
+            Command("plan", "plan", "Show exactly what a runbook would do, where, and what can be undone."),
+            Command("run", "run", "Show the plan of a runbook, then execute it and follow it live."),
+            Command("resume", "run", "Go on with a run after a crash, a decision or a settled doubt."),
+            Command("cancel", "run", "Stop a run when the step that is under way is finished."),
+            Command("undo", "undo", "Take back what a run did, in reverse order."),
+        ),
+    ),
+    (
+        "Decide",
+        (
+            Command("approve", "decide", "Agree to what a waiting gate would let through."),
+            Command("reject", "decide", "Refuse what a waiting gate would let through, with a reason."),
+            Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
+            Command("resolve", "decide", "Say what became of a step that is in doubt."),
+        ),
+    ),
+    (
+        "Look",
+        (
+            Command("runs", "status", "List runs, the newest first."),
+            Command("status", "status", "Show where a run stands and what it needs."),
+            Command("log", "log", "Show, verify, export or rebuild the incident log."),
+            Command("runbook", "runbook", "List, show and lint runbooks."),
+            Command("inventory", "inventory", "Show the inventory, and the hosts of a pattern."),
+            Command("schema", "runbook", "Print the JSON Schema of the runbook language, for editors."),
+        ),
+    ),
+    (
+        "Set up",
+        (
+            Command("init", "setup", "Make mimrun's home: the log, the people file, Prefect's database."),
+            Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
+            Command("down", "setup", "Stop the engine."),
+            Command("doctor", "setup", "Check this machine and say what is missing."),
+            Command("demo", "demo", "Break a real PostgreSQL pair and fail it over, on this machine."),
+        ),
+    ),
+)
+
+BY_NAME: Final = {command.name: command for _, commands in SECTIONS for command in commands}

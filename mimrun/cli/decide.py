@@ -1,0 +1,214 @@
+"""`mimrun approve | reject | attest | resolve`: the words of people, on the record."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from mimrun.app.decisions import PendingGate, Resolution, attest, decide, doubts, pending_gate, resolve
+from mimrun.app.execution import execute_run
+from mimrun.app.home import Home, open_home
+from mimrun.app.identity import identify
+from mimrun.app.launching import find_launcher, hand_over
+from mimrun.app.runs import find_run, load_state
+from mimrun.cli.options import (
+    AsOption,
+    HomeOption,
+    JsonOption,
+    RunArgument,
+    YesOption,
+    command,
+    settings_of,
+)
+from mimrun.cli.plan_view import print_segment
+from mimrun.cli.terminal import console, print_json, safe_line
+from mimrun.errors import InputError
+from mimrun.gate.approval import Open, check_gate
+from mimrun.settings import Settings
+
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")]
+DigestOption = Annotated[
+    str,
+    typer.Option("--digest", metavar="HEX", help="The digest that you looked at; at least 12 characters."),
+]
+
+
+def approve(
+    run: RunArgument = "latest",
+    digest: DigestOption = "",
+    reason: ReasonOption = "",
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Agree to exactly what a waiting gate would let through.
+
+    Shows the targets, commands and undo behind the gate first. The approval counts for this digest
+    only: any difference voids it. Who asked for the run cannot approve it.
+    """
+    _vote(
+        settings_of(home),
+        run,
+        "approved",
+        digest,
+        reason,
+        claimed,
+        ask=not yes and not digest,
+        as_json=as_json,
+    )
+
+
+def reject(
+    run: RunArgument = "latest",
+    reason: ReasonOption = "",
+    digest: DigestOption = "",
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse what a waiting gate would let through. The run ends there; a reason is required."""
+    _vote(settings_of(home), run, "rejected", digest, reason, claimed, ask=False, as_json=as_json)
+
+
+def attest_done(
+    run: RunArgument = "latest",
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option("-e", "--evidence", metavar="NAME=VALUE", help="What the step asks for; several times."),
+    ] = None,
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign that the manual step a run waits for is done."""
+    settings = settings_of(home)
+    with open_home(settings) as opened:
+        identity = identify(opened.people(), claimed)
+        node = attest(opened, run, identity, _pairs(evidence or []))
+        name = find_run(opened, run).summary.run
+    taken = _go_on(settings, name)
+    _told(as_json, name, f"{identity.person.id} attested '{node.name}'", taken=taken)
+
+
+def resolve_doubt(
+    run: RunArgument,
+    step: Annotated[str, typer.Argument(help="The step's path, as `mimrun status` shows it.")],
+    target: Annotated[
+        str | None, typer.Option("--target", help="The host; needed when several are in doubt.")
+    ] = None,
+    applied: Annotated[bool, typer.Option("--applied", help="It happened: go on behind it.")] = False,
+    not_applied: Annotated[bool, typer.Option("--not-applied", help="It did not happen: do it.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave it out and go on.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Count it as failed.")] = False,
+    reason: ReasonOption = "",
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what became of a step that is in doubt, and how you know."""
+    words: dict[Resolution, bool] = {
+        "applied": applied,
+        "not_applied": not_applied,
+        "skip": skip,
+        "abort": abort,
+    }
+    said = [word for word, given in words.items() if given]
+    if len(said) != 1:
+        raise InputError("say exactly one of --applied, --not-applied, --skip, --abort")
+    with open_home(settings_of(home)) as opened:
+        identity = identify(opened.people(), claimed)
+        resolve(opened, run, step, target, identity, said[0], reason)
+        view = find_run(opened, run)
+        left = doubts(load_state(opened, view.summary.run))
+    rest = f"; {len(left)} more in doubt" if left else ""
+    _told(
+        as_json, view.summary.run, f"{identity.person.id} settled step {step}: {said[0]}{rest}", taken=False
+    )
+
+
+def _vote(
+    settings: Settings,
+    run: str,
+    decision: Literal["approved", "rejected"],
+    digest: str,
+    reason: str,
+    claimed: str | None,
+    *,
+    ask: bool,
+    as_json: bool,
+) -> None:
+    with open_home(settings) as opened:
+        identity = identify(opened.people(), claimed)
+        pending = pending_gate(opened, run)
+        if not as_json and decision == "approved":
+            print_segment(console(), pending)
+        if ask:
+            _confirm(pending)
+        role = decide(
+            opened, pending, identity, decision, digest=digest or pending.request.digest, reason=reason
+        )
+        name, verdict = pending.run.summary.run, _verdict_now(opened, run)
+    taken = _go_on(settings, name) if verdict == "open" or decision == "rejected" else False
+    if decision == "rejected" and not taken:
+        # Nothing is done behind a gate that is closed: what is left is to write the end down.
+        execute_run(settings, name)
+    _told(as_json, name, f"{decision} by {identity.person.id} as {role}; the gate is {verdict}", taken=taken)
+
+
+def _verdict_now(home: Home, run: str) -> str:
+    now = pending_gate(home, run)
+    verdict = check_gate(now.request, now.asked.votes, home.people(), now=home.clock())
+    return "open" if isinstance(verdict, Open) else type(verdict).__name__.lower()
+
+
+def _confirm(pending: PendingGate) -> None:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "nobody is there to ask: look at the plan, then give its digest with"
+            f" --digest {pending.request.digest[7:19]}"
+        )
+    typer.confirm("Agree to exactly this?", abort=True)
+
+
+def _go_on(settings: Settings, run: str) -> bool:
+    """Hand the run to the engine if one is up; a responder who follows it goes on with it otherwise."""
+    launcher = find_launcher(settings)
+    return hand_over(launcher, run, direct=False, patience_ms=0).mode == "prefect"
+
+
+def _told(as_json: bool, run: str, text: str, *, taken: bool) -> None:
+    if as_json:
+        print_json({"run": run, "result": text, "resumed": taken})
+        return
+    out = console()
+    out.print(Text(safe_line(text), "bold"))
+    hint = "the engine goes on with it" if taken else f"go on with: mimrun resume {run}"
+    out.print(Text(hint, "dim"))
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    wrong = [pair for pair in given if "=" not in pair]
+    if wrong:
+        raise InputError(f"evidence {wrong[0]!r}: write name=value")
+    return {name: value for name, _, value in (pair.partition("=") for pair in given)}
+
+
+COMMANDS = {
+    "approve": command(
+        "approve",
+        approve,
+        "mimrun approve latest --as alex",
+        "mimrun approve run-7k2q --digest 3f9a0c11d2e4 --yes",
+    ),
+    "reject": command("reject", reject, 'mimrun reject run-7k2q --reason "the standby is two hours behind"'),
+    "attest": command("attest", attest_done, "mimrun attest latest -e link=https://portal.example.org/42"),
+    "resolve": command(
+        "resolve",
+        resolve_doubt,
+        'mimrun resolve run-7k2q 4 --applied --reason "saw it in the host\'s journal"',
+    ),
+}

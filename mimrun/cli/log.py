@@ -1,0 +1,114 @@
+"""`mimrun log`: what happened, and the proof that this is all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from mimrun.app.home import Home, open_home
+from mimrun.app.records import export_log, rebuild_log, select_entries, verify_file, verify_log
+from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
+from mimrun.cli.terminal import console, print_json, safe, safe_line
+from mimrun.log.entry import LogEntry
+
+IncidentOption = Annotated[str | None, typer.Option("--incident", metavar="INC", help="Only this incident.")]
+_HIDDEN = frozenset({"kind", "intent", "key", "args_digest", "iteration"})
+
+
+def show(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Only this run; `latest` for the last.")
+    ] = None,
+    incident: IncidentOption = None,
+    after: Annotated[int, typer.Option("--after", help="Only entries behind this number.")] = 0,
+    blobs: Annotated[bool, typer.Option("--blobs", help="Show output, plans and texts, too.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the timeline: every automated and manual step, decision and answer, in order."""
+    with open_home(settings_of(home)) as opened:
+        out = console()
+        for entry in select_entries(opened, run=run, incident=incident, after=after):
+            if as_json:
+                typer.echo(entry.encode().decode())
+            else:
+                _line(out, entry)
+            if blobs:
+                _blobs(out, opened, entry)
+
+
+def verify(
+    file: Annotated[
+        Path | None, typer.Argument(help="An exported bundle; the log of this home if left out.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that nothing was changed, removed or put in. Ends with 6 and the entry that is wrong."""
+    report = verify_file(file) if file is not None else verify_log(settings_of(home))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        console().print(Text(safe(str(report)), "green" if report.ok else "bold red"))
+    if not report.ok:
+        raise typer.Exit(6)
+
+
+def export(
+    incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to make.")] = None,
+    blobs: Annotated[bool, typer.Option("--blobs/--no-blobs", help="With output, plans and texts.")] = True,
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write an incident into one file that anybody can check without this log."""
+    path = output or Path(f"{incident}.mimlog")
+    with open_home(settings_of(home)) as opened:
+        manifest = export_log(opened, path, incident, claimed, blobs=blobs)
+    if as_json:
+        print_json({"file": str(path), "entries": manifest.entries, "root": manifest.root})
+        return
+    typer.echo(f"{path}: {manifest.entries} entries; check it with `mimrun log verify {path}`")
+
+
+def rebuild(home: HomeOption = None) -> None:
+    """Fold the whole log anew, and say whether the states that were kept are the same."""
+    same = rebuild_log(settings_of(home))
+    typer.echo("every state is the same, byte for byte" if same else "states differed and were replaced")
+
+
+def _line(out: Console, entry: LogEntry) -> None:
+    place = " ".join(part for part in (entry.run, entry.step, safe_line(entry.target)) if part)
+    body = entry.body.model_dump(mode="json", exclude_defaults=True)
+    facts = "  ".join(
+        f"{name}={safe_line(str(value), 80)}" for name, value in body.items() if name not in _HIDDEN
+    )
+    line = Text(f"{entry.seq:>6} ", "dim").append(entry.ts.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], "dim")
+    line.append(f"  {entry.kind:<18} ", "bold cyan").append(f"{entry.actor.id:<12} ", "green")
+    out.print(line.append(f"{place}  ", "bold").append(facts))
+
+
+def _blobs(out: Console, home: Home, entry: LogEntry) -> None:
+    for ref in entry.blobs:
+        text = (home.store.blob(entry, ref.n) or b"").decode("utf-8", "backslashreplace")
+        for line in text.splitlines()[:200]:
+            out.print(Text(f"         {ref.n:>12} | ", "dim").append(safe(line)))
+
+
+COMMANDS = {
+    "log": group(
+        "log",
+        "Show, verify, export or rebuild the incident log.",
+        {
+            "show": (show, "mimrun log show latest --blobs"),
+            "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
+            "export": (export, "mimrun log export INC-20261122-7K2Q -o evidence.mimlog"),
+            "rebuild": (rebuild, ""),
+        },
+    )
+}

@@ -1,0 +1,106 @@
+"""The options that many commands share: one spelling, one meaning, one help text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from mimrun.settings import Settings, load_settings
+
+HomeOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        show_default=False,
+        help="mimrun's home folder, with the log. Default: $MIMRUN_HOME, else ~/.local/state/mimrun.",
+    ),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+YesOption: TypeAlias = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask; go.")]
+AsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="PERSON",
+        show_default=False,
+        help="Act as this person of people.yaml; the log records that it was only claimed.",
+    ),
+]
+InventoryOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-i",
+        "--inventory",
+        metavar="PATH",
+        show_default=False,
+        help="An Ansible inventory: INI or YAML file, or a folder. May be given several times.",
+    ),
+]
+RunArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's name, the beginning of it, or `latest`.")
+]
+RunbookArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUNBOOK",
+        show_default=False,
+        help="A runbook's name, name@version, or the path of its file.",
+    ),
+]
+InputsArgument: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT=VALUE]...",
+        show_default=False,
+        help="Inputs: name=text, name:=JSON, or @file.yaml. A secret input is name=env:VAR or name=file:PATH.",
+    ),
+]
+
+
+def settings_of(home: Path | None) -> Settings:
+    """Read the settings from the option and the environment."""
+    return load_settings(os.environ, home=home)
+
+
+def command(name: str, function: Callable[..., None], *examples: str) -> Any:
+    """Make a command of a function whose parameters are its options.
+
+    Arguments:
+        name: what a person types.
+        examples: shown under the help, a line each.
+    """
+    epilog = "\n\n".join(["Examples:", *examples]) if examples else None
+    one = typer.Typer(
+        name=name,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    one.command(name, epilog=epilog)(function)
+    return typer.main.get_command(one)
+
+
+def group(name: str, help_: str, commands: dict[str, tuple[Callable[..., None], str]]) -> Any:
+    """Make a command with commands of its own.
+
+    Arguments:
+        name: what a person types.
+        help_: what it is for.
+        commands: by name: the function, and an example.
+    """
+    several = typer.Typer(
+        name=name,
+        help=help_,
+        add_completion=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    for sub, (function, example) in commands.items():
+        several.command(sub, epilog=f"Example:\n\n{example}" if example else None)(function)
+    return typer.main.get_command(several)

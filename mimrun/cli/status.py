@@ -1,0 +1,170 @@
+"""`mimrun runs` and `mimrun status`: what is going on, and what needs a person."""
+
+from __future__ import annotations
+
+import typer
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from mimrun.app.decisions import describe, doubts
+from mimrun.app.following import Follower
+from mimrun.app.home import Home, open_home
+from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
+from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
+from mimrun.cli.progress import Progress
+from mimrun.cli.terminal import console, print_json, safe_line
+from mimrun.run.state import RunState
+from mimrun.runbook.plan import PlannedBlock
+
+STYLES = {
+    "running": "bold blue",
+    "waiting": "bold yellow",
+    "in_doubt": "bold magenta",
+    "interrupted": "bold magenta",
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "cyan",
+}
+
+
+def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) -> None:
+    """List runs, the newest first."""
+    with open_home(settings_of(home)) as opened:
+        views = list_runs(opened)[:limit]
+        if as_json:
+            print_json([view.as_json() for view in views])
+            return
+    if not views:
+        typer.echo("no runs yet; start with `mimrun runbook list`, or see everything at work: `mimrun demo`")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("RUN", "STATUS", "INCIDENT", "STARTED (UTC)", "BY", "TITLE"):
+        table.add_column(head, overflow="fold")
+    for view in views:
+        summary = view.summary
+        started = summary.created_at[:19].replace("T", " ")
+        shown = (summary.run, Text(view.status, STYLES.get(view.status, "")), summary.incident, started)
+        table.add_row(*shown, safe_line(summary.launched_by), safe_line(summary.title))
+    console().print(table)
+
+
+def status(
+    run: RunArgument = "latest",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    follow: bool = typer.Option(False, "-f", "--follow", help="Stay, and show what happens."),
+) -> None:
+    """Show where a run stands: each step, and what it needs from whom."""
+    with open_home(settings_of(home)) as opened:
+        view = find_run(opened, run)
+        state = load_state(opened, view.summary.run)
+        if as_json:
+            print_json({**view.as_json(), **_state_json(state)})
+            return
+        if follow:
+            _follow(opened, view)
+            return
+        _print(opened, view, state)
+
+
+def next_step(view: RunView, state: RunState) -> str:
+    """Say which command goes on with a run."""
+    name = view.summary.run
+    match view.status:
+        case "waiting" if view.summary.waits_on == "gate":
+            digest = state.gates[view.summary.waits_at].digest[7:19]
+            return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
+        case "waiting":
+            return f"mimrun attest {name}"
+        case "in_doubt":
+            key = doubts(state)[0]
+            return (
+                f"mimrun resolve {name} {key.step} --target {key.target} --applied|--not-applied --reason ..."
+            )
+        case "interrupted" | "created":
+            return f"mimrun resume {name}"
+        case _:
+            return ""
+
+
+def _print(home: Home, view: RunView, state: RunState) -> None:
+    out = console()
+    summary = view.summary
+    title = Text(f"{summary.run}  ", "bold").append(view.status, STYLES.get(view.status, ""))
+    out.print(title.append(f"  {safe_line(summary.title)}"))
+    out.print(
+        Text(
+            f"  incident {summary.incident}, started {summary.created_at[:19]}Z by {summary.launched_by},"
+            f" plan {summary.plan[7:19]}, driven {summary.mode or 'not yet'}",
+            "dim",
+        )
+    )
+    for node in load_plan(home, summary.run).walk():
+        if isinstance(node, PlannedBlock):
+            continue
+        word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
+        if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):
+            word = "waits" if view.status == "waiting" else "in doubt"
+        style = {"ok": "green", "failed": "bold red", "skipped": "cyan"}.get(
+            word, "yellow" if word else "dim"
+        )
+        out.print(Text(f"  {node.path:<12}").append(f"{word or '-':<10}", style).append(safe_line(node.name)))
+    counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
+    out.print(Text(f"  {counts}", "dim"))
+    if summary.reason:
+        out.print(Text(f"  {safe_line(summary.reason, 500)}", "yellow"))
+    hint = next_step(view, state)
+    if hint:
+        out.print(Text("  next: ", "bold").append(hint, "cyan"))
+
+
+def _follow(home: Home, view: RunView) -> None:
+    name = view.summary.run
+    names = {node.path: node.name for node in load_plan(home, name).walk()}
+    progress = Progress(console(), names)
+    follower = Follower(home, name)
+    for seen in follower.until_rest():
+        progress.show(seen)
+    progress.recap(follower.state)
+    now = find_run(home, name)
+    hint = next_step(now, load_state(home, name))
+    console().print(Text(describe(now), "dim"))
+    if hint:
+        console().print(Text("next: ", "bold").append(hint, "cyan"))
+
+
+def _state_json(state: RunState) -> dict[str, JsonValue]:
+    cells: list[JsonValue] = [
+        {
+            "step": key.step,
+            "target": key.target,
+            "iteration": key.iteration,
+            "status": cell.status.value,
+            "changed": cell.changed,
+            "attempts": cell.attempts,
+            "passed": cell.passed,
+            "reason": cell.why_not or cell.reason,
+        }
+        for key, cell in sorted(state.cells.items())
+    ]
+    gates: dict[str, JsonValue] = {
+        path: {
+            "digest": gate.digest,
+            "opened": gate.opened,
+            "closed": gate.closed,
+            "votes": [
+                {"person": v.person, "decision": v.decision.value, "digest": v.digest} for v in gate.votes
+            ],
+        }
+        for path, gate in state.gates.items()
+    }
+    steps: dict[str, JsonValue] = dict(state.finished)
+    recap: dict[str, JsonValue] = dict(state.recap())
+    return {"steps": steps, "cells": cells, "gates": gates, "recap": recap}
+
+
+COMMANDS = {
+    "runs": command("runs", runs, "mimrun runs --json"),
+    "status": command("status", status, "mimrun status latest", "mimrun status run-7k2q --follow"),
+}
