@@ -43,6 +43,10 @@ def database_inventory(
         balancer: dict[str, Value] = {
             "haproxy_address": f"{proxy.host}:{proxy.admin_port}",
             "haproxy_backend": BACKEND,
+            # Where clients reach the database: whoever asks here takes their way.
+            "postgres_host": proxy.host,
+            "postgres_port": proxy.port,
+            **_database_login(primary[0]),
         }
         groups["loadbalancer"] = {"hosts": {"lb": balancer}}
     return write({"all": {"children": groups}})
@@ -88,10 +92,16 @@ def _server(instance: Instance, host: SshHost) -> dict[str, Value]:
         **ssh_variables(host),
         "postgres_host": instance.host,
         "postgres_port": instance.port,
+        **_database_login(instance),
+        **scripts,
+    }
+
+
+def _database_login(instance: Instance) -> dict[str, Value]:
+    return {
         "postgres_user": instance.user,
         "postgres_database": DATABASE,
         "postgres_password_file": str(instance.password_file),
-        **scripts,
     }
 
 
