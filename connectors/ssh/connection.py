@@ -8,17 +8,24 @@ import threading
 import time
 from typing import Final
 
-from paramiko import AuthenticationException, BadAuthenticationType, Channel, SSHException
-from paramiko.ssh_exception import IncompatiblePeer
-
 from connectors.ssh.identity import identities
 from connectors.ssh.known_hosts import KnownHosts, load_known_hosts
+from connectors.ssh.lean import (
+    AuthenticationException,
+    BadAuthenticationType,
+    Channel,
+    IncompatiblePeer,
+    SSHException,
+)
+from connectors.ssh.packets import dial
 from connectors.ssh.settings import SshSettings
-from connectors.ssh.transport import TunedTransport, dial
+from connectors.ssh.transport import TunedTransport
 from mimrun.connector import Refused, Unreachable
 
 CHANNEL_TIMEOUT: Final = 10.0
 """Seconds a host gets to open a channel on a connection that is up."""
+NO_ROOM_PAUSES: Final = (0.0, 0.01, 0.05, 0.2, 0.5)
+"""Seconds between the tries to open a channel with a host that refuses one."""
 FIRST_PAUSE: Final = 0.1
 """Seconds before the second try with a host that turned a connection away; doubled each time."""
 
@@ -49,14 +56,19 @@ class Connection:
             Unreachable: the host does not open one. Nothing has been asked of it.
         """
         spare, self._spare = self._spare, None
-        for channel in (spare, None) if spare is not None else (None,):
+        until = time.monotonic() + min(timeout, CHANNEL_TIMEOUT)
+        # A host that allows few sessions counts the last one until it has closed it.
+        for pause in (0.0, *NO_ROOM_PAUSES):
+            time.sleep(pause)
             try:
-                asked = channel or self.transport.begin_session()
-                self.transport.await_session(asked, min(timeout, CHANNEL_TIMEOUT))
+                channel, spare = spare or self.transport.begin_session(), None
+                self.transport.await_session(channel, max(until - time.monotonic(), 0.001))
             except (SSHException, EOFError, OSError) as exc:
                 refusal = exc
             else:
-                return asked
+                return channel
+            if not self.alive or time.monotonic() >= until:
+                break
         raise Unreachable(f"{self.settings.where}: {refusal}")
 
     def order_spare(self) -> None:

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from paramiko import Agent, PKey, SSHException
-from paramiko.pkey import UnknownKeyType
-
+from connectors.ssh.lean import Agent, PKey, SSHException, UnknownKeyType
 from connectors.ssh.settings import SshSettings
 from mimrun.connector import Refused, SettingsError, read_secret
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO, Final, Protocol, TypeAlias
 
-from paramiko import Channel, SSHException
-
 from connectors.ssh.command_line import Header, Remote, ending
 from connectors.ssh.connection import Connection, connect
+from connectors.ssh.lean import Channel, SSHException
 from connectors.ssh.transport import WINDOW
 from mimrun.connector import LostAnswer, Refused, Unreachable
 

@@ -1,6 +1,6 @@
 """paramiko's transport, tuned: the same protocol with 13 times less waiting on a small command.
 
-What is changed, and why (measured; see `bench/ssh_command.py`):
+What is changed, here and in `packets`, and why (measured; see `bench/ssh_command.py`):
 
 * TCP_NODELAY, and TCP_QUICKACK again after every read: without them Nagle's algorithm at one end and the
   delayed acknowledgement at the other cost 40 ms for every small packet.
@@ -9,151 +9,24 @@ What is changed, and why (measured; see `bench/ssh_command.py`):
 * The request for the service and the signed login go out in one flight: one round trip less.
 * Key exchange and ciphers in the order of their cost: P-256, Curve25519, ML-KEM, then the groups; GCM first.
 * A handshake that takes too long raises; a process that is ended by a signal says so (RFC 4254, 6.10).
-
-This module imports paramiko and is itself imported when the first connection is opened.
 """
 
 from __future__ import annotations
 
-import importlib
-import logging
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, cast
 
+from connectors.ssh.lean import AuthHandler, Channel, Message, PKey, SSHException, Transport, common
+from connectors.ssh.packets import BufferedPacketizer
 
-def _import_paramiko() -> None:
-    """Import paramiko without `invoke`, which it needs for `Match exec` alone and which takes 70 ms."""
-    if "paramiko" in sys.modules:
-        return
-    absent = object()
-    kept = sys.modules.get("invoke", absent)
-    sys.modules["invoke"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("paramiko")
-    finally:
-        if kept is absent:
-            del sys.modules["invoke"]
-        else:
-            sys.modules["invoke"] = kept  # type: ignore[assignment]
-
-
-_import_paramiko()
-
-from paramiko import Channel, Message, PKey, SSHException, Transport  # noqa: E402 - see above
-from paramiko.auth_handler import AuthHandler  # noqa: E402 - see above
-from paramiko.common import (  # noqa: E402 - see above
-    MSG_CHANNEL_FAILURE,
-    MSG_CHANNEL_REQUEST,
-    MSG_SERVICE_ACCEPT,
-    cMSG_CHANNEL_OPEN,
-    cMSG_CHANNEL_REQUEST,
-)
-from paramiko.packet import NeedRekeyException, Packetizer  # noqa: E402 - see above
-
-DEAD_AFTER: Final = 15
-"""Seconds after which a connection whose other end has gone silent is given up by the kernel."""
-READ_SIZE: Final = 128 * 1024
 WINDOW: Final = 2 * 1024 * 1024
 """Bytes of output that may be under way on one channel; also the most that is held unread."""
-
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # its thread logs tracebacks for expected failures
-
-
-def dial(host: str, port: int, timeout: float) -> socket.socket:
-    """Open a TCP connection that does not stall on small packets and notices a dead peer.
-
-    Arguments:
-        host: a name or an address.
-        port: the TCP port.
-        timeout: seconds for each address that the name has.
-
-    Raises:
-        OSError: the name is not known, or no address answers.
-    """
-    sock = socket.create_connection((host, port), timeout=timeout)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_AFTER // 3)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_AFTER // 3)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (DEAD_AFTER - 1) * 1000)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-    return sock
-
-
-class BufferedPacketizer(Packetizer):
-    """Reads whatever the socket has in one go, and acknowledges it at once."""
-
-    _Packetizer__remainder: bytes
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self._sock = sock
-        self._buffer = bytearray()
-        self._handshake_until: float | None = None
-
-    def start_handshake(self, timeout: float) -> None:
-        """Begin to count; the transport's owner ends a handshake that takes too long."""
-        self._handshake_until = time.monotonic() + timeout
-
-    def handshake_timed_out(self) -> bool:
-        """Say whether the handshake has taken too long."""
-        return self._handshake_until is not None and time.monotonic() > self._handshake_until
-
-    def complete_handshake(self) -> None:
-        """Stop counting."""
-        self._handshake_until = None
-
-    def close(self) -> None:
-        """Wake the reading thread at once, then close."""
-        with suppress(OSError):  # not connected any more is what is wanted
-            self._sock.shutdown(socket.SHUT_RDWR)
-        super().close()
-
-    def read_all(self, n: int, check_rekey: bool = False) -> bytes:  # noqa: FBT001, FBT002 - its signature
-        """Give exactly `n` bytes.
-
-        Raises:
-            EOFError: the connection has ended.
-            NeedRekeyException: nothing was there to read and new keys are due.
-        """
-        buffer = self._buffer
-        if self._Packetizer__remainder:
-            buffer += self._Packetizer__remainder
-            self._Packetizer__remainder = b""
-        while len(buffer) < n:
-            self._read_more(check_rekey=check_rekey)
-        data = bytes(buffer[:n])
-        del buffer[:n]
-        return data
-
-    def _read_more(self, *, check_rekey: bool) -> None:
-        if self.handshake_timed_out():
-            raise EOFError
-        try:
-            piece = self._sock.recv(READ_SIZE)
-        except (TimeoutError, BlockingIOError):
-            if self.closed:
-                raise EOFError from None
-            if check_rekey and not self._buffer and self.need_rekey():
-                raise NeedRekeyException from None
-            return
-        except OSError:
-            if self.closed:
-                raise EOFError from None
-            raise
-        if not piece:
-            raise EOFError
-        self._buffer += piece
-        with suppress(OSError):  # closed in between; the next read says so
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+WORTH_WAKING: Final = 64 * 1024
+"""Bytes of output that wake the thread that waits for them; less is fetched within a tenth of a second."""
 
 
 class PipelinedAuth(AuthHandler):
@@ -169,7 +42,7 @@ class PipelinedAuth(AuthHandler):
     @property
     def _client_handler_table(self) -> dict[int, Callable[[Message], None]]:
         table = dict(super()._client_handler_table)  # type: ignore[misc]
-        table[MSG_SERVICE_ACCEPT] = _ignore
+        table[common.MSG_SERVICE_ACCEPT] = _ignore
         return table
 
 
@@ -177,18 +50,28 @@ def _ignore(message: Message) -> None:
     """The service is accepted; the login is under way already."""
 
 
-def _waking(
-    handler: Callable[[Channel, Message], None],
-) -> Callable[[Channel, Message], None]:
-    """Wake the thread that waits on a channel after each of its messages."""
+def _waking(kind: int, handler: Callable[[Channel, Message], None]) -> Callable[[Channel, Message], None]:
+    """Wake the thread that waits on a channel when there is something to do for it.
+
+    A little output is not worth waking for: it is fetched with the end, or when that thread looks by
+    itself. This saves three changes of thread for each small command.
+    """
 
     def handle(channel: Channel, message: Message) -> None:
         handler(channel, message)
         wake = getattr(channel, "wake", None)
-        if wake is not None:
+        if wake is not None and _is_worth_waking(kind, channel):
             wake.set()
 
     return handle
+
+
+def _is_worth_waking(kind: int, channel: Channel) -> bool:
+    if kind in (common.MSG_CHANNEL_DATA, common.MSG_CHANNEL_EXTENDED_DATA):
+        return max(len(channel.in_buffer), len(channel.in_stderr_buffer)) >= WORTH_WAKING
+    if kind in (common.MSG_CHANNEL_EOF, common.MSG_CHANNEL_REQUEST):
+        return bool(channel.eof_received) and channel.status_event.is_set()
+    return kind != common.MSG_CHANNEL_SUCCESS
 
 
 def _handle_request(channel: Channel, message: Message) -> None:
@@ -223,11 +106,11 @@ class TunedTransport(Transport):
     """One connection to one host."""
 
     _channel_handler_table = {
-        kind: _waking(handler)
+        kind: _waking(kind, handler)
         for kind, handler in {
             **_HANDLERS,
-            MSG_CHANNEL_REQUEST: _handle_request,
-            MSG_CHANNEL_FAILURE: _handle_failure,
+            common.MSG_CHANNEL_REQUEST: _handle_request,
+            common.MSG_CHANNEL_FAILURE: _handle_failure,
         }.items()
     }
     _active_check_timeout = 5.0
@@ -264,7 +147,8 @@ class TunedTransport(Transport):
         """
         self._preferred_keys = _host_key_order(host_key_types)
         super().__init__(sock, packetizer_class=BufferedPacketizer, default_window_size=WINDOW)
-        # The connection is left to the kernel's keepalive; user-level keepalives never check for replies.
+        # The kernel's keepalive finds a dead host; paramiko's own never looks for the answers.
+        self._late: list[Message] = []
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
@@ -276,6 +160,23 @@ class TunedTransport(Transport):
 
     def _parse_debug(self, m: Message) -> None:
         """Skip: sshd sends one such message for each line of authorized_keys."""
+
+    def _send_user_message(self, data: Message) -> None:
+        """Send a message of a channel, or keep it while keys are being exchanged.
+
+        paramiko makes its own thread wait here for new keys that only this thread can take in: a channel
+        that was closed during a key exchange (after half a gigabyte) stopped the connection for 30 s.
+        """
+        if threading.current_thread() is self and not self.clear_to_send.is_set():
+            self._late.append(data)
+            return
+        super()._send_user_message(data)  # type: ignore[misc]
+
+    def _parse_newkeys(self, m: Message) -> None:
+        super()._parse_newkeys(m)  # type: ignore[misc]
+        late, self._late = self._late, []
+        for message in late:
+            super()._send_user_message(message)  # type: ignore[misc]
 
     def shake_hands(self, timeout: float) -> None:
         """Exchange greetings and keys.
@@ -314,7 +215,7 @@ class TunedTransport(Transport):
         message = Message()
         with self.lock:
             number = self._next_channel()  # type: ignore[attr-defined]
-            message.add_byte(cMSG_CHANNEL_OPEN)
+            message.add_byte(common.cMSG_CHANNEL_OPEN)
             message.add_string("session")
             message.add_int(number)
             message.add_int(WINDOW)
@@ -327,7 +228,7 @@ class TunedTransport(Transport):
             self.channels_seen[number] = True
             channel._set_transport(self)  # type: ignore[attr-defined]  # noqa: SLF001 - as open_channel does
             channel._set_window(WINDOW, self.default_max_packet_size)  # type: ignore[attr-defined]  # noqa: SLF001
-        self._send_user_message(message)  # type: ignore[attr-defined]
+        self._send_user_message(message)
         return channel
 
     def await_session(self, channel: Channel, timeout: float) -> None:
@@ -349,14 +250,14 @@ class TunedTransport(Transport):
     def request_exec(self, channel: Channel, line: bytes) -> None:
         """Ask the host to run a line, without waiting for the answer (RFC 4254, section 6.5)."""
         message = Message()
-        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_byte(common.cMSG_CHANNEL_REQUEST)
         message.add_int(channel.remote_chanid)
         message.add_string("exec")
         message.add_boolean(True)  # noqa: FBT003 - an answer is wanted
         message.add_string(line)
         channel.event.clear()
         channel.event_ready = False
-        self._send_user_message(message)  # type: ignore[attr-defined]
+        self._send_user_message(message)
 
 
 def _host_key_order(trusted: tuple[str, ...]) -> tuple[str, ...]:
