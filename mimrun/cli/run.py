@@ -87,10 +87,10 @@ def run(
         plan = prepare_plan(opened, runbook, inputs or [], inventories or [])
         if not as_json:
             print_plan(console(), plan)
-        _confirm(yes=yes)
+        confirm_go(yes=yes)
         name = create_run(opened, plan, identity, incident=incident, direct=direct)
         stay = not (detach or as_json) and sys.stdout.isatty()
-        code = _drive(opened, name, launcher, direct=direct, stay=stay, as_json=as_json)
+        code = drive(opened, name, launcher, direct=direct, stay=stay, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -112,7 +112,7 @@ def resume(
         launcher = None if direct else find_launcher(settings)
         ready = launcher is not None and launcher.ready()
         stay = not (detach or as_json) and sys.stdout.isatty()
-        code = _drive(opened, name, launcher if ready else None, direct=direct, stay=stay, as_json=as_json)
+        code = drive(opened, name, launcher if ready else None, direct=direct, stay=stay, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -140,7 +140,12 @@ def cancel(
     typer.echo(f"{name}: {now.status}{under_way}")
 
 
-def _confirm(*, yes: bool) -> None:
+def confirm_go(*, yes: bool) -> None:
+    """Ask for the go, unless it was given already.
+
+    Raises:
+        InputError: it was not given, and nobody is there to ask.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
@@ -148,9 +153,7 @@ def _confirm(*, yes: bool) -> None:
     typer.confirm("Go?", abort=True)
 
 
-def _drive(
-    home: Home, run: str, launcher: Launcher | None, *, direct: bool, stay: bool, as_json: bool
-) -> int:
+def drive(home: Home, run: str, launcher: Launcher | None, *, direct: bool, stay: bool, as_json: bool) -> int:
     """Have a run executed, show it, and stay with it for as long as somebody watches."""
     out = console(stderr=as_json)
     progress = Progress(out, {node.path: node.name for node in load_plan(home, run).walk()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -81,11 +82,11 @@ def check_world(bench: Bench, run: str) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_kill_around_every_append_loses_nothing_and_repeats_nothing(tmp_path: Path, before: bool) -> None:
+def test_kill_around_every_append_loses_nothing_and_repeats_nothing(memory: Path, before: bool) -> None:
     killed = 0
     asked: Counter[str] = Counter()
     for at in range(1, MOST):
-        folder = tmp_path / f"{at}"
+        folder = memory / f"{at}"
         folder.mkdir()
         bench = Bench(folder)
         run = bench.create(the_plan(bench.world))
@@ -106,9 +107,7 @@ def test_kill_around_every_append_loses_nothing_and_repeats_nothing(tmp_path: Pa
         check_world(bench, run)
     assert killed >= 30
     if before:
-        assert set(asked) == HAPPEN_ONCE, (
-            "a step that happens once and was begun must be asked for"
-        )
+        assert set(asked) == HAPPEN_ONCE, "a step that happens once and was begun must be asked for"
     assert set(asked) <= HAPPEN_ONCE, "only what nobody can find out is asked for"
 
 
@@ -129,10 +128,10 @@ def appends_of_last_stretch(bench: Bench, run: str) -> int:
     return len({(e.ts, e.epoch) for e in entries if e.epoch == last})
 
 
-def test_two_kills_in_a_row_are_no_worse_than_one(bench_folder: Path) -> None:
+def test_two_kills_in_a_row_are_no_worse_than_one(memory: Path) -> None:
     for first in range(3, 15, 3):
         for second in range(1, 9, 2):
-            folder = bench_folder / f"{first}-{second}"
+            folder = memory / f"{first}-{second}"
             folder.mkdir()
             bench = Bench(folder)
             run = bench.create(the_plan(bench.world))
@@ -145,15 +144,8 @@ def test_two_kills_in_a_row_are_no_worse_than_one(bench_folder: Path) -> None:
             assert bench.is_intact()
 
 
-@pytest.fixture
-def bench_folder(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-def test_two_processes_given_one_run_act_once(tmp_path: Path) -> None:
-    import os  # noqa: PLC0415
-
-    bench = Bench(tmp_path)
+def test_two_processes_given_one_run_act_once(memory: Path) -> None:
+    bench = Bench(memory)
     hosts = [f"h{n}" for n in range(10)]
     run = bench.create(a_plan(bench.world, *(action(str(n), hosts=hosts) for n in range(1, 6)), hosts=hosts))
     children = []

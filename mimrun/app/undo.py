@@ -1,0 +1,149 @@
+"""Undo: the way back from a run, as a plan of its own.
+
+The undo plan is made from the log: the undo actions of every step that happened, in reverse order of
+their outcomes, filled in with what the steps answered and what was captured before them. It is a plan
+like any other, with its own digest, and is executed by the same executor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from pydantic import JsonValue
+
+from mimrun.app.home import Home
+from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.errors import RunError
+from mimrun.run.facts import Facts
+from mimrun.run.state import Cell, CellKey, RunState
+from mimrun.run.transitions import TERMINAL, CellStatus
+from mimrun.runbook.plan import (
+    Node,
+    Plan,
+    PlannedAction,
+    PlannedGate,
+    Segment,
+    StepOptions,
+    TargetCalls,
+)
+from mimrun.runbook.render import render_call
+
+
+def plan_undo(home: Home, run: str) -> Plan:
+    """Make the plan that takes back what a run did.
+
+    Raises:
+        RunError: the run has not ended, is in doubt, or did nothing that can be taken back.
+    """
+    view = find_run(home, run)
+    name = view.summary.run
+    if view.summary.status not in TERMINAL:
+        raise RunError(f"{name} is {view.status}; cancel it or let it end, then undo it")
+    state, plan = load_state(home, name), load_plan(home, name)
+    if state.in_doubt():
+        raise RunError(f"{name} has steps in doubt; settle them with `mimrun resolve` first")
+    frozen = _frozen_nodes(home, plan, state)
+    nodes = [
+        _node(home, plan, state, frozen[key.step], key, cell, number)
+        for number, (key, cell) in enumerate(_done_backwards(state, frozen), start=1)
+    ]
+    if not nodes:
+        raise RunError(
+            f"{name} did nothing that can be taken back; see `mimrun plan` for what cannot be undone"
+        )
+    return plan.model_copy(update={"nodes": tuple(nodes), "undo_of": name})
+
+
+def left_standing(home: Home, run: str) -> list[str]:
+    """Name the steps of a run that changed something and have no undo."""
+    name = find_run(home, run).summary.run
+    state, plan = load_state(home, name), load_plan(home, name)
+    frozen = _frozen_nodes(home, plan, state)
+    undone = {key.step for key, _ in _done_backwards(state, frozen)}
+    changed = {key.step for key, cell in state.cells.items() if cell.changed and key.step in frozen}
+    return [f"{path} {frozen[path].name}" for path in sorted(changed - undone)]
+
+
+def _frozen_nodes(home: Home, plan: Plan, state: RunState) -> Mapping[str, PlannedAction]:
+    """Give every action as it was really done: as approved where there was a gate, else as planned."""
+    nodes: dict[str, Node] = {node.path: node for node in plan.walk()}
+    for path, gate in state.gates.items():
+        if gate.opened and isinstance(nodes[path], PlannedGate):
+            blob = home.store.blob(home.store.entry(gate.request), "segment")
+            nodes.update((node.path, node) for node in Segment.decode(blob or b"{}").nodes)
+    return {path: node for path, node in nodes.items() if isinstance(node, PlannedAction)}
+
+
+def _done_backwards(state: RunState, nodes: Mapping[str, PlannedAction]) -> Iterator[tuple[CellKey, Cell]]:
+    """Give what happened and has an undo, the last first. A failure that may have had an effect counts."""
+    cells = sorted(state.cells.items(), key=lambda item: item[1].outcome, reverse=True)
+    for key, cell in cells:
+        node = nodes.get(key.step)
+        happened = cell.status is CellStatus.OK or (cell.status is CellStatus.FAILED and not cell.clean)
+        if node is not None and happened and any(t.undo for t in node.targets if t.target == key.target):
+            yield key, cell
+
+
+def _node(
+    home: Home, plan: Plan, state: RunState, node: PlannedAction, key: CellKey, cell: Cell, number: int
+) -> PlannedAction:
+    target = next(t for t in node.targets if t.target == key.target)
+    undo = target.undo[key.iteration if len(target.undo) > key.iteration else 0]
+    call = render_call(undo, home.catalog, _variables(home, plan, state, node, target, key, cell))
+    options = StepOptions(
+        timeout_ms=node.options.timeout_ms,
+        become=node.options.become,
+        environment=node.options.environment,
+        no_log=node.options.no_log,
+    )
+    return PlannedAction(
+        path=str(number),
+        name=f"Undo: {node.name}",
+        action=undo.action,
+        targets=(TargetCalls(target=key.target, calls=(call,)),),
+        options=options,
+    )
+
+
+def _variables(
+    home: Home,
+    plan: Plan,
+    state: RunState,
+    node: PlannedAction,
+    target: TargetCalls,
+    key: CellKey,
+    cell: Cell,
+) -> dict[str, JsonValue]:
+    facts = Facts(plan)
+    _recall(home, plan, state, facts)
+    variables = facts.variables(key.target)
+    if node.loop is not None:
+        variables["item"] = _items(home, state, target, key)[key.iteration]
+    if cell.outcome:
+        variables["result"] = _blob(home, cell.outcome, "data")
+    if key in state.captured:
+        variables["captured"] = _blob(home, state.captured[key], "data")
+    return variables
+
+
+def _recall(home: Home, plan: Plan, state: RunState, facts: Facts) -> None:
+    """Take up every registered answer, as the run itself saw it."""
+    for node in plan.walk():
+        if isinstance(node, PlannedAction) and node.options.register_ and node.loop is None:
+            for key, cell in state.steps.get(node.path, {}).items():
+                if cell.outcome:
+                    value = _blob(home, cell.outcome, "data")
+                    facts.register(node.options.register_, key.target, value, source=cell.outcome)
+
+
+def _items(home: Home, state: RunState, target: TargetCalls, key: CellKey) -> list[JsonValue]:
+    if target.items is not None:
+        return list(target.items)
+    entry = home.store.entry(state.loops[key.step, key.target])
+    return list(json.loads(home.store.blob(entry, "items") or b"[]"))
+
+
+def _blob(home: Home, seq: int, name: str) -> JsonValue:
+    value: JsonValue = json.loads(home.store.blob(home.store.entry(seq), name) or b"{}")
+    return value
