@@ -15,7 +15,7 @@ from prefect.events.worker import EventsWorker, emit_events_to_cloud
 from prefect.exceptions import Abort
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from flows.resuming import bury, enter, open_flow_run, settle
+from flows.resuming import correct, enter, open_flow_run, open_flow_runs, settle
 from flows.runbook import Drive, driving, execute_runbook
 from flows.submission import Ending, Submission
 from flows.watch import Health
@@ -38,19 +38,29 @@ class Courier:
         self._home = home
         self._health = health
 
-    def warm(self, *, own: bool) -> None:
-        """Do what only the first run would have to wait for.
-
-        Arguments:
-            own: the API is served by our own child, so that no run can be running there.
-        """
+    def warm(self) -> None:
+        """Do what only the first run would have to wait for."""
         with get_client(sync_client=True) as client:
             client.create_flow(execute_runbook)
-            if own and (buried := bury(client, execute_runbook)):
-                _log.warning("%d flow runs were left running by an engine that ended", buried)
         if not emit_events_to_cloud():
             EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=RECONNECTIONS)
         EventsWorker.instance()
+
+    def reconcile(self, active: Callable[[str], bool], standing: Callable[[str], Ending | None]) -> None:
+        """Correct what Prefect shows of runs that were killed, or went on without it.
+
+        Arguments:
+            active: says whether a run is being executed here.
+            standing: says how a run stands that is not.
+        """
+        with get_client(sync_client=True) as client:
+            for flow_run in open_flow_runs(client, execute_runbook):
+                run = flow_run.parameters.get("run")
+                if flow_run.parameters.get("home") != self._home or not isinstance(run, str) or active(run):
+                    continue
+                stands = standing(run)
+                if stands is not None and not active(run) and correct(client, flow_run, stands):
+                    _log.info("run %s: Prefect now shows it as %s", run, stands.status)
 
     def drive(self, submission: Submission) -> None:
         """Drive a submission through its flow run on this thread.

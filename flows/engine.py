@@ -29,6 +29,8 @@ LINGER_S: Final = 10.0
 WAKES_WITHIN_S: Final = 60.0
 """An engine that has not become ready by then begins to count as idle."""
 SETTLE_TRIES: Final = 5
+RECONCILE_S: Final = 10.0
+"""How often what Prefect shows is compared with the log."""
 
 _log = logging.getLogger("mimrun.engine")
 
@@ -61,6 +63,9 @@ class Prefect(Protocol):
 
     def settle(self, run: str, name: str, ending: Ending) -> None:
         """Tell Prefect how a run ended that it has not seen to its end."""
+
+    def reconcile(self, active: Callable[[str], bool], standing: Callable[[str], Ending | None]) -> None:
+        """Correct what Prefect shows of runs that were killed, or went on without it."""
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class Engine:
         self._unsettled: dict[str, _Unsettled] = {}
         self._api: Api | None = None
         self._prefect: Prefect | None = None
+        self._reconcile_after = 0.0
         self._idle_since = clock() + WAKES_WITHIN_S
         self.stopping = threading.Event()
 
@@ -145,6 +151,7 @@ class Engine:
             self._prefect = prefect
             self._executor = executor
             self._idle_since = self._clock()
+            self._reconcile_after = self._clock()
 
     @property
     def busy(self) -> bool:
@@ -272,6 +279,17 @@ class Engine:
                 if unsettled.tries < SETTLE_TRIES:
                     continue
             self._unsettled.pop(run, None)
+        if self._clock() >= self._reconcile_after:
+            self._reconcile_after = self._clock() + RECONCILE_S
+            try:
+                self._prefect.reconcile(self._is_told, self._executor.standing)
+            except Exception as exc:  # noqa: BLE001 - as above
+                _log.warning("what Prefect shows could not be compared with the log: %s", exc)
+
+    def _is_told(self, run: str) -> bool:
+        """Whether Prefect is being told of a run anyway."""
+        teller = self._tellers.get(run)
+        return run in self._active or run in self._unsettled or (teller is not None and teller.is_alive())
 
 
 def _no(reason: str) -> dict[str, Json]:

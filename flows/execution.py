@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.submission import AroundStep, Mode
 from mimrun.app.execution import Verdict, directly, execute_run, note_mode
 from mimrun.app.home import open_home
-from mimrun.app.runs import load_plan
+from mimrun.app.runs import find_run, load_plan
+from mimrun.errors import InputError
 from mimrun.settings import load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands that nobody executes.
+
+    Arguments:
+        status: a verdict's word, or `interrupted`.
+        detail: why, for a person.
+    """
+
+    status: str
+    detail: str
 
 
 class RunExecutor:
@@ -46,3 +61,19 @@ class RunExecutor:
         """
         with open_home(self._settings) as home:
             return f"{load_plan(home, run).runbook.name} {run}"
+
+    def standing(self, run: str) -> Standing | None:
+        """Say how a run stands according to the log.
+
+        Returns:
+            None where a process executes it now, or where this home does not know it.
+        """
+        try:
+            with open_home(self._settings) as home:
+                view = find_run(home, run)
+        except InputError:
+            return None
+        if view.held or view.summary.run != run:
+            return None
+        status = "interrupted" if view.status in {"interrupted", "new"} else view.status
+        return Standing(status, view.summary.reason)

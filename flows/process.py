@@ -159,7 +159,7 @@ def _connect(engine: Engine, courier: object, executor: Executor, watch: Watch) 
         if not watch.wait_up(TICK_S):
             continue
         try:
-            courier.warm(own=own_api(os.environ))
+            courier.warm()
         except Exception as exc:  # noqa: BLE001 - tried again until it works
             _log.warning("prefect's api answers, but cannot be used yet: %s", exc)
             engine.stopping.wait(TICK_S)

@@ -14,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import FlowRunCreate
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow
@@ -87,21 +88,33 @@ def settle(client: SyncPrefectClient, flow_run: FlowRun, ending: Ending) -> None
     client.set_flow_run_state(flow_run.id, end_state(ending.status, said), force=True)
 
 
-def bury(client: SyncPrefectClient, flow: Flow[Any, Any]) -> int:
-    """Mark flow runs as crashed that an engine left running when it ended; give their number.
-
-    Only for a server of our own: on a shared one, other machines' runs are running.
-    """
-    left = {"type": {"any_": [StateType.RUNNING, StateType.PENDING]}}
-    runs = client.read_flow_runs(
+def open_flow_runs(client: SyncPrefectClient, flow: Flow[Any, Any]) -> list[FlowRun]:
+    """Give the flow runs that Prefect believes to be under way or waiting, the latest first."""
+    under_way = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED]
+    return client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": [flow.name]}}),
-        flow_run_filter=FlowRunFilter.model_validate({"state": left}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": under_way}}}),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=200,
     )
-    for flow_run in runs:
-        said = "the engine ended while this ran; `mimrun status` knows how it stands, `mimrun resume` goes on"
-        client.set_flow_run_state(flow_run.id, Crashed(message=said), force=True)
-    return len(runs)
+
+
+def correct(client: SyncPrefectClient, flow_run: FlowRun, standing: Ending) -> bool:
+    """Correct what Prefect shows of a run that nobody executes, where mimrun's log says otherwise.
+
+    Returns:
+        whether there was something to correct.
+    """
+    if standing.status == "interrupted":
+        said = "the process ended while it executed this; `mimrun status` knows more, `mimrun resume` goes on"
+        wanted: State[Any] = Crashed(message=said)
+    else:
+        wanted = end_state(standing.status, f"see `mimrun log`. {standing.detail}".strip())
+    shown = flow_run.state
+    if shown is not None and (shown.type, shown.name) == (wanted.type, wanted.name):
+        return False
+    client.set_flow_run_state(flow_run.id, wanted, force=True)
+    return True
 
 
 def end_state(status: str, detail: str, key: str = "", *, reschedule: bool = False) -> State[Any]:

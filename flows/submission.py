@@ -46,6 +46,13 @@ class Executor(Protocol):
     def name(self, run: str) -> str:
         """Give the name of its flow run: `<runbook name> <run id>`."""
 
+    def standing(self, run: str) -> Ending | None:
+        """Say how a run stands that nobody here executes.
+
+        Returns:
+            an ending, or `interrupted`; None where another process executes it or it is not known.
+        """
+
 
 class Submission:
     """One execution of one run.

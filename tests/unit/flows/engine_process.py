@@ -63,7 +63,19 @@ class FileExecutor:
             except BlockingIOError:
                 return Verdict("refused", "another process executes this run")
             self.write(run, f"mode {mode} {reason}".strip())
-            return self._steps(run, around_step or (lambda label, do: do()))
+            (self.folder / f"{run}.verdict").unlink(missing_ok=True)
+            verdict = self._steps(run, around_step or (lambda label, do: do()))
+            (self.folder / f"{run}.verdict").write_text(verdict.status)
+            return verdict
+
+    def standing(self, run: str) -> Verdict | None:
+        with (self.folder / f"{run}.lease").open("w") as lease:
+            try:
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            file = self.folder / f"{run}.verdict"
+            return Verdict(file.read_text() if file.exists() else "interrupted", "so it stands")
 
     def _steps(self, run: str, around_step: Callable[..., None]) -> Verdict:
         steps: list[dict[str, Any]] = json.loads((self.folder / f"{run}.json").read_text())

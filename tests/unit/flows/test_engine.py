@@ -47,6 +47,9 @@ class Executor:
     def name(self, run: str) -> str:
         return f"small {run}"
 
+    def standing(self, run: str) -> None:
+        return None
+
 
 @dataclass
 class Api:
@@ -69,6 +72,9 @@ class Prefect:
             self.refuse_settling -= 1
             raise ConnectionError("not yet")
         self.settled.append((run, name, ending.status))
+
+    def reconcile(self, active: Callable[[str], bool], standing: Callable[[str], Ending | None]) -> None:
+        assert not active("nobody's")
 
 
 def well(submission: Submission) -> None:

@@ -73,6 +73,13 @@ def test_resuming_in_vain_leaves_the_picture_as_it_was(shared: Lab, tmp_path: Pa
     shared.shows("vain", "AwaitingApproval")
 
 
+def test_what_happened_without_prefect_is_shown_after_a_while(shared: Lab, tmp_path: Path) -> None:
+    shared.execute("aside", {"name": "The gate", "gate": str(tmp_path / "never")})
+    shared.shows("aside", "AwaitingApproval")
+    (shared.runs / "aside.verdict").write_text("cancelled")
+    assert "so it stands" in shared.shows("aside", "Cancelled")["state"]["message"]
+
+
 def test_a_run_that_another_process_holds_is_refused_and_done_by_one(shared: Lab, tmp_path: Path) -> None:
     shared.write("held", {"name": "A"})
     with (shared.runs / "held.lease").open("w") as lease:
