@@ -1,0 +1,83 @@
+"""PostgreSQL: reading, changing, who is primary, promoting a standby, and rewinding an old primary."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from connectors.postgres import replication, rewind, statement
+from connectors.postgres.actions import (
+    Execute,
+    PostgresAction,
+    PostgresSettings,
+    Promote,
+    Query,
+    Replication,
+    Rewind,
+)
+from connectors.postgres.session import Said, Session
+from mimrun.connector import Call, Connector, Difference, Effect, Failed, Finding, Ok, Outcome, Probed
+
+
+class Postgres(Connector[PostgresSettings, PostgresAction]):
+    """One PostgreSQL server, spoken to over one connection."""
+
+    name = "postgres"
+    settings_type = PostgresSettings
+    actions = (Query, Execute, Promote, Replication, Rewind)
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        super().__init__(settings)
+        self._session = Session(settings)
+
+    def open(self) -> None:
+        """Connect and log in, unless a live connection is there."""
+        self._session.open()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._session.close()
+
+    def _perform(self, action: PostgresAction, call: Call) -> Outcome:
+        if call.stop.is_set() or call.left() == 0:
+            return Failed("postgres: called off before anything was asked", clean=True)
+        match action:
+            case Query():
+                return statement.query(self._session, action, call)
+            case Execute():
+                return statement.execute(self._session, action, call)
+            case Promote():
+                return replication.promote(self._session, action, call)
+            case Replication():
+                return self._replication(call)
+            case Rewind():
+                return rewind.rewind(self._session, action, call)
+            case _:
+                assert_never(action)
+
+    def _replication(self, call: Call) -> Outcome:
+        try:
+            return Ok(changed=False, data=replication.standing(self._session, call))
+        except Said as exc:
+            return Failed(f"postgres: {exc}", clean=True, data=exc.data)
+
+    def _probe(self, action: PostgresAction, call: Call) -> Probed:
+        match action:
+            case Promote():
+                return replication.probe(self._session, call)
+            case Rewind():
+                return rewind.probe(self._session, action, call)
+            case Query() | Replication():
+                return Probed(Finding.NOT_APPLIED, "reading leaves nothing behind")
+            case Execute():
+                return Probed(Finding.UNKNOWN, "nothing tells whether a statement was committed")
+            case _:
+                assert_never(action)
+
+    def _check(self, action: PostgresAction, call: Call) -> Difference:
+        if action.effect is Effect.READ:
+            return Difference(changes=False, detail="reading changes nothing")
+        if isinstance(action, Promote):
+            return replication.check(self._session, call)
+        if isinstance(action, Rewind):
+            return rewind.check(self._session, action, call)
+        return Difference(None, "would run; what it changes is not known")

@@ -1,0 +1,235 @@
+"""One connection to a PostgreSQL server: made, watched over, and ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from connectors.postgres import values
+from connectors.postgres.actions import PostgresSettings
+from mimrun.connector import Call, Json, LostAnswer, Refused, SettingsError, Unreachable, read_secret
+
+if TYPE_CHECKING:
+    import psycopg
+
+TICK: Final = 0.05
+GRACE: Final = 2.0
+"""Seconds that the server gets to answer a cancellation before the connection is cut."""
+MARGIN: Final = 250
+"""Milliseconds by which the server's own time-out comes before ours: its word is better than our silence."""
+NOT_YET: Final = (
+    "starting up",
+    "shutting down",
+    "not yet accepting",
+    "too many clients",
+    "remaining connection slots",
+)
+
+
+class Said(Exception):
+    """The server answered with an error, and the connection is fine."""
+
+    def __init__(self, error: psycopg.Error, why: str) -> None:
+        self.sqlstate = error.sqlstate or ""
+        told = error.diag
+        text = told.message_primary or str(error)
+        place = f", at character {told.statement_position}" if told.statement_position else ""
+        code = f" (SQLSTATE {self.sqlstate}{place})" if self.sqlstate else ""
+        hint = f"; {told.message_hint}" if told.message_hint else ""
+        super().__init__(f"{why + ': ' if why else ''}{text}{code}{hint}")
+        self.data: Mapping[str, Json] = {"sqlstate": self.sqlstate}
+
+
+class Session:
+    """A connection that is made when it is needed, and made anew when it has died.
+
+    Arguments:
+        settings: where the server is.
+    """
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._why = ""
+
+    @property
+    def connection(self) -> psycopg.Connection[tuple[object, ...]]:
+        """The open connection."""
+        assert self._connection is not None
+        return self._connection
+
+    @property
+    def where(self) -> str:
+        """The server's address, for a person."""
+        return f"{self.settings.host}:{self.settings.postgres_port}"
+
+    def password(self) -> str | None:
+        """Give the password, or None where libpq shall find one itself (~/.pgpass) or none is needed.
+
+        Raises:
+            Refused: the reference names nothing.
+        """
+        s = self.settings
+        reference = f"env:{s.postgres_password_env}" if s.postgres_password_env else ""
+        reference = f"file:{s.postgres_password_file}" if s.postgres_password_file else reference
+        try:
+            return read_secret(reference).reveal() if reference else None
+        except SettingsError as exc:
+            raise Refused(f"postgres: {exc}") from exc
+
+    def parameters(self) -> dict[str, str | int]:
+        """Give the connection's parameters but the password, as libpq names them."""
+        s = self.settings
+        given: dict[str, str | int] = {
+            "host": s.host,
+            "port": s.postgres_port,
+            "user": s.postgres_user,
+            "dbname": s.postgres_database,
+            "sslmode": s.postgres_sslmode,
+        }
+        return given | ({"sslrootcert": s.postgres_sslrootcert} if s.postgres_sslrootcert else {})
+
+    def open(self) -> None:
+        """Connect, unless a live connection is there.
+
+        Raises:
+            Unreachable: nobody answers, or the server takes no connections now.
+            Refused: the login, the database or the certificate is not accepted.
+        """
+        if self._connection is not None and not self._is_dead():
+            return
+        self.close()
+        import psycopg  # noqa: PLC0415 - 0.15 s that only a step of this connector pays
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
+
+        password = self.password()
+        try:
+            self._connection = psycopg.connect(
+                make_conninfo("", **self.parameters()),
+                password=password,
+                connect_timeout=self.settings.postgres_connect_timeout,
+                application_name="mimrun",
+                client_encoding="utf8",
+                # A host that lost its power sends nothing: notice it in seconds, not in hours.
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=3,
+                tcp_user_timeout=10_000,
+                autocommit=True,
+                # Only what asks for it is prepared.
+                prepare_threshold=2**31,
+            )
+        except psycopg.Error as exc:
+            said = " ".join(str(exc).split())
+            refused = ("FATAL" in said or "certificate" in said or "SSL" in said) and not any(
+                word in said for word in NOT_YET
+            )
+            raise (Refused if refused else Unreachable)(f"postgres: {self.where}: {said}") from exc
+        values.adapt(self._connection)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def is_idle(self) -> bool:
+        """Say whether the connection is fine and no transaction is open: what was begun is over."""
+        from psycopg.pq import TransactionStatus  # noqa: PLC0415 - see open()
+
+        return (
+            not self.connection.closed and self.connection.info.transaction_status == TransactionStatus.IDLE
+        )
+
+    def bounds(self, call: Call) -> str:
+        """Give the settings that every transaction begins with."""
+        left = int(call.left() * 1000)
+        timeout = max(left - MARGIN, left // 2, 1)
+        return f"set local statement_timeout = {timeout}; set local timezone = 'UTC'; set local datestyle = 'ISO'"
+
+    @contextmanager
+    def asking(self, call: Call) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+        """Ask the server something, and end it when the time is over or a person stops it.
+
+        Raises:
+            Said: the server answered with an error.
+            LostAnswer: the connection went away.
+        """
+        import psycopg  # noqa: PLC0415 - see open()
+
+        self._why = ""
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(self.connection, call, done), daemon=True)
+        watcher.start()
+        try:
+            yield self.connection
+        except psycopg.Error as exc:
+            call.output.feed(stderr=str(exc).encode() + b"\n")
+            self._raise(exc)
+        finally:
+            done.set()
+            watcher.join()
+
+    def one(self, sql: str, call: Call) -> tuple[object, ...]:
+        """Run a statement of ours outside of a transaction, and give its one row."""
+        with self.asking(call) as connection:
+            row = connection.execute(sql).fetchone()
+        assert row is not None
+        return row
+
+    def _rollback(self) -> None:
+        """Take back what a transaction has done; without a connection the server does it."""
+        import psycopg  # noqa: PLC0415 - see open()
+
+        with suppress(psycopg.Error):
+            self.connection.rollback()
+
+    def _raise(self, exc: psycopg.Error) -> NoReturn:
+        severity = exc.diag.severity_nonlocalized or "ERROR"
+        # No SQLSTATE and a connection that is fine: psycopg itself could not send or read a value.
+        if severity == "ERROR" and not self.connection.closed:
+            self._rollback()
+            raise Said(exc, self._why) from exc
+        # FATAL ends the session: what it was doing is as unknown as after a cut line.
+        said = " ".join(str(exc).split())
+        self.close()
+        raise LostAnswer(f"postgres: {self.where}: {self._why or 'the connection was lost'}: {said}") from exc
+
+    def _is_dead(self) -> bool:
+        """Say whether it is of no use: hung up on meanwhile, or left in a transaction. Asks nothing."""
+        import psycopg  # noqa: PLC0415 - see open()
+
+        if not self.is_idle():
+            return True
+        wire = self.connection.pgconn
+        try:
+            # An idle server says nothing, but for a last word before it hangs up, and then the end itself.
+            for _ in range(3):
+                if not select.select([wire.socket], [], [], 0)[0]:
+                    return False
+                wire.consume_input()
+        except psycopg.Error:
+            pass
+        return True
+
+    def _watch(
+        self, connection: psycopg.Connection[tuple[object, ...]], call: Call, done: threading.Event
+    ) -> None:
+        while not done.wait(TICK):
+            if call.stop.is_set() or call.left() == 0:
+                break
+        else:
+            return
+        self._why = "stopped by a person" if call.stop.is_set() else "not done by its deadline"
+        # 1. Ask the server to cancel; its answer then says what became of the statement.
+        with suppress(Exception):
+            connection.cancel_safe(timeout=GRACE)
+        # 2. A server that does not answer is hung up on.
+        if not done.wait(GRACE):
+            with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+                wire.shutdown(socket.SHUT_RDWR)
