@@ -14,10 +14,12 @@ from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import has_template, names, truth
 from mimrun.runbook.lint_call import effect_of
+from mimrun.runbook.lint_names import texts_at
 from mimrun.runbook.model import ActionCall, ActionStep
 from mimrun.runbook.plan import PlannedCall, PlannedCheck, TargetCalls
-from mimrun.runbook.render import fill, loop_items, option_faults, validate
+from mimrun.runbook.render import WORD_LISTS, fill, loop_items, option_faults, validate
 from mimrun.runbook.scope import Scope
+from mimrun.runbook.suggestion import suggest
 from mimrun.runbook.wording import problems_of
 
 _NONE: frozenset[str] = frozenset()
@@ -152,12 +154,21 @@ class CallPlanner:
         variables: Mapping[str, JsonValue],
     ) -> None:
         """Complain about names that nobody will ever know, and about words that would become options."""
-        for key, value in args.items():
-            if self._scope.undefined(value, variables, late):
-                _, faults = fill(value, {**variables, **dict.fromkeys(late)}, (key,))
-                for fault in faults:
-                    if "undefined" in fault.message:
-                        self._complain(place, fault.path, fault.message, fault.hint)
+        for text, path in texts_at(args, ()):
+            for name in sorted(self._scope.undefined(text, variables, late)):
+                hint = suggest(name, variables.keys() | set(late))
+                self._complain(place, path, f"{name!r} is undefined", hint)
+        for key in WORD_LISTS & args.keys():
+            words = args[key]
+            if not isinstance(words, list):
+                continue
+            # A word that is known already is looked at now: when the call is due, only what it waited for is.
+            known = [word if names(word) - variables.keys() else fill(word, variables)[0] for word in words]
+            for fault in option_faults({key: words}, {key: known}, self._distrusted(args, place)):
+                self._complain(place, fault.path, fault.message, fault.hint)
+
+    def _distrusted(self, args: dict[str, JsonValue], place: _Place) -> frozenset[str]:
+        return names(args) - self._scope.trusted - place.trusted
 
     def _filled(
         self,
@@ -168,8 +179,7 @@ class CallPlanner:
     ) -> tuple[dict[str, JsonValue], Action | None]:
         filled, faults = fill(args, variables)
         assert isinstance(filled, dict)
-        distrusted = frozenset(names(args) - self._scope.trusted - place.trusted)
-        faults += option_faults(args, filled, distrusted)
+        faults += option_faults(args, filled, self._distrusted(args, place))
         for fault in faults:
             self._complain(place, fault.path, fault.message, fault.hint)
         if faults:

@@ -247,7 +247,7 @@ def _parse_template(text: str) -> nodes.Template:
     try:
         return _SYNTAX.parse(text)
     except TemplateSyntaxError as exc:
-        raise _syntax(exc, text) from exc
+        raise _syntax(exc, text, bare=False) from exc
     except (RecursionError, ValueError) as exc:
         raise ExpressionError(
             f"`{_short(text)}` cannot be read: nested too deeply, or a number too long"
@@ -262,7 +262,7 @@ def _parse_expression(text: str) -> nodes.Expr:
         if not parser.stream.eos:
             raise TemplateSyntaxError(f"{str(parser.stream.current)!r} is left over", 1)
     except TemplateSyntaxError as exc:
-        raise _syntax(exc, text) from exc
+        raise _syntax(exc, text, bare=True) from exc
     except (RecursionError, ValueError) as exc:
         raise ExpressionError(
             f"`{_short(text)}` cannot be read: nested too deeply, or a number too long"
@@ -270,9 +270,9 @@ def _parse_expression(text: str) -> nodes.Expr:
     return node
 
 
-def _syntax(exc: TemplateSyntaxError, text: str) -> ExpressionError:
+def _syntax(exc: TemplateSyntaxError, text: str, *, bare: bool) -> ExpressionError:
     hint = ""
-    if text.lstrip().startswith("{{"):
+    if bare and text.lstrip().startswith("{{"):
         hint = "a bare expression has no braces: write what is between them"
     elif "block tag" in str(exc.message) or "unknown tag" in str(exc.message):
         hint = "there are {{ … }}, if, for and set"

@@ -41,7 +41,7 @@ class Library:
             there = ", ".join(sorted((x.runbook.version for x in named), key=version_key))
             raise RunbookError(f"no version {version!r} of the runbook {name!r}; there is {there}")
         for path, problems in self.broken.items():
-            if path.stem == name:
+            if path.stem.partition("@")[0] == name:
                 raise RunbookError(problems=problems)
         hint = suggest(name, (loaded.runbook.name for loaded in self.runbooks))
         raise RunbookError(f"no runbook {name!r}; {hint or 'the library is empty'}")
@@ -53,9 +53,13 @@ def open_library(folders: Iterable[Path]) -> Library:
     Arguments:
         folders: where to look; what is hidden is passed over, and a folder that is not there has none.
     """
+    return _read(_files(folders))
+
+
+def _read(files: Iterable[Path]) -> Library:
     loaded: list[LoadedRunbook] = []
     broken: dict[Path, tuple[Problem, ...]] = {}
-    for path in _files(folders):
+    for path in files:
         try:
             found = load_runbook(path)
         except RunbookError as exc:
@@ -83,11 +87,10 @@ def find_runbook(reference: str, folders: Iterable[Path]) -> LoadedRunbook:
     if "/" in reference or reference.endswith(SUFFIXES):
         return load_runbook(Path(reference))
     name = reference.partition("@")[0]
-    # The file is called like the runbook, so that one is read and not the whole library.
-    near = [path for path in _files(folders) if path.stem == name]
-    if len(near) == 1:
-        return Library((load_runbook(near[0]),), {}).find(reference)
-    return open_library(folders).find(reference)
+    files = _files(folders)
+    # A file is called like its runbook, so that those are read and not the whole library.
+    near = [path for path in files if path.stem.partition("@")[0] == name]
+    return _read(near or files).find(reference)
 
 
 def check_published(name: str, version: str, digest: str, published: Mapping[str, str]) -> None:

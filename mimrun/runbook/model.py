@@ -190,11 +190,11 @@ class ActionStep(StepPart):
         None, description="A reading of the state before; undo sees it as `captured`."
     )
     effect: EffectOverride | None = Field(None, description="A claim about the effect class.")
-    become: bool | str = Field(False, description="Act as root, or as the named user.")  # noqa: FBT003
+    become: bool | str = Field(False, description="Act as root, or as the named user.")
     environment: dict[str, str] = Field({}, description="Variables for a command.")
-    run_once: bool = Field(False, description="Only on the first host.")  # noqa: FBT003
-    ignore_errors: bool = Field(False, description="Go on when it fails.")  # noqa: FBT003
-    no_log: bool = Field(False, description="Keep arguments and output out of the log.")  # noqa: FBT003
+    run_once: bool = Field(False, description="Only on the first host.")
+    ignore_errors: bool = Field(False, description="Go on when it fails.")
+    no_log: bool = Field(False, description="Keep arguments and output out of the log.")
 
 
 class GateStep(StepPart):

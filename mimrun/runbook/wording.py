@@ -65,6 +65,8 @@ def problems_of(
         loc = detail["loc"]
         if without and (not loc or loc[0] in without):
             continue
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # its items are wrong, and are complained about one by one
         place = source_path(loc, document) if not base else _in_file((*base, *loc), document)
         problem = _problem(detail, place, document, len(base), model)
         found.setdefault((place, problem.message), problem)

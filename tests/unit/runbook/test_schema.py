@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mimrun.catalog import Catalog
+from mimrun.errors import RunbookError
+from mimrun.runbook.document import load_document
+from mimrun.runbook.loader import load_runbook, parse_runbook
+from mimrun.runbook.model import ActionStep, GateStep, Runbook
+from mimrun.runbook.schema import runbook_schema
+
+CASES = Path(__file__).parents[2] / "cases"
+HEAD = {
+    "schema": "mimrun/1",
+    "name": "small",
+    "version": "1.0.0",
+    "title": "Small",
+    "stage": "containment",
+    "owner": "me",
+    "risk": "low",
+}
+
+
+@pytest.fixture
+def validator(catalog: Catalog) -> jsonschema.Draft202012Validator:
+    schema = runbook_schema(catalog)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("name", ["sound/postgres-failover", "sound/everything", "risky/warnings"])
+def test_what_loads_is_valid(validator: jsonschema.Draft202012Validator, name: str) -> None:
+    path = CASES / f"{name}.yaml"
+    load_runbook(path)
+    assert [e.message for e in validator.iter_errors(load_document(path).value)] == []
+
+
+STEPS = [
+    "{name: a, shell: id}",
+    "{name: a}",
+    "{ssh.command: {argv: [id]}}",
+    "{name: a, ssh.command: {argv: [id]}, gate: {approvals: [{role: x}]}}",
+    "{name: a, ssh.command: {argv: [id]}, retires: 3}",
+    "{name: a, gate: {approvals: []}}",
+    "{name: a, gate: {approvals: [{role: x}], on_timeout: approve}}",
+    "{name: a, gate: {approvals: [{role: x}]}, retries: 3}",
+    "{name: a, manual: {instructions: ''}}",
+    "{name: a, block: []}",
+    "{name: a, block: [{name: b}]}",
+    "{name: a, ssh.command: {argv: [id]}, verify: {expect: x}}",
+    "{name: a, ssh.command: {argv: [id]}, undo: {ssh.command: {argv: [id]}, retries: 1}}",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_does_not_load_is_not_valid(
+    validator: jsonschema.Draft202012Validator, step: str
+) -> None:
+    import yaml  # noqa: PLC0415 - the judge's own reader, and not ours
+
+    with pytest.raises(RunbookError):
+        parse_runbook("\n".join(f"{k}: {v}" for k, v in HEAD.items()) + f"\nsteps: [{step}]")
+    assert not validator.is_valid({**HEAD, "steps": [yaml.safe_load(step)]})
+
+
+@pytest.mark.parametrize(
+    ("args", "valid"),
+    [
+        ({"port": 80}, True),
+        ({"port": "{{ port }}"}, True),
+        ({"port": "eighty"}, False),
+        ({"port": 0}, False),
+        ({}, False),
+        ({"port": 80, "prot": 1}, False),
+    ],
+)
+def test_arguments_are_those_of_the_installed_action(
+    validator: jsonschema.Draft202012Validator, args: object, valid: bool
+) -> None:
+    assert validator.is_valid({**HEAD, "steps": [{"name": "a", "wait.port": args}]}) is valid
+
+
+def test_every_key_can_be_completed_and_explained(catalog: Catalog) -> None:
+    schema = runbook_schema(catalog)
+    assert set(schema["properties"]) == {info.alias or name for name, info in Runbook.model_fields.items()}
+    action = schema["$defs"]["ActionStep"]["properties"]
+    keys = {info.alias or name for name, info in ActionStep.model_fields.items()} - {"kind", "call"}
+    assert set(action) == keys | {
+        "ssh.command",
+        "ssh.shell",
+        "postgres.query",
+        "postgres.promote",
+        "wait.port",
+    }
+    assert "kind" not in schema["$defs"][GateStep.__name__]["properties"]
+    assert action["ssh.command"]["description"] == "Run a program."
