@@ -116,7 +116,7 @@ class LogReader:
         expected = schema.definitions()
         faults += [
             f"{name} is not defined as it was made"
-            for name in sorted(actual.keys() | expected.keys())
+            for name in sorted(actual.keys() | expected.keys(), key=str)
             if actual.get(name) != expected.get(name)
         ]
         return tuple(faults)

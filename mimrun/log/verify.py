@@ -182,11 +182,14 @@ class Lines:
         self._lines = iter(lines)
 
     def rows(self, after: int = 0) -> Iterator[StoredRow]:
-        """The lines as rows; each stands where it says, and one that says nothing behind the last."""
-        for line in self._lines:
-            data = line.removesuffix(b"\n")
-            after = seq_of(data) or after + 1
+        """The lines as rows, each at the place that it says, if that is borne out by the next one."""
+        lines = (line.removesuffix(b"\n") for line in self._lines)
+        data = next(lines, None)
+        while data is not None:
+            following = next(lines, None)
+            after = _place(seq_of(data), after + 1, None if following is None else seq_of(following))
             yield StoredRow(after, data, leaf_hash(data))
+            data = following
 
     def stored_blob(self, commit: str) -> StoredBlob | None:
         """Lines bring no blobs with them."""
@@ -214,6 +217,19 @@ def blob_flaw(claim: BlobClaim, stored: StoredBlob | None) -> str:
     if len(stored.data) != claim.length:
         return f"its blob {claim.name!r} has {len(stored.data)} bytes and not {claim.length} as it says"
     return ""
+
+
+def _place(said: int | None, due: int, said_next: int | None) -> int:
+    """Where a line stands: where it says, unless what it says was changed.
+
+    Arguments:
+        said: the place that the line says, if it says one.
+        due: the place that comes next.
+        said_next: the place that the line behind it says.
+    """
+    if said is None or said == due or said_next == due + 1:
+        return due
+    return said if said_next == said + 1 or said > due else due
 
 
 def _pages(rows: Iterator[StoredRow], seen: int, known: Known | None) -> Iterator[list[StoredRow]]:
