@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from mimrun.app.decisions import request_cancel
 from mimrun.app.execution import Verdict, execute_run
@@ -19,7 +18,7 @@ from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.launching import Launched, Launcher, find_launcher, hand_over, wake
 from mimrun.app.plans import prepare_plan
-from mimrun.app.runs import create_run, find_run, load_plan, load_state
+from mimrun.app.runs import create_run, find_run, load_plan
 from mimrun.cli.options import (
     AsOption,
     HomeOption,
@@ -34,7 +33,7 @@ from mimrun.cli.options import (
 )
 from mimrun.cli.plan_view import print_plan
 from mimrun.cli.progress import Progress, recap_json
-from mimrun.cli.status import next_step
+from mimrun.cli.status import print_needs
 from mimrun.cli.terminal import console, print_json
 from mimrun.errors import InputError
 from mimrun.log.kinds import Kind
@@ -217,8 +216,7 @@ def _wait_for_people(home: Home, follower: Follower, progress: Progress, out: Co
     """Stay at a gate or a manual step until people have decided; says whether to go on."""
     if follower.state.status is not RunStatus.WAITING:
         return False
-    view = find_run(home, follower.run)
-    out.print(Text("  next: ", "bold").append(next_step(view, follower.state), "cyan"))
+    print_needs(out, home, follower.run)
     with out.status("waiting for people; Ctrl-C leaves, the run stays"):
         while find_run(home, follower.run).summary.status is RunStatus.WAITING:
             for seen in follower.news(0.25):
@@ -235,10 +233,7 @@ def _conclude(home: Home, follower: Follower, progress: Progress, *, as_json: bo
         print_json(recap_json(state, interrupted=follower.interrupted))
     else:
         progress.recap(state)
-        view = find_run(home, follower.run)
-        hint = next_step(view, load_state(home, follower.run))
-        if hint:
-            console().print(Text("  next: ", "bold").append(hint, "cyan"))
+        print_needs(console(), home, follower.run)
     if state.status not in RESTING:
         typer.echo(f"{state.run} was interrupted; go on with: mimrun resume {state.run}", err=True)
         return 1

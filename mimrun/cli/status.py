@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import typer
 from pydantic import JsonValue
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +16,8 @@ from mimrun.app.home import Home, open_home
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
-from mimrun.cli.terminal import console, print_json, safe_line
+from mimrun.cli.terminal import console, print_json, safe, safe_line
+from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import RunState
 from mimrun.runbook.plan import PlannedBlock
 
@@ -76,7 +80,8 @@ def next_step(view: RunView, state: RunState) -> str:
             digest = state.gates[view.summary.waits_at].digest[7:19]
             return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
         case "waiting":
-            return f"mimrun attest {name}"
+            fields = state.manuals[view.summary.waits_at].fields
+            return " ".join([f"mimrun attest {name}", *(f"-e {field}=..." for field in fields)])
         case "in_doubt":
             key = doubts(state)[0]
             return (
@@ -86,6 +91,28 @@ def next_step(view: RunView, state: RunState) -> str:
             return f"mimrun resume {name}"
         case _:
             return ""
+
+
+def print_needs(out: Console, home: Home, run: str) -> None:
+    """Print what a run that rests asks of a person, and the command that answers."""
+    view, state = find_run(home, run), load_state(home, run)
+    if view.status == "waiting" and view.summary.waits_on == "manual":
+        _print_manual(out, home, view, state)
+    hint = next_step(view, state)
+    if hint:
+        out.print(Text("  next: ", "bold").append(hint, "cyan"))
+
+
+def _print_manual(out: Console, home: Home, view: RunView, state: RunState) -> None:
+    entry = home.store.entry(state.manuals[view.summary.waits_at].request)
+    text = (home.store.blob(entry, "instructions") or b"").decode()
+    out.print(Text("  to do:", "bold"))
+    for line in textwrap.wrap(safe(text), 96):
+        out.print(Text(f"    {line}"))
+    if isinstance(entry.body, ManualRequested):
+        for field in entry.body.fields:
+            need = "" if field.required else ", optional"
+            out.print(Text(f"    leaves as evidence: {field.name} ({field.type}{need})", "dim"))
 
 
 def _print(home: Home, view: RunView, state: RunState) -> None:
@@ -114,9 +141,7 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
     out.print(Text(f"  {counts}", "dim"))
     if summary.reason:
         out.print(Text(f"  {safe_line(summary.reason, 500)}", "yellow"))
-    hint = next_step(view, state)
-    if hint:
-        out.print(Text("  next: ", "bold").append(hint, "cyan"))
+    print_needs(out, home, summary.run)
 
 
 def _follow(home: Home, view: RunView) -> None:
@@ -127,11 +152,8 @@ def _follow(home: Home, view: RunView) -> None:
     for seen in follower.until_rest():
         progress.show(seen)
     progress.recap(follower.state)
-    now = find_run(home, name)
-    hint = next_step(now, load_state(home, name))
-    console().print(Text(describe(now), "dim"))
-    if hint:
-        console().print(Text("next: ", "bold").append(hint, "cyan"))
+    console().print(Text(describe(find_run(home, name)), "dim"))
+    print_needs(console(), home, name)
 
 
 def _state_json(state: RunState) -> dict[str, JsonValue]:

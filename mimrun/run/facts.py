@@ -28,6 +28,10 @@ class Facts:
         self.plan = plan
         self._registers: dict[str, dict[str, JsonValue]] = {}
         self._sources: dict[tuple[str, str], int] = {}
+        # A host's entry is replaced and never changed, so whoever reads an older one is not disturbed.
+        self._hostvars: dict[str, JsonValue] = {
+            t.name: {**t.vars, "inventory_hostname": t.name} for t in plan.targets
+        }
         self._lock = threading.Lock()
 
     @cached_property
@@ -58,6 +62,13 @@ class Facts:
         with self._lock:
             self._registers.setdefault(name, {})[target] = value
             self._sources[name, target] = source
+            known = self._hostvars.get(target)
+            if isinstance(known, dict):
+                self._hostvars[target] = {**known, name: value}
+
+    @cached_property
+    def _groups(self) -> dict[str, JsonValue]:
+        return {name: list(hosts) for name, hosts in self.plan.groups.items()}
 
     def digest(self) -> str:
         """A digest over which answers are known by now, by the entries that recorded them."""
@@ -72,21 +83,16 @@ class Facts:
         given it, everybody sees that one.
         """
         known: dict[str, JsonValue] = {**self.plan.vars}
-        if target and target in self.hostvars:
+        if target in self._hostvars:
             known |= self.plan.vars_of(target)
         known |= self._registered(target)
         known |= {k: v for k, v in self.plan.inputs.items() if not _is_reference(v)}
         if with_secrets:
             known |= {name: secret.reveal() for name, secret in self.secrets.items()}
         known["inventory_hostname"] = target
-        known["groups"] = {name: list(hosts) for name, hosts in self.plan.groups.items()}
-        known["hostvars"] = self._hostvars_now()
+        known["groups"] = self._groups
+        known["hostvars"] = self._hostvars
         return known
-
-    @cached_property
-    def hostvars(self) -> Mapping[str, Mapping[str, JsonValue]]:
-        """The frozen inventory variables of every target of the plan."""
-        return {t.name: {**t.vars, "inventory_hostname": t.name} for t in self.plan.targets}
 
     def _registered(self, target: str) -> dict[str, JsonValue]:
         with self._lock:
@@ -97,17 +103,6 @@ class Facts:
                 elif len(answers) == 1:
                     known[name] = next(iter(answers.values()))
             return known
-
-    def _hostvars_now(self) -> dict[str, JsonValue]:
-        with self._lock:
-            now: dict[str, dict[str, JsonValue]] = {
-                name: dict(known) for name, known in self.hostvars.items()
-            }
-            for name, answers in self._registers.items():
-                for target, value in answers.items():
-                    if target in now:
-                        now[target][name] = value
-            return dict(now)
 
 
 def _is_reference(value: JsonValue) -> bool:

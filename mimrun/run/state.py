@@ -84,6 +84,7 @@ class ManualState:
     """What is known about a manual step."""
 
     request: int = 0
+    fields: tuple[str, ...] = ()
     attested: int = 0
     by: str = ""
 
@@ -345,7 +346,9 @@ def _gate_closed(state: RunState, entry: LogEntry) -> None:
 
 
 def _manual_requested(state: RunState, entry: LogEntry) -> None:
-    state.manuals.setdefault(entry.step, ManualState()).request = entry.seq
+    body = _body(entry, kinds.ManualRequested)
+    manual = state.manuals.setdefault(entry.step, ManualState())
+    manual.request, manual.fields = entry.seq, tuple(field.name for field in body.fields)
 
 
 def _manual_attested(state: RunState, entry: LogEntry) -> None:
