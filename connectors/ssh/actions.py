@@ -5,9 +5,17 @@ from __future__ import annotations
 import shlex
 from typing import Annotated, Final, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from mimrun.connector import Action, Effect
+
+
+def _only_text(value: object) -> object:
+    """Refuse a number: YAML reads an unquoted 0644 as 420."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError('write permissions as text: "0644"')
+    return value
+
 
 # The patterns are of Rust: `$` is the very end of the text, also where it ends in a newline.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -16,6 +24,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
 RemotePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00]*[^/\x00]$", max_length=4096)]
 LocalPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4096)]
 Owner = Annotated[str, StringConstraints(pattern=r"^[^-\s:\x00][^\s:\x00]*$", max_length=256)]
+Mode = Annotated[str, BeforeValidator(_only_text), StringConstraints(pattern=r"^[0-7]{3,4}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 # A model is built when it is first used: a command pays only for the actions of its runbook.
@@ -115,7 +124,7 @@ class Upload(Action):
     dest: RemotePath = Field(description="The file's full path on the host.")
     src: LocalPath | None = Field(None, description="A file on the machine where mimrun runs.")
     content: str | None = Field(None, description="The file's text, instead of `src`.")
-    mode: Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")] | None = Field(
+    mode: Mode | None = Field(
         None,
         description='Permissions, quoted: "0644". Kept as they are, or 0644 for a new file, when left out.',
     )

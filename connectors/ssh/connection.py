@@ -24,6 +24,10 @@ from mimrun.connector import Refused, Unreachable
 
 CHANNEL_TIMEOUT: Final = 10.0
 """Seconds a host gets to open a channel on a connection that is up."""
+FRESH: Final = 2.0
+"""Seconds after its last command for which a connection is believed to be there."""
+PROOF: Final = 5.0
+"""Seconds a host gets to prove that it is there; then a new connection is made."""
 NO_ROOM_PAUSES: Final = (0.0, 0.01, 0.05, 0.2, 0.5)
 """Seconds between the tries to open a channel with a host that refuses one."""
 FIRST_PAUSE: Final = 0.1
@@ -43,11 +47,31 @@ class Connection:
         self.transport = transport
         self._used = False
         self._spare: Channel | None = None
+        self._heard = time.monotonic()
 
     @property
     def alive(self) -> bool:
         """Whether, as far as we know, the host is still at the other end."""
         return self.transport.is_active()
+
+    def is_there(self, timeout: float) -> bool:
+        """Make sure that the host still answers, before anything is asked of it.
+
+        A connection that was just used is taken at its word. After a pause the host has to open a channel: a
+        command sent into a link that has died would leave us not knowing whether it ran.
+        """
+        if not self.alive:
+            return False
+        if time.monotonic() - self._heard < FRESH:
+            return True
+        if self._spare is not None:
+            self._spare.close()
+        try:
+            self._spare = self.transport.begin_session()
+            self.transport.await_session(self._spare, min(timeout, PROOF))
+        except (SSHException, EOFError, OSError):
+            return False
+        return True
 
     def take_channel(self, timeout: float = CHANNEL_TIMEOUT) -> Channel:
         """Give an open session channel, the one that was asked for ahead where there is one.
@@ -79,6 +103,7 @@ class Connection:
             except (SSHException, EOFError, OSError):
                 self._spare = None
         self._used = True
+        self._heard = time.monotonic()
 
     def close(self) -> None:
         """Let go of the host. May be called twice."""

@@ -57,14 +57,14 @@ class Ssh(Connector[SshSettings, SshAction]):
             Unreachable: the host does not answer.
             Refused: its key is not trusted, or it does not let us in.
         """
-        if self._connection is not None and self._connection.alive:
+        timeout, stop = self.settings.ssh_connect_timeout, None
+        if self._call is not None:
+            timeout, stop = min(timeout, max(self._call.left(), 0.001)), self._call.stop
+        if self._connection is not None and self._connection.is_there(timeout):
             return
         self.close()
         from connectors.ssh.connection import connect  # noqa: PLC0415 - paramiko takes 0.1 s to import
 
-        timeout, stop = self.settings.ssh_connect_timeout, None
-        if self._call is not None:
-            timeout, stop = min(timeout, max(self._call.left(), 0.001)), self._call.stop
         self._connection = connect(self.settings, timeout, stop)
 
     def close(self) -> None:
