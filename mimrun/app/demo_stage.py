@@ -1,0 +1,239 @@
+"""The demo's stage: a home of its own, a folder for real parts, a warm engine, and a clean end.
+
+The home is kept, so that everything the demo says can be looked up afterwards. The parts and the engine
+are gone when the demo ends, unless they are to be kept for playing; then the home says where they are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from mimrun.app.home import lay_home, operating_system_user
+from mimrun.app.launching import Launcher, find_launcher
+from mimrun.errors import LabError, MimrunError, RefusedError, SettingsError
+from mimrun.lab import folder, leftover
+from mimrun.settings import Settings, load_settings
+
+RESPONDER: Final = "responder"
+CHANGE_MANAGER: Final = "change-manager"
+SERVICE_DESK: Final = "service-desk"
+
+IDLE_EXIT_S: Final = 180
+"""An engine whose demo was killed ends by itself."""
+ENGINE_READY_S: Final = 60.0
+_LOOK_S: Final = 0.1
+
+_MARK: Final = "# Written by `mimrun demo`."
+_PEOPLE: Final = (
+    _MARK
+    + """ Whoever sits at this keyboard plays all three, openly: the log says `claimed`.
+people:
+  responder:
+    name: The responder, at this keyboard
+    roles: [responder]
+    accounts: [{account}]
+  change-manager:
+    name: The change manager
+    roles: [change_manager]
+  service-desk:
+    name: The service desk
+    roles: [service_desk]
+"""
+)
+
+
+def demo_settings(environ: Mapping[str, str], home: Path | None = None) -> Settings:
+    """Make the demo's settings: a home beside the person's own, never the same.
+
+    Arguments:
+        environ: the environment.
+        home: the option `--home`; without it the usual home with `-demo` behind its name.
+    """
+    usual = load_settings(environ, home)
+    if home is None:
+        usual = replace(usual, home=usual.home.with_name(f"{usual.home.name}-demo"))
+    return replace(usual, inventory=None, origin="mimrun-demo")
+
+
+class Stage:
+    """Where a demo plays. Use it as a context manager: whatever happens, it clears up.
+
+    Arguments:
+        settings: of the demo.
+        keep: the parts are to stay up when all went well.
+        direct: Prefect is left out.
+    """
+
+    kept: bool
+    """The parts stay when the stage is left."""
+
+    def __init__(self, settings: Settings, *, keep: bool = False, direct: bool = False) -> None:
+        self.settings = settings
+        self.keep = keep
+        self.engine = Engine(settings, direct=direct, keep=keep)
+        self.folder = Path()
+        self._lock = -1
+        self.kept = False
+
+    def __enter__(self) -> Self:
+        check_own(self.settings)
+        _open_home(self.settings)
+        self._lock = _take(self.settings)
+        try:
+            if kept_folder(self.settings) is not None:
+                raise RefusedError(
+                    f"an earlier demo in {self.settings.home} was kept and is still up;"
+                    " stop it with `mimrun demo stop`"
+                )
+            self.folder = folder.make()
+            self.engine.start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def note_kept(self) -> None:
+        """Write down where the parts are: they stay when the stage is left."""
+        _note(self.settings).write_text(json.dumps({"folder": str(self.folder)}) + "\n", "utf-8")
+        self.kept = True
+
+    def _close(self) -> None:
+        try:
+            if not self.kept:
+                self.engine.stop()
+                if self.folder != Path():
+                    folder.remove(self.folder)
+        finally:
+            os.close(self._lock)
+
+
+class Engine:
+    """Prefect's engine, which wakes while the parts start. Without it the run is executed directly.
+
+    Arguments:
+        settings: of the demo.
+        direct: it is not wanted.
+        keep: it is to stay when the demo has ended.
+    """
+
+    def __init__(self, settings: Settings, *, direct: bool, keep: bool) -> None:
+        self.launcher: Launcher | None = None if direct else find_launcher(settings)
+        self.why_not = "asked for with --direct" if direct else ""
+        self._idle_exit_s = None if keep else IDLE_EXIT_S
+        self._thread: threading.Thread | None = None
+        self._woken = threading.Event()
+
+    def start(self) -> None:
+        """Begin to wake it."""
+        if self.launcher is None:
+            self.why_not = self.why_not or "no launcher is installed"
+            return
+        self._thread = threading.Thread(target=self._wake, args=(self.launcher,), name="engine", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float = ENGINE_READY_S) -> bool:
+        """Wait until it takes runs; says whether it does. `why_not` has the reason where it does not."""
+        end = time.monotonic() + seconds
+        while not self.why_not and self.launcher is not None and time.monotonic() < end:
+            if self._thread is not None and not self._thread.is_alive() and not self._woken.is_set():
+                break
+            if self._woken.is_set() and self.launcher.ready():
+                return True
+            time.sleep(_LOOK_S)
+        self.why_not = self.why_not or f"the engine was not ready within {seconds:g} s"
+        return False
+
+    def stop(self) -> None:
+        """End it. One that was only just started is waited for, so that none is left behind."""
+        if self._thread is not None:
+            self._thread.join(timeout=ENGINE_READY_S)
+        if self.launcher is None or not self._woken.is_set():
+            return
+        end = time.monotonic() + 20
+        # A process that does not listen yet cannot be told to end.
+        while not self.launcher.down() and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+
+    def _wake(self, launcher: Launcher) -> None:
+        try:
+            launcher.lay_template()
+            launcher.wake(self._idle_exit_s)
+        except (MimrunError, OSError) as exc:
+            self.why_not = str(exc)
+        else:
+            self._woken.set()
+
+
+def stop_kept(settings: Settings) -> bool:
+    """Stop a demo that was kept up, and remove its parts.
+
+    Returns:
+        False when there was none.
+
+    Raises:
+        LabError: something would not end.
+    """
+    where = kept_folder(settings)
+    launcher = find_launcher(settings)
+    stopped = launcher.down() if launcher is not None else False
+    if where is not None:
+        folder.remove(where)
+    _note(settings).unlink(missing_ok=True)
+    return stopped or where is not None
+
+
+def kept_folder(settings: Settings) -> Path | None:
+    """Give the folder of the parts that were kept, or None where nothing of them runs any more."""
+    try:
+        where = Path(json.loads(_note(settings).read_text("utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return where if where.is_dir() and leftover.find_all(where) else None
+
+
+def check_own(settings: Settings) -> None:
+    """Refuse a home that is not the demo's: its log is somebody's record, and its people are real.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    people = settings.people
+    written = people.exists() and people.read_text("utf-8", "replace").startswith(_MARK)
+    if not written and (people.exists() or settings.log.exists()):
+        raise SettingsError(f"{settings.home} is not the demo's home; give another folder with --home")
+
+
+def _open_home(settings: Settings) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    account = json.dumps(operating_system_user())
+    settings.people.write_text(_PEOPLE.format(account=account), "utf-8")
+    lay_home(settings)
+
+
+def _take(settings: Settings) -> int:
+    """Take the home for one demo; the kernel lets go of it when the process ends."""
+    file = os.open(settings.home / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(file)
+        raise LabError(f"another demo is playing in {settings.home}; wait for it, or use --home") from exc
+    return file
+
+
+def _note(settings: Settings) -> Path:
+    return settings.home / "demo.json"
