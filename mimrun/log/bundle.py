@@ -99,29 +99,10 @@ def export(store: Store, path: Path, *, inc: str | None = None, blobs: bool = Tr
         raise TamperError("the log is not what was recorded, so nothing is exported; see `mimrun log verify`")
     try:
         with path.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
-            seqs, digest, commits = _write_entries(store, bundle, inc, head.size)
-            if inc is not None and not seqs:
-                raise InputError(f"the log {store.log} has no incident {inc!r}")
-            if inc is not None:
-                _write_proofs(bundle, tree, seqs)
-            kept = _write_blobs(store, bundle, commits) if blobs else 0
-            manifest = Manifest(
-                bundle=BUNDLE,
-                format=FORMAT,
-                log=store.log,
-                inc=inc or "",
-                size=head.size,
-                leaf=head.leaf,
-                root=head.root,
-                entries=len(seqs),
-                digest=digest,
-                blobs=kept,
-                made_at=write_moment(head.ts),
-            )
+            manifest = _write(store, bundle, tree, inc, blobs=blobs)
             bundle.writestr(_member("manifest.json"), canonical.encode(manifest.model_dump()))
-            bundle.writestr(
-                _member("README.txt"), _README.format(bundle=BUNDLE, format=FORMAT, name=path.name)
-            )
+            readme = _README.format(bundle=BUNDLE, format=FORMAT, name=path.name)
+            bundle.writestr(_member("README.txt"), readme)
     except FileExistsError as exc:
         raise InputError(f"{path} exists; name a new file") from exc
     except OSError as exc:
@@ -207,6 +188,29 @@ class _WholeLog(Lines):
 def _member(name: str) -> zipfile.ZipInfo:
     """A member with the same date always, so that the same log gives the same bundle."""
     return zipfile.ZipInfo(name, _EPOCH)
+
+
+def _write(store: Store, bundle: zipfile.ZipFile, tree: Tree, inc: str | None, *, blobs: bool) -> Manifest:
+    """Write all that is proven, and give what the manifest says of it."""
+    seqs, digest, commits = _write_entries(store, bundle, inc, tree.size)
+    if inc is not None:
+        if not seqs:
+            raise InputError(f"the log {store.log} has no incident {inc!r}")
+        _write_proofs(bundle, tree, seqs)
+    last = store.entry(tree.size)
+    return Manifest(
+        bundle=BUNDLE,
+        format=FORMAT,
+        log=store.log,
+        inc=inc or "",
+        size=tree.size,
+        leaf=last.leaf().hex(),
+        root=tree.root().hex(),
+        entries=len(seqs),
+        digest=digest,
+        blobs=_write_blobs(store, bundle, commits) if blobs else 0,
+        made_at=write_moment(last.ts),
+    )
 
 
 def _write_entries(

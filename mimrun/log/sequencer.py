@@ -19,12 +19,10 @@ from mimrun.errors import StoreError
 from mimrun.log.batch import Sealed
 from mimrun.log.entry import LogEntry
 from mimrun.log.store import Guard
-from mimrun.log.writer import WAL_LIMIT, LogWriter
+from mimrun.log.writer import LogWriter
 
 TOGETHER: Final = 64
 """Appends that share one transaction at most."""
-IDLE: Final = 0.25
-"""Seconds without an append after which the write-ahead log is tidied."""
 PATIENCE: Final = 10.0
 """Seconds an append waits for other processes before it gives up, provably unrecorded."""
 
@@ -115,19 +113,12 @@ class Sequencer:
             raise
 
     def _run(self) -> None:
-        idle = True
         while True:
             with self._changed:
-                if not self._queue and not self._closing:
-                    self._changed.wait(None if idle else IDLE)
-                if self._closing and not self._queue:
+                self._changed.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
                     break
-                waiting = bool(self._queue)
-            if waiting:
-                self._serve()
-            elif self._writer is not None:
-                self._writer.tidy()
-            idle = not waiting
+            self._serve()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -182,7 +173,6 @@ class Sequencer:
             request.answer.set_result(entries)
         if settled:
             self._on_commit()
-            writer.tidy(WAL_LIMIT)
 
     def _taken(self, wanted: Callable[[Append | Rebuild], bool]) -> list[Append | Rebuild]:
         """Take requests from the front of the queue; those that were called back are dropped."""

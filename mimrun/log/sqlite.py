@@ -195,14 +195,8 @@ class SqliteStore:
             self._news.notify_all()
 
 
-def create_log(
-    path: Path,
-    log: str,
-    actor: Actor,
-    *,
-    clock: Callable[[], datetime] = utc_now,
-) -> bool:
-    """Begin a log in a new file. Does nothing when there is one; safe when two processes try at once.
+def create_log(path: Path, log: str, actor: Actor, *, clock: Callable[[], datetime] = utc_now) -> bool:
+    """Begin a log in a new file, or do nothing when there is one; safe when two processes try at once.
 
     Arguments:
         path: the database file; its folder exists.

@@ -117,23 +117,7 @@ def verify(source: Source, *, known: Known | None = None) -> Report:
         A report that names each entry that is not what was recorded.
     """
     walk = Walk(source.log or None)
-    blobs, claim = 0, None
-    try:
-        while True:
-            before = walk.seq
-            blobs += _read_on(walk, source, known)
-            if claim is not None and walk.seq == before:
-                break
-            claim = source.claim()
-            if claim is None or claim.size <= walk.seq:
-                break
-            # Others may have appended meanwhile; what is really missing will not come in another round.
-        for fault in source.faults():
-            walk.flaw(0, "file", f"the file is damaged: {fault}")
-    except StoreError as exc:
-        walk.flaw(walk.seq + 1, "file", f"the log cannot be read from here on: {exc}")
-    except LogError as exc:
-        walk.flaw(0, "head", str(exc))
+    blobs, claim = _read_all(walk, source, known)
     if known is not None and known.size > walk.seq:
         walk.flaw(walk.seq + 1, "missing", f"the log had {known.size} entries when its root was noted")
     flaws = walk.finish(claim)
@@ -152,6 +136,28 @@ def verify(source: Source, *, known: Known | None = None) -> Report:
         more=walk.more,
         known=known,
     )
+
+
+def _read_all(walk: Walk, source: Source, known: Known | None) -> tuple[int, Claim | None]:
+    """Check every entry; give how many blobs they speak of, and what the source says of its end."""
+    blobs, claim = 0, None
+    try:
+        while True:
+            before = walk.seq
+            blobs += _read_on(walk, source, known)
+            if claim is not None and walk.seq == before:
+                break
+            claim = source.claim()
+            if claim is None or claim.size <= walk.seq:
+                break
+            # Others may have appended meanwhile; what is really missing will not come in another round.
+        for fault in source.faults():
+            walk.flaw(0, "file", f"the file is damaged: {fault}")
+    except StoreError as exc:
+        walk.flaw(walk.seq + 1, "file", f"the log cannot be read from here on: {exc}")
+    except LogError as exc:
+        walk.flaw(0, "head", str(exc))
+    return blobs, claim
 
 
 def _read_on(walk: Walk, source: Source, known: Known | None) -> int:

@@ -22,10 +22,6 @@ from mimrun.log.reader import LogReader, StoredBlobs, read_head
 from mimrun.log.store import Projector
 from mimrun.log.turnstile import Turnstile
 
-WAL_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of write-ahead log at which the writer folds it into the database at once."""
-WAL_TIDY: Final = 1024 * 1024
-"""Bytes of write-ahead log at which it does so when there is nothing else to do."""
 REMEMBERED: Final = 4096
 """States and incident heads kept in memory; dropped when another process has written."""
 
@@ -86,21 +82,6 @@ class LogWriter:
             self._remember(batch)
         except schema.FAILURES as exc:
             raise schema.explain(exc, self._path, "written") from exc
-        finally:
-            self._turnstile.leave()
-
-    def tidy(self, limit: int = WAL_TIDY) -> None:
-        """Fold the write-ahead log into the database when it has grown beyond the limit, in bytes."""
-        try:
-            if Path(f"{self._path}-wal").stat().st_size < limit or not self._turnstile.try_enter():
-                return
-        except FileNotFoundError:
-            return
-        try:
-            self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
-        except schema.FAILURES:
-            # It is only housekeeping; the next commit will say what is wrong with the disk.
-            return
         finally:
             self._turnstile.leave()
 
