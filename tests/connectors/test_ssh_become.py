@@ -100,10 +100,11 @@ def test_a_user_that_does_not_exist_is_a_clean_failure(sudo_lab: SshLab) -> None
 def test_a_timed_out_command_of_another_user_is_ended(sudo_lab: SshLab, become: str) -> None:
     outcome = sudo_lab.ssh("two").perform(Shell(cmd="sleep 301 & sleep 302"), make_call(1.0, become=become))
     assert isinstance(outcome, Unknown), outcome
-    assert re.search(r"process group \d+ and \d+ is gone", outcome.reason), outcome.reason
-    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert "sleep 301" not in shown
-    assert "sleep 302" not in shown
+    groups = re.search(r"process group (\d+) and (\d+) is gone", outcome.reason)
+    assert groups, outcome.reason
+    shown = subprocess.run(["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    alive = {line.split()[0] for line in shown.splitlines() if not line.split()[1].startswith("Z")}
+    assert not alive & set(groups.groups())
 
 
 def test_cancelling_ends_a_root_command_that_ignores_term(sudo_lab: SshLab) -> None:
