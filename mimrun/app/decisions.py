@@ -145,9 +145,10 @@ def doubts(state: RunState) -> list[CellKey]:
 def resolve(
     home: Home,
     run: str,
-    step: str,
-    target: str | None,
     identity: Identity,
+    *,
+    step: str,
+    target: str | None = None,
     resolution: Resolution,
     reason: str,
 ) -> list[CellKey]:

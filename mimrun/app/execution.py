@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
+from structlog.typing import FilteringBoundLogger
+
 from mimrun.app.home import Home, open_home, people_reader
+from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.catalog import Catalog
-from mimrun.errors import LeaseError, RefusedError
+from mimrun.errors import LeaseError, MimrunError, RefusedError
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RunMode, RunStarted
 from mimrun.run.attempt import Attempts
@@ -89,11 +92,19 @@ def execute_run(
     Raises:
         LogError: the log cannot be written or is not intact; the run stops where it is.
     """
-    with open_home(settings, catalog=catalog) as home:
+    log = program_log(settings)
+    with about(run=run), open_home(settings, catalog=catalog) as home:
         try:
-            return _execute(home, run, around_step, mode, reason)
+            return _execute(home, run, _noting(log, around_step), mode, reason)
         except RefusedError as exc:
+            log.info(Event.RUN_REFUSED, reason=str(exc))
             return Verdict("refused", str(exc), exc.exit_code)
+        except MimrunError as exc:
+            log.error(Event.RUN_BROKE, error=type(exc).__name__, reason=str(exc))
+            raise
+        except Exception as exc:
+            log.exception(Event.RUN_BROKE, error=type(exc).__name__, reason=str(exc))
+            raise
 
 
 def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:
@@ -102,12 +113,13 @@ def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:
     Raises:
         LogError: the log cannot be written.
     """
-    with open_home(settings) as home:
+    with open_home(settings) as home, about(run=run):
         view = find_run(home, run)
         actor = Actor("worker", worker_name(), "engine")
         home.store.append(
             [Draft(actor, RunMode(mode=mode, reason=reason), inc=view.summary.incident, run=view.summary.run)]
         )
+        program_log(settings).warning(Event.RUN_MODE_CHANGED, mode=mode, reason=reason)
 
 
 def worker_name() -> str:
@@ -124,10 +136,33 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
         state, plan = load_state(home, run), load_plan(home, run)
         if state.status in TERMINAL:
             raise LeaseError(f"{run} is over already: {state.status}; nothing is left to do")
-        with _worker(home, plan, state, lease, around_step) as (executor, journal):
+        with (
+            about(incident=before.incident),
+            _worker(home, plan, state, lease, around_step) as (executor, journal),
+        ):
+            log = program_log(home.settings)
+            log.info(Event.RUN_TAKEN, mode=mode, reason=reason, epoch=lease.epoch, resumed=state.epoch > 0)
             _start(journal, state, mode, reason)
-            result = executor.execute()
-    return _verdict(result, state)
+            verdict = _verdict(executor.execute(), state)
+            log.info(Event.RUN_LEFT, status=verdict.status, reason=verdict.detail)
+    return verdict
+
+
+def _noting(log: FilteringBoundLogger, around_step: AroundStep) -> AroundStep:
+    """Let the program log know which step is under way, and that it failed."""
+
+    def around(label: StepLabel, do: Callable[[], None]) -> None:
+        def noted() -> None:
+            try:
+                do()
+            except StepFailed as exc:
+                log.warning(Event.STEP_FAILED, reason=str(exc))
+                raise
+
+        with about(step=label.path):
+            around_step(label, noted)
+
+    return around
 
 
 def _start(journal: Journal, state: RunState, mode: Mode, reason: str) -> None:
@@ -146,15 +181,19 @@ def _worker(
     journal = Journal(home.store, state, lease, Actor("worker", worker_name(), "engine", "lease"))
     people = people_reader(home.settings.people)
     facts = Facts(plan)
+    mask_with(facts.masker)
     with (
         Stop(home.store, state.run, home.store.head().size, already=state.cancel) as stop,
         Connections(home.catalog, plan) as connections,
     ):
         guard = Guard(plan, journal, stop, people, home.clock)
-        attempts = Attempts(journal, guard, connections, home.catalog, facts.masker, stop)
+        attempts = Attempts(journal, guard, connections, catalog=home.catalog, masker=facts.masker, stop=stop)
         fanout = Fanout(journal, attempts, facts, home.catalog, failures=plan.limits.failures)
         people_steps = PeopleSteps(plan, journal, facts, people, home.clock)
-        yield Executor(plan, journal, fanout, people_steps, stop, around_step), journal
+        yield (
+            Executor(plan, journal, fanout, people_steps, stop=stop, around_step=around_step),
+            journal,
+        )
 
 
 def _verdict(result: Result, state: RunState) -> Verdict:

@@ -14,6 +14,8 @@ from mimrun.run.transitions import TERMINAL, RunStatus
 _LOOK_S = 0.25
 _GRACE_LOOKS = 12
 """So many looks at a run that nobody holds, until it counts as interrupted."""
+_START_LOOKS = 60
+"""So many while it has not begun: an engine that took it gives Prefect some seconds before it goes on alone."""
 
 RESTING = TERMINAL | {RunStatus.WAITING, RunStatus.IN_DOUBT}
 """Where a run stays until a person does something."""
@@ -51,7 +53,7 @@ class Follower:
 
         Arguments:
             executing: says whether somebody is known to be executing the run; by default whoever
-                holds its lease. When nobody is for three seconds, the run was interrupted.
+                holds its lease. When nobody is for a while, the run was interrupted.
         """
         idle = 0
         while True:
@@ -63,7 +65,7 @@ class Follower:
                 return
             held = executing() if executing else is_held(self._home.settings.locks, self.run)
             idle = 0 if held or found else idle + 1
-            if idle > _GRACE_LOOKS:
+            if idle > (_GRACE_LOOKS if self.state.status is RunStatus.RUNNING else _START_LOOKS):
                 self.interrupted = True
                 return
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -45,7 +46,7 @@ def plan_undo(home: Home, run: str) -> Plan:
         raise RunError(f"{name} has steps in doubt; settle them with `mimrun resolve` first")
     frozen = _frozen_nodes(home, plan, state)
     nodes = [
-        _node(home, plan, state, frozen[key.step], key, cell, number)
+        _node(_Done(home, plan, state, frozen[key.step], key, cell), number)
         for number, (key, cell) in enumerate(_done_backwards(state, frozen), start=1)
     ]
     if not nodes:
@@ -85,12 +86,27 @@ def _done_backwards(state: RunState, nodes: Mapping[str, PlannedAction]) -> Iter
             yield key, cell
 
 
-def _node(
-    home: Home, plan: Plan, state: RunState, node: PlannedAction, key: CellKey, cell: Cell, number: int
-) -> PlannedAction:
-    target = next(t for t in node.targets if t.target == key.target)
-    undo = target.undo[key.iteration if len(target.undo) > key.iteration else 0]
-    call = render_call(undo, home.catalog, _variables(home, plan, state, node, target, key, cell))
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """One thing that happened and can be taken back: where, and what is on record about it."""
+
+    home: Home
+    plan: Plan
+    state: RunState
+    node: PlannedAction
+    key: CellKey
+    cell: Cell
+
+    @property
+    def target(self) -> TargetCalls:
+        """The target's part of the step."""
+        return next(t for t in self.node.targets if t.target == self.key.target)
+
+
+def _node(done: _Done, number: int) -> PlannedAction:
+    node, key, undos = done.node, done.key, done.target.undo
+    undo = undos[key.iteration if len(undos) > key.iteration else 0]
+    call = render_call(undo, done.home.catalog, _variables(done))
     options = StepOptions(
         timeout_ms=node.options.timeout_ms,
         become=node.options.become,
@@ -106,22 +122,15 @@ def _node(
     )
 
 
-def _variables(
-    home: Home,
-    plan: Plan,
-    state: RunState,
-    node: PlannedAction,
-    target: TargetCalls,
-    key: CellKey,
-    cell: Cell,
-) -> dict[str, JsonValue]:
-    facts = Facts(plan)
-    _recall(home, plan, state, facts)
+def _variables(done: _Done) -> dict[str, JsonValue]:
+    home, state, key = done.home, done.state, done.key
+    facts = Facts(done.plan)
+    _recall(home, done.plan, state, facts)
     variables = facts.variables(key.target)
-    if node.loop is not None:
-        variables["item"] = _items(home, state, target, key)[key.iteration]
-    if cell.outcome:
-        variables["result"] = _blob(home, cell.outcome, "data")
+    if done.node.loop is not None:
+        variables["item"] = _items(home, state, done.target, key)[key.iteration]
+    if done.cell.outcome:
+        variables["result"] = _blob(home, done.cell.outcome, "data")
     if key in state.captured:
         variables["captured"] = _blob(home, state.captured[key], "data")
     return variables

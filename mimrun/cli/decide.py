@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import typer
@@ -38,6 +39,7 @@ DigestOption = Annotated[
 
 def approve(
     run: RunArgument = "latest",
+    *,
     digest: DigestOption = "",
     reason: ReasonOption = "",
     claimed: AsOption = None,
@@ -50,20 +52,13 @@ def approve(
     Shows the targets, commands and undo behind the gate first. The approval counts for this digest
     only: any difference voids it. Who asked for the run cannot approve it.
     """
-    _vote(
-        settings_of(home),
-        run,
-        "approved",
-        digest,
-        reason,
-        claimed,
-        ask=not yes and not digest,
-        as_json=as_json,
-    )
+    vote = _Vote(run, "approved", digest, reason, claimed)
+    _cast(settings_of(home), vote, ask=not yes and not digest, as_json=as_json)
 
 
 def reject(
     run: RunArgument = "latest",
+    *,
     reason: ReasonOption = "",
     digest: DigestOption = "",
     claimed: AsOption = None,
@@ -71,11 +66,12 @@ def reject(
     as_json: JsonOption = False,
 ) -> None:
     """Refuse what a waiting gate would let through. The run ends there; a reason is required."""
-    _vote(settings_of(home), run, "rejected", digest, reason, claimed, ask=False, as_json=as_json)
+    _cast(settings_of(home), _Vote(run, "rejected", digest, reason, claimed), ask=False, as_json=as_json)
 
 
 def attest_done(
     run: RunArgument = "latest",
+    *,
     evidence: Annotated[
         list[str] | None,
         typer.Option("-e", "--evidence", metavar="NAME=VALUE", help="What the step asks for; several times."),
@@ -91,12 +87,13 @@ def attest_done(
         node = attest(opened, run, identity, _pairs(evidence or []))
         name = find_run(opened, run).summary.run
     taken = _go_on(settings, name)
-    _told(as_json, name, f"{identity.person.id} attested '{node.name}'", taken=taken)
+    _told(f"{identity.person.id} attested '{node.name}'", name, taken=taken, as_json=as_json)
 
 
 def resolve_doubt(
     run: RunArgument,
     step: Annotated[str, typer.Argument(help="The step's path, as `mimrun status` shows it.")],
+    *,
     target: Annotated[
         str | None, typer.Option("--target", help="The host; needed when several are in doubt.")
     ] = None,
@@ -121,42 +118,43 @@ def resolve_doubt(
         raise InputError("say exactly one of --applied, --not-applied, --skip, --abort")
     with open_home(settings_of(home)) as opened:
         identity = identify(opened.people(), claimed)
-        resolve(opened, run, step, target, identity, said[0], reason)
+        resolve(opened, run, identity, step=step, target=target, resolution=said[0], reason=reason)
         view = find_run(opened, run)
         left = doubts(load_state(opened, view.summary.run))
     rest = f"; {len(left)} more in doubt" if left else ""
-    _told(
-        as_json, view.summary.run, f"{identity.person.id} settled step {step}: {said[0]}{rest}", taken=False
-    )
+    text = f"{identity.person.id} settled step {step}: {said[0]}{rest}"
+    _told(text, view.summary.run, taken=False, as_json=as_json)
 
 
-def _vote(
-    settings: Settings,
-    run: str,
-    decision: Literal["approved", "rejected"],
-    digest: str,
-    reason: str,
-    claimed: str | None,
-    *,
-    ask: bool,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    """What a person typed at a gate."""
+
+    run: str
+    decision: Literal["approved", "rejected"]
+    digest: str
+    reason: str
+    claimed: str | None
+
+
+def _cast(settings: Settings, vote: _Vote, *, ask: bool, as_json: bool) -> None:
     with open_home(settings) as opened:
-        identity = identify(opened.people(), claimed)
-        pending = pending_gate(opened, run)
-        if not as_json and decision == "approved":
+        identity = identify(opened.people(), vote.claimed)
+        pending = pending_gate(opened, vote.run)
+        if not as_json and vote.decision == "approved":
             print_segment(console(), pending)
         if ask:
             _confirm(pending)
-        role = decide(
-            opened, pending, identity, decision, digest=digest or pending.request.digest, reason=reason
-        )
-        name, verdict = pending.run.summary.run, _verdict_now(opened, run)
-    taken = _go_on(settings, name) if verdict == "open" or decision == "rejected" else False
-    if decision == "rejected" and not taken:
+        digest = vote.digest or pending.request.digest
+        role = decide(opened, pending, identity, vote.decision, digest=digest, reason=vote.reason)
+        name, verdict = pending.run.summary.run, _verdict_now(opened, vote.run)
+    rejected = vote.decision == "rejected"
+    taken = _go_on(settings, name) if verdict == "open" or rejected else False
+    if rejected and not taken:
         # Nothing is done behind a gate that is closed: what is left is to write the end down.
         execute_run(settings, name)
-    _told(as_json, name, f"{decision} by {identity.person.id} as {role}; the gate is {verdict}", taken=taken)
+    text = f"{vote.decision} by {identity.person.id} as {role}; the gate is {verdict}"
+    _told(text, name, taken=taken, as_json=as_json)
 
 
 def _verdict_now(home: Home, run: str) -> str:
@@ -180,7 +178,7 @@ def _go_on(settings: Settings, run: str) -> bool:
     return hand_over(launcher, run, direct=False, patience_ms=0).mode == "prefect"
 
 
-def _told(as_json: bool, run: str, text: str, *, taken: bool) -> None:
+def _told(text: str, run: str, *, taken: bool, as_json: bool) -> None:
     if as_json:
         print_json({"run": run, "result": text, "resumed": taken})
         return

@@ -21,8 +21,9 @@ _HIDDEN = frozenset({"kind", "intent", "key", "args_digest", "iteration"})
 
 def show(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Only this run; `latest` for the last.")
+        str | None, typer.Argument(metavar="RUN", help="Only this run; `latest` for the last.")
     ] = None,
+    *,
     incident: IncidentOption = None,
     after: Annotated[int, typer.Option("--after", help="Only entries behind this number.")] = 0,
     blobs: Annotated[bool, typer.Option("--blobs", help="Show output, plans and texts, too.")] = False,
@@ -60,6 +61,7 @@ def verify(
 
 def export(
     incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
+    *,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to make.")] = None,
     blobs: Annotated[bool, typer.Option("--blobs/--no-blobs", help="With output, plans and texts.")] = True,
     claimed: AsOption = None,

@@ -55,7 +55,7 @@ RunbookArgument: TypeAlias = Annotated[
 InputsArgument: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUT=VALUE]...",
+        metavar="INPUT=VALUE",
         show_default=False,
         help="Inputs: name=text, name:=JSON, or @file.yaml. A secret input is name=env:VAR or name=file:PATH.",
     ),

@@ -60,6 +60,7 @@ _DECISIONS = frozenset({Kind.GATE_DECIDED, Kind.MANUAL_ATTESTED, Kind.RUN_CANCEL
 def run(
     runbook: RunbookArgument,
     inputs: InputsArgument = None,
+    *,
     inventories: InventoryOption = None,
     incident: Annotated[
         str | None,

@@ -62,7 +62,7 @@ def show(runbook: RunbookArgument, as_json: JsonOption = False) -> None:
 def lint(
     runbooks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUNBOOK]...", help="Names, files or folders; else the library."),
+        typer.Argument(metavar="RUNBOOK", help="Names, files or folders; else the library."),
     ] = None,
     inventories: InventoryOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,

@@ -21,6 +21,7 @@ from mimrun.cli.terminal import console, print_json, safe_line
 
 def undo(
     run: RunArgument = "latest",
+    *,
     show: bool = typer.Option(False, "--show", help="Only show what would be taken back."),
     direct: DirectOption = False,
     yes: YesOption = False,

@@ -86,6 +86,7 @@ class Attempts:
         journal: Journal,
         guard: Guard,
         connections: Connections,
+        *,
         catalog: Catalog,
         masker: Masker,
         stop: Stop,

@@ -49,6 +49,7 @@ class Executor:
         journal: Journal,
         fanout: Fanout,
         people_steps: PeopleSteps,
+        *,
         stop: Stop,
         around_step: AroundStep = directly,
     ) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from builders.runs import Bench
+
 from mimrun.log.sqlite import SqliteStore
 
 FINISHED = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from builders.world import WORLD
 from pydantic import JsonValue
 
-from builders.world import WORLD
 from mimrun.connector import Effect
 from mimrun.runbook.model import Limits, Needed, OnTimeout, Risk, Stage
 from mimrun.runbook.plan import (

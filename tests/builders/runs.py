@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builders.world import WORLD
+
 from mimrun.app.decisions import decide, pending_gate
 from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.home import Home, lay_home, open_home

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from builders.crash import execute_and_die
 from builders.plans import a_plan, action, block, call, check, gate, manual
 from builders.runs import ALEX, RESPONDER, Bench
 from builders.world import words
+
 from mimrun.app.decisions import attest, resolve
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.runbook.plan import Plan, StepOptions
@@ -62,7 +62,9 @@ def finish(bench: Bench, run: str) -> list[str]:
             there = any(w == f"{key.target}:{expected(key)}" for w in words(bench.world))
             with bench.home() as home:
                 word = "applied" if there else "not_applied"
-                resolve(home, run, key.step, key.target, RESPONDER, word, "looked")
+                resolve(
+                    home, run, RESPONDER, step=key.step, target=key.target, resolution=word, reason="looked"
+                )
         bench.execute(run)
     raise AssertionError(f"{run} does not end: {bench.state(run).status}")
 

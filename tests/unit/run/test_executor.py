@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-
 from builders.plans import a_plan, action, block, call, check, gate, manual
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 from builders.world import words
+
 from mimrun.app.decisions import attest, decide, doubts, pending_gate, request_cancel, resolve
 from mimrun.errors import GateError
 from mimrun.run.state import CellKey
@@ -91,7 +91,7 @@ def test_a_doubt_is_settled_by_a_person(bench: Bench, resolution, status: str, m
     run, _ = bench.run(a_plan(bench.world, action("1", word="x", answer="lost"), action("2")))
     with bench.home() as home:
         assert doubts(bench.state(run)) == [CellKey("1", "a", 0)]
-        resolve(home, run, "1", None, RESPONDER, resolution, "saw it with my own eyes")
+        resolve(home, run, RESPONDER, step="1", resolution=resolution, reason="saw it with my own eyes")
     assert bench.execute(run).status == status
     assert words(bench.world) == marks
 
@@ -99,7 +99,7 @@ def test_a_doubt_is_settled_by_a_person(bench: Bench, resolution, status: str, m
 def test_not_applied_lets_the_step_be_done_once_more(bench: Bench) -> None:
     run, _ = bench.run(a_plan(bench.world, action("1", word="x", answer="lost-before")))
     with bench.home() as home:
-        resolve(home, run, "1", None, RESPONDER, "not_applied", "nothing in the journal of the host")
+        resolve(home, run, RESPONDER, step="1", resolution="not_applied", reason="nothing in the journal")
     assert bench.execute(run).status == "in_doubt"
     assert bench.state(run).cells[CellKey("1", "a", 0)].attempts == 2
 
