@@ -140,7 +140,11 @@ class HAProxy(Connector[HAProxySettings, HAProxyAction]):
                 "haproxy: the target has no variable haproxy_address: a socket's path, or host:port"
             )
         call = Call("open", time.monotonic() + self.settings.haproxy_timeout)
-        if not self._ask("show info", call).startswith("Name: HAProxy"):
+        try:
+            answer = self._ask("show info", call)
+        except LostAnswer as exc:
+            raise Unreachable(str(exc)) from exc
+        if not answer.startswith("Name: HAProxy"):
             raise Refused(f"haproxy: {self.settings.haproxy_address} is no runtime API; is it another port?")
         self._known = True
 

@@ -1,0 +1,354 @@
+"""What every connector promises, whatever it speaks to. One suite over all that are installed.
+
+A new connector has to be put into WAYS: how to meet nobody, how to lose an answer, and an example of
+each of its actions. What is special to a connector is tested in its own file.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mimrun import canonical
+from mimrun.catalog import installed_catalog
+from mimrun.connector import (
+    Action,
+    AnyConnector,
+    Call,
+    Effect,
+    Failed,
+    Finding,
+    Output,
+    Refused,
+    Secret,
+    Target,
+    Unknown,
+)
+from mimrun.secret import Masker
+
+CATALOG = installed_catalog()
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "s3cr3t-3f9a1c77e5"
+
+
+def drop(conn: socket.socket) -> None:
+    """Take a question, and hang up."""
+    conn.recv(65536)
+
+
+def be_postgres(conn: socket.socket) -> None:
+    """Let anybody in, and hang up at the first question. Source: PostgreSQL, chapter 54."""
+    if conn.recv(65536)[4:8] == struct.pack("!I", 80877103):  # SSLRequest
+        conn.sendall(b"N")
+        conn.recv(65536)
+    conn.sendall(b"R" + struct.pack("!II", 8, 0) + b"S" + struct.pack("!I", 25) + b"client_encoding\0UTF8\0")
+    conn.sendall(b"Z" + struct.pack("!I", 5) + b"I")
+    conn.recv(65536)
+
+
+def be_haproxy(conn: socket.socket) -> None:
+    """Say who one is, and hang up at every other question."""
+    if conn.recv(65536) == b"show info\n":
+        conn.sendall(b"Name: HAProxy\n\n")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one connector can be brought into the situations of this suite.
+
+    Arguments:
+        examples: arguments for each verb.
+        variables: a target's variables, with the address where nobody or somebody listens.
+        loses: the verb of an action, and what a server does that takes it and never answers.
+    """
+
+    examples: dict[str, dict[str, Any]]
+    variables: Callable[[str, int], dict[str, Any]] | None = None
+    loses: tuple[str, Callable[[socket.socket], None]] | None = None
+
+
+WAYS = {
+    "haproxy": Way(
+        {
+            "disable": {"server": "pg-a", "backend": "pgw", "kill_sessions": True},
+            "drain": {"server": "pg-a", "backend": "pgw"},
+            "enable": {"server": "pg-a", "backend": "pgw"},
+            "state": {"backend": "pgw"},
+        },
+        lambda host, port: {"haproxy_address": f"{host}:{port}", "haproxy_timeout": 2},
+        ("state", be_haproxy),
+    ),
+    "http": Way(
+        {"request": {"url": "/x", "method": "POST", "json": {"a": 1}}},
+        lambda host, port: {"http_base_url": f"http://{host}:{port}", "http_token_env": "CONTRACT_SECRET"},
+        ("request", drop),
+    ),
+    "local": Way(
+        {
+            "command": {"argv": ["true"]},
+            "shell": {"cmd": "true"},
+            "script": {"content": "true"},
+            "copy": {"dest": "/nonexistent/x", "content": "x"},
+        }
+    ),
+    "postgres": Way(
+        {
+            "query": {"sql": "select %s::int as n", "params": [1]},
+            "execute": {"sql": "select f(%(a)s)", "params": {"a": [1, {"b": None}]}},
+            "promote": {"timeout": 5},
+            "replication": {},
+            "rewind": {"data_dir": "/nonexistent"},
+        },
+        lambda host, port: {
+            "postgres_host": host,
+            "postgres_port": port,
+            "postgres_password_env": "CONTRACT_SECRET",
+        },
+        ("execute", be_postgres),
+    ),
+    "ssh": Way(
+        {
+            "command": {"argv": ["true"]},
+            "shell": {"cmd": "true"},
+            "script": {"src": "/nonexistent"},
+            "upload": {"dest": "/tmp/x", "content": "x"},
+            "download": {"src": "/tmp/x", "dest": "/tmp/y"},
+        },
+        lambda host, port: {
+            "ansible_host": host,
+            "ansible_port": port,
+            "ssh_known_hosts": "/dev/null",
+            "ssh_key_passphrase": "env:CONTRACT_SECRET",
+            "ssh_connect_timeout": 2,
+        },
+        # Losing an answer takes a session of real encryption: tests/connectors/test_ssh_endings.py does it.
+    ),
+    "wait": Way({"duration": {"for": "1ms"}, "port": {"port": 1, "timeout": 0}}),
+}
+NAMES = sorted(CATALOG.names)
+REMOTE = sorted(name for name, way in WAYS.items() if way.variables is not None)
+LOSING = sorted(name for name, way in WAYS.items() if way.loses is not None)
+ACTIONS = [(name, action) for name in NAMES for action in CATALOG.connector(name).actions]
+every_connector = pytest.mark.parametrize("name", NAMES)
+every_action = pytest.mark.parametrize(("name", "action"), ACTIONS, ids=[f"{n}.{a.verb}" for n, a in ACTIONS])
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTRACT_SECRET", SECRET)
+
+
+def a_call() -> Call:
+    return Call("run/1/x/0", time.monotonic() + 5, output=Output(Masker([Secret(SECRET)])))
+
+
+def connector_of(name: str, host: str = "127.0.0.1", port: int = 1) -> AnyConnector:
+    cls = CATALOG.connector(name)
+    way = WAYS[name].variables
+    return cls(cls.settings_type.of(Target("x", way(host, port) if way else {})))
+
+
+def example(name: str, verb: str) -> Action:
+    return CATALOG.action(f"{name}.{verb}").model_validate(WAYS[name].examples[verb])
+
+
+@contextmanager
+def serving(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that treats each connection so, and then closes it."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                conn, _ = server.accept()
+                with conn, suppress(OSError):
+                    behave(conn)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_every_connector_is_in_this_suite() -> None:
+    assert set(WAYS) == set(NAMES)
+    assert {name: set(way.examples) for name, way in WAYS.items()} == {
+        name: {action.verb for action in CATALOG.connector(name).actions} for name in NAMES
+    }
+
+
+@every_connector
+def test_the_module_is_cheap_to_import(name: str) -> None:
+    module = CATALOG.connector(name).__module__.split(".")[1]
+    heavy = "{'httpx', 'httpcore', 'psycopg', 'paramiko', 'cryptography'}"
+    code = f"import sys, connectors.{module}; print(sorted({heavy} & set(sys.modules)))"
+    asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert asked.stdout == "[]\n"
+
+
+@every_action
+def test_action_says_what_it_is_for_and_what_its_fields_mean(name: str, action: type[Action]) -> None:
+    assert re.match(r"[A-Z].*[.!?:]", action.__doc__ or ""), "the docstring begins with a sentence"
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", action.verb)
+    assert isinstance(action.effect, Effect)
+    for field, info in action.model_fields.items():
+        assert (info.description or "").endswith("."), f"{field}: the description is a sentence"
+
+
+@every_action
+def test_action_and_its_fields_are_on_the_reference_page(name: str, action: type[Action]) -> None:
+    page = (ROOT / "docs" / "reference" / "connectors" / f"{name}.md").read_text("utf-8")
+    assert f"{name}.{action.verb}" in page
+    missing = [
+        info.alias or field
+        for field, info in action.model_fields.items()
+        if f"`{info.alias or field}`" not in page
+    ]
+    assert not missing
+
+
+@every_connector
+def test_variables_are_on_the_reference_page(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "connectors" / f"{name}.md").read_text("utf-8")
+    fields = set(CATALOG.connector(name).settings_type.model_fields) - {"inventory_hostname"}
+    assert not [field for field in fields if f"`{field}`" not in page]
+
+
+@every_action
+def test_action_can_be_frozen_into_a_plan_and_read_back(name: str, action: type[Action]) -> None:
+    given = example(name, action.verb)
+    frozen = given.model_dump(mode="json", exclude_defaults=True)
+    assert canonical.encode(frozen)
+    assert action.model_validate(frozen) == given
+    assert action.model_json_schema()["additionalProperties"] is False
+    assert given.summary() or not frozen
+    with pytest.raises(ValueError, match="frozen"):
+        given.verb_of_nobody = 1  # type: ignore[attr-defined]  # the point
+
+
+@every_action
+def test_unknown_field_is_refused(name: str, action: type[Action]) -> None:
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        action.model_validate({**WAYS[name].examples[action.verb], "fnord": 1})
+
+
+@every_connector
+def test_close_may_be_called_twice_and_before_anything(name: str) -> None:
+    connector = connector_of(name)
+    connector.close()
+    connector.close()
+    with suppress(Exception):
+        connector.open()
+    connector.close()
+    connector.close()
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_nobody_there_is_unreachable_and_clean(name: str, closed_port: int) -> None:
+    for verb in WAYS[name].examples:
+        connector = connector_of(name, port=closed_port)
+        outcome = connector.perform(example(name, verb), a_call())
+        connector.close()
+        assert isinstance(outcome, Failed), outcome
+        assert (outcome.clean, outcome.unreachable) == (True, True)
+        assert str(closed_port) in outcome.reason
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_probe_and_check_that_cannot_ask_do_not_know(name: str, closed_port: int) -> None:
+    for verb in WAYS[name].examples:
+        action = example(name, verb)
+        connector = connector_of(name, port=closed_port)
+        if action.effect_class() is not Effect.READ:
+            assert connector.probe(action, a_call()).finding is Finding.UNKNOWN
+            assert connector.check(action, a_call()).changes is None
+        connector.close()
+
+
+@pytest.mark.parametrize("name", LOSING)
+def test_lost_answer_is_in_doubt(name: str) -> None:
+    loses = WAYS[name].loses
+    assert loses is not None
+    with serving(loses[1]) as port:
+        connector = connector_of(name, port=port)
+        outcome = connector.perform(example(name, loses[0]), a_call())
+        connector.close()
+    assert isinstance(outcome, Unknown), outcome
+
+
+@every_connector
+def test_foreign_exception_never_escapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError("surprise")
+
+    connector = connector_of(name)
+    monkeypatch.setattr(connector, "open", lambda: None)
+    for inner in ("_perform", "_probe", "_check"):
+        monkeypatch.setattr(connector, inner, break_down)
+    action = example(name, next(iter(WAYS[name].examples)))
+    outcome = connector.perform(action, a_call())
+    assert isinstance(outcome, Unknown)
+    assert "surprise" in outcome.reason
+    assert connector.probe(action, a_call()).finding is Finding.UNKNOWN
+    assert connector.check(action, a_call()).changes is None
+    connector.close()
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_no_secret_is_shown(name: str, closed_port: int) -> None:
+    loses = WAYS[name].loses
+    for behave in (drop, loses[1]) if loses else (drop,):
+        with serving(behave) as port:
+            connector = connector_of(name, port=port)
+            # Each attempt to log in over ssh is waited for; one verb tells as much as all.
+            for verb in list(WAYS[name].examples)[: None if loses else 1]:
+                call = a_call()
+                outcome = connector.perform(example(name, verb), call)
+                shown = repr(
+                    (connector, connector.settings, outcome, connector.check(example(name, verb), call))
+                )
+                assert SECRET not in shown
+                assert SECRET not in call.output.stdout.text() + call.output.stderr.text()
+            connector.close()
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_variables_that_do_not_fit_are_refused(name: str) -> None:
+    cls = CATALOG.connector(name)
+    field = next(
+        field
+        for field, info in cls.settings_type.model_fields.items()
+        if info.annotation is int or "timeout" in field
+    )
+    with pytest.raises(Refused, match="x: its inventory variables do not fit"):
+        cls.settings_type.of(Target("x", {field: "many"}))
+
+
+@every_connector
+def test_reading_is_said_to_change_nothing(name: str) -> None:
+    connector = connector_of(name)
+    connector.open = lambda: None  # type: ignore[method-assign]  # a check of a read needs no target
+    for verb in WAYS[name].examples:
+        action = example(name, verb)
+        if action.effect_class() is Effect.READ:
+            assert connector.check(action, a_call()).changes is False
+    connector.close()
