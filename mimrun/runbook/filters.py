@@ -6,11 +6,7 @@ are Jinja2's and Ansible's.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import shlex
-import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
@@ -18,18 +14,22 @@ from pydantic import JsonValue
 
 from mimrun.runbook.bounds import Budget, ExpressionError
 from mimrun.runbook.operators import kind_of, text_of
+from mimrun.runbook.text_filters import (
+    as_text,
+    b64decode,
+    b64encode,
+    from_json,
+    quote,
+    regex_replace,
+    regex_search,
+    to_json,
+    urlencode,
+)
 
 Filter: TypeAlias = Callable[..., JsonValue]
 """Called with the budget, the value, and the arguments as the author wrote them."""
 
 _DIGITS: Final = 20
-
-
-def as_text(value: JsonValue, what: str) -> str:
-    """Give a text, or say who wanted one."""
-    if not isinstance(value, str):
-        raise ExpressionError(f"{what} needs a text, not {kind_of(value)}", "convert it with `| string`")
-    return value
 
 
 def as_items(budget: Budget, value: JsonValue, what: str) -> list[JsonValue]:
@@ -56,7 +56,7 @@ def attribute(value: JsonValue, path: str, default: JsonValue = None, *, strict:
 
 def _string(budget: Budget, value: JsonValue) -> JsonValue:
     if isinstance(value, list | Mapping):
-        return _to_json(budget, value)
+        return to_json(budget, value)
     return "None" if value is None else text_of(value, budget)
 
 
@@ -245,63 +245,6 @@ def _trim(budget: Budget, value: JsonValue, chars: str | None = None) -> JsonVal
     return text.strip(chars)
 
 
-def _quote(budget: Budget, value: JsonValue) -> JsonValue:
-    text = text_of(value, budget)
-    if "\0" in text:
-        raise ExpressionError("a NUL character cannot be quoted for a shell")
-    budget.text(len(text) * 5 + 2)
-    return shlex.quote(text)
-
-
-def _to_json(budget: Budget, value: JsonValue, indent: int | None = None) -> JsonValue:
-    budget.weigh(value)
-    if indent is not None and not 0 <= indent <= 8:
-        raise ExpressionError("to_json indents by 0 to 8")
-    try:
-        text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent, allow_nan=False)
-    except (TypeError, ValueError) as exc:
-        raise ExpressionError(f"to_json: {exc}") from exc
-    budget.text(len(text))
-    return text
-
-
-def _from_json(budget: Budget, value: JsonValue) -> JsonValue:
-    text = as_text(value, "from_json")
-    budget.text(len(text))
-    try:
-        found: JsonValue = json.loads(
-            text,
-            parse_int=lambda digits: budget.number(int(digits)),
-            parse_float=lambda digits: budget.number(float(digits)),
-            parse_constant=lambda name: budget.number(float(name)),
-        )
-    except (ValueError, RecursionError) as exc:
-        raise ExpressionError(f"from_json: the text is not JSON: {exc}") from exc
-    budget.weigh(found)
-    return found
-
-
-def _b64encode(budget: Budget, value: JsonValue) -> JsonValue:
-    raw = as_text(value, "b64encode").encode("utf-8", "surrogatepass")
-    budget.text(len(raw) * 4 // 3 + 4)
-    return base64.b64encode(raw).decode()
-
-
-def _b64decode(budget: Budget, value: JsonValue) -> JsonValue:
-    text = as_text(value, "b64decode")
-    budget.text(len(text))
-    try:
-        return base64.b64decode(text, validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError, ValueError) as exc:
-        raise ExpressionError("b64decode: not base64 of a UTF-8 text") from exc
-
-
-def _urlencode(budget: Budget, value: JsonValue) -> JsonValue:
-    text = text_of(value, budget)
-    budget.text(len(text.encode("utf-8", "replace")) * 3)
-    return urllib.parse.quote(text, safe="", errors="replace")
-
-
 def _combine(budget: Budget, value: JsonValue, *others: JsonValue) -> JsonValue:
     merged: dict[str, JsonValue] = {}
     for part in (value, *others):
@@ -340,8 +283,8 @@ def _dict2items(budget: Budget, value: JsonValue) -> JsonValue:
 
 FILTERS: Final[Mapping[str, Filter]] = {
     "abs": _abs,
-    "b64decode": _b64decode,
-    "b64encode": _b64encode,
+    "b64decode": b64decode,
+    "b64encode": b64encode,
     "bool": _bool,
     "capitalize": _changed_text(str.capitalize, "capitalize"),
     "combine": _combine,
@@ -350,7 +293,7 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "difference": _set_filter("difference", lambda there: not there),
     "first": _first,
     "float": _float,
-    "from_json": _from_json,
+    "from_json": from_json,
     "int": _int,
     "intersect": _set_filter("intersect", lambda there: there),
     "items": _items,
@@ -361,7 +304,9 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "lower": _changed_text(str.lower, "lower"),
     "max": _extreme(max, "max"),
     "min": _extreme(min, "min"),
-    "quote": _quote,
+    "quote": quote,
+    "regex_replace": regex_replace,
+    "regex_search": regex_search,
     "replace": _replace,
     "reverse": _reverse,
     "round": _round,
@@ -369,12 +314,12 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "string": _string,
     "sum": _sum,
     "title": _changed_text(str.title, "title"),
-    "to_json": _to_json,
-    "tojson": _to_json,
+    "to_json": to_json,
+    "tojson": to_json,
     "trim": _trim,
     "union": _union,
     "unique": _unique,
     "upper": _changed_text(str.upper, "upper"),
-    "urlencode": _urlencode,
+    "urlencode": urlencode,
 }
 """The filters that need nothing but their value. `default`, `map` and the `select` family are in evaluator.py."""

@@ -12,18 +12,17 @@ from pydantic import JsonValue
 
 from mimrun.canonical import MAX_INTEGER, Json
 from mimrun.errors import PlanError, Problem
+from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.document import load_document
 from mimrun.runbook.duration import format_duration, parse_duration
 from mimrun.runbook.model import Input, InputType, Runbook
+from mimrun.runbook.regex import fits
 from mimrun.runbook.suggestion import suggest
 
 PLACE: Final = "inputs"
 """What a message names instead of a file."""
 
 MAX_TEXT: Final = 65_536
-MAX_MATCHED: Final = 1024
-"""Characters of a value that a pattern is tried on: patterns can be slow on long texts."""
-
 REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*")
 """How a secret is named."""
 
@@ -173,14 +172,16 @@ def _text(spec: Input, value: JsonValue) -> str:
         raise ValueError("must not have a NUL character")
     if spec.choices and value not in spec.choices:
         raise ValueError(f"{value!r} is not one of {', '.join(spec.choices)}")
-    if spec.pattern is not None:
-        if len(value) > MAX_MATCHED:
-            raise ValueError(
-                f"is longer than {MAX_MATCHED} characters, and must fit the pattern {spec.pattern}"
-            )
-        if not re.fullmatch(spec.pattern, value):
-            raise ValueError(f"{value!r} does not fit the pattern {spec.pattern}")
+    if spec.pattern is not None and not _fits(spec.pattern, value):
+        raise ValueError(f"{value!r} does not fit the pattern {spec.pattern}")
     return value
+
+
+def _fits(pattern: str, value: str) -> bool:
+    try:
+        return fits(pattern, value)
+    except ExpressionError as exc:
+        raise ValueError(exc.message) from exc
 
 
 def _integer(spec: Input, value: JsonValue) -> int:

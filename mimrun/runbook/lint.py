@@ -5,7 +5,6 @@ What is an error here would fail when the runbook is planned or run, so `make_pl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import date
 
@@ -20,6 +19,7 @@ from mimrun.runbook.lint_names import RESERVED, NameCheck
 from mimrun.runbook.lint_step import StepCheck
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.model import ActionStep, BlockStep, Input, InputType, ManualStep, Risk, Runbook, Step
+from mimrun.runbook.regex import compile_pattern
 
 __all__ = ["Finding", "Level", "lint"]
 
@@ -82,9 +82,9 @@ def _input_complaints(spec: Input) -> Iterator[tuple[str, str]]:
             yield f"an input of the type {spec.type} has no pattern", "pattern"
         else:
             try:
-                re.compile(spec.pattern)
-            except re.error as exc:
-                yield f"is not a regular expression: {exc}", "pattern"
+                compile_pattern(spec.pattern)
+            except ExpressionError as exc:
+                yield exc.message, "pattern"
     if spec.choices and not texts:
         yield f"an input of the type {spec.type} has no choices", "choices"
     for key in ("minimum", "maximum"):

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from mimrun.runbook.bounds import Budget, ExpressionError
 from mimrun.runbook.operators import compare, contains
+from mimrun.runbook.regex import search
 
 Predicate: TypeAlias = Callable[..., bool]
 """Called with the budget, the value and the arguments."""
@@ -44,6 +45,15 @@ def _in(budget: Budget, value: JsonValue, container: JsonValue) -> bool:
     return contains(container, value, budget)
 
 
+def _matching(*, anchored: bool) -> Predicate:
+    def test(budget: Budget, value: JsonValue, pattern: JsonValue) -> bool:
+        if not isinstance(value, str) or not isinstance(pattern, str):
+            raise ExpressionError("match and search need a text and a pattern")
+        return search(pattern, value, budget, anchored=anchored) is not None
+
+    return test
+
+
 PREDICATES: Final[Mapping[str, Predicate]] = {
     "!=": _ordering("ne"),
     "<": _ordering("lt"),
@@ -68,12 +78,14 @@ PREDICATES: Final[Mapping[str, Predicate]] = {
     "lessthan": _ordering("lt"),
     "lower": lambda _, value: isinstance(value, str) and value.islower(),
     "lt": _ordering("lt"),
+    "match": _matching(anchored=True),
     "mapping": _type_is(Mapping),
     "ne": _ordering("ne"),
     "none": lambda _, value: value is None,
     "number": _type_is(int, float),
     "odd": lambda _, value: _whole(value) % 2 == 1,
-    "sequence": _type_is(str, list, tuple),
+    "search": _matching(anchored=False),
+    "sequence": _type_is(str, list, tuple, Mapping),
     "string": _type_is(str),
     "true": lambda _, value: value is True,
     "upper": lambda _, value: isinstance(value, str) and value.isupper(),

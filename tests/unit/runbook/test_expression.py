@@ -131,11 +131,13 @@ def test_what_has_a_value_here_has_the_same_value_in_jinja2(expression: str) -> 
         return  # we refuse more: null and lists in texts, an order between kinds, very large numbers
     if "string" in expression and ("l" in expression or "d" in expression):
         return  # a list as text is JSON here and Python's own form there
-    theirs = JINJA.compile_expression(expression, undefined_to_none=False)(**NAMES)
-    if isinstance(theirs, dict) or not hasattr(theirs, "__iter__") or isinstance(theirs, str):
-        assert ours == theirs
-    else:
-        assert ours == list(theirs)
+    try:
+        theirs = JINJA.compile_expression(expression, undefined_to_none=False)(**NAMES)
+        theirs = theirs if isinstance(theirs, dict | str) or not hasattr(theirs, "__iter__") else list(theirs)
+    except TypeError as exc:
+        assert "unhashable" in str(exc)  # noqa: PT017 - a list in a mapping is a question with an answer: no
+        return
+    assert ours == theirs
 
 
 HOSTILE = [
@@ -266,6 +268,15 @@ def test_an_expensive_expression_ends_soon_with_an_error(number: int) -> None:
         ("{% if n > 9 %}a{% elif n > 4 %}b{% else %}c{% endif %}", "b"),
         ("{{ {'b': 1} | combine({'c': 2}) | to_json }}", '{"b": 1, "c": 2}'),
         ("{{ l[::-1] }}", [2, 1]),
+        (r"{{ 'PostgreSQL 15.18' | regex_search('[0-9]+') }}", "15"),
+        (
+            r"{{ 'PostgreSQL 15.18' | regex_search('(\\d+)\\.(?P<minor>\\d+)', '\\1', '\\g<minor>') }}",
+            ["15", "18"],
+        ),
+        (r"{{ 'x' | regex_search('y') }}", None),
+        (r"{{ 'a1b22' | regex_replace('([0-9]+)', '<\\1>') }}", "a<1>b<22>"),
+        (r"{{ 'abc' | regex_replace('', '-') }}", "-a-b-c-"),
+        (r"{{ 'web1' is match('web') and 'web1' is search('[0-9]$') and 'aweb' is not match('web') }}", True),
         ("{{ 'abc'[1:] }}", "bc"),
     ],
 )
