@@ -132,13 +132,14 @@ class PrefectLauncher:
             RunError: it is not ready by then, or ended.
         """
         self.wake(None)
-        began = time.monotonic()
+        began = answered = time.monotonic()
         while True:
-            waited = time.monotonic() - began
             status = self.status()
+            now = time.monotonic()
             if status.ready:
                 return status
-            if waited > wait_s or (not status.running and waited > ENDS_WITHIN_S):
+            answered = now if status.running else answered
+            if now - began > wait_s or now - answered > ENDS_WITHIN_S:
                 state = "not ready" if status.running else "not running"
                 raise RunError(f"the engine is {state}; see {self._rooms.log}, or run with --direct")
             time.sleep(LOOK_S)

@@ -238,3 +238,4 @@ def _open_log(path: Path) -> None:
     logger = logging.getLogger("mimrun")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # else Prefect's handlers, set up later, write everything a second time

@@ -68,7 +68,7 @@ def enter(client: SyncPrefectClient, flow: Flow[Any, Any], flow_run: FlowRun) ->
     try:
         state = run_flow(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
     except Abort:
-        if before is not None and before.is_paused():
+        if before is not None and (before.is_paused() or before.is_final()):
             put_back(client, flow_run.id, before)
         raise
     except Pause as exc:  # somebody has paused it in Prefect before it was entered
@@ -78,8 +78,11 @@ def enter(client: SyncPrefectClient, flow: Flow[Any, Any], flow_run: FlowRun) ->
 
 
 def put_back(client: SyncPrefectClient, flow_run: UUID, before: State[Any]) -> None:
-    """Set the paused state again that a flow run had before it was entered in vain."""
-    client.set_flow_run_state(flow_run, _paused(before.name or AWAITING, before.message or ""), force=True)
+    """Set the state again that a flow run had before it was entered in vain."""
+    state = State(type=before.type, name=before.name, message=before.message)
+    if before.is_paused():
+        state = _paused(before.name or AWAITING, before.message or "")
+    client.set_flow_run_state(flow_run, state, force=True)
 
 
 def settle(client: SyncPrefectClient, flow_run: FlowRun, ending: Ending) -> None:

@@ -103,10 +103,11 @@ class Lab:
         return until(look)
 
     def tasks(self, run: str) -> list[tuple[str, str, str]]:
-        """Give name, state and message of a run's task runs, by the time they began."""
+        """Give name, state and message of a run's finished task runs, by the time they began."""
         query = {"flow_runs": {"name": {"any_": [f"small {run}"]}}, "sort": "EXPECTED_START_TIME_ASC"}
         found = self.ask("/task_runs/filter", query)[1]
-        return [(t["name"], t["state"]["name"], t["state"]["message"] or "") for t in found if t["state"]]
+        final = [task for task in found if task["state"] and task["end_time"]]
+        return [(task["name"], task["state"]["name"], task["state"]["message"] or "") for task in final]
 
     def server_pid(self) -> int:
         return int((ask(self.home, {"do": "ping"}) or {})["server_pid"])
