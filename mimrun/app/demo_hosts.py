@@ -177,32 +177,39 @@ class AccessLockdownDemo(HostsDemo):
             self.narrator.tell(f"A session of {account} is open on {_names(lab.hosts)}.")
             try:
                 with open_home(self.stage.settings) as home:
-                    inputs = ["targets=web", f'accounts:=["{account}"]']
-                    run = self._run(home, "access-lockdown", inputs, path)
-                    ended = [
-                        patience.came_true(lambda s=s: s.poll() is not None, seconds=5) for s in sessions
-                    ]
-                    refused = [not _can_log_in(host, account) for host in lab.hosts]
-                    self.narrator.scene("The door is shut")
-                    self.narrator.tell(
-                        f"Sessions ended: {_words(ended)}. Logins with the key refused: {_words(refused)}."
+                    run = self._run(
+                        home, "access-lockdown", ["targets=web", f'accounts:=["{account}"]'], path
                     )
+                    ended = [_has_ended(session) for session in sessions]
+                    refused = [not _can_log_in(host, account) for host in lab.hosts]
+                    self._door_is_shut(ended, refused)
                     undo = self._undo(home, run)
-                after = [_state(lab, host, account) for host in lab.hosts]
-                again = [_can_log_in(host, account) for host in lab.hosts]
+                    after = [_state(lab, host, account) for host in lab.hosts]
+                    again = [_can_log_in(host, account) for host in lab.hosts]
+                    held = [
+                        Held("the account could log in before, on every host", all(could)),
+                        Held("its open sessions were ended", all(ended)),
+                        Held("its logins were refused after the lockdown, key and all", all(refused)),
+                        Held(
+                            "after the undo, lock, expiry and keys are exactly what they were",
+                            before == after,
+                        ),
+                        Held("after the undo it can log in again", all(again)),
+                    ]
+                    summary = (
+                        f"the account {account} was locked out of {len(lab.hosts)} hosts, and let in again"
+                    )
+                    return self._report("access-lockdown", begin, [run, undo], held, summary)
             finally:
                 for session in sessions:
                     session.kill()
                     session.wait()
-            held = [
-                Held("the account could log in before, on every host", all(could)),
-                Held("its open sessions were ended", all(ended)),
-                Held("its logins were refused after the lockdown, key and all", all(refused)),
-                Held("after the undo, lock, expiry and keys are exactly what they were", before == after),
-                Held("after the undo it can log in again", all(again)),
-            ]
-            summary = f"{account} was locked out of 2 hosts, and let in again"
-            return self._report("access-lockdown", begin, [run, undo], held, summary)
+
+    def _door_is_shut(self, ended: Sequence[bool], refused: Sequence[bool]) -> None:
+        self.narrator.scene("The door is shut")
+        self.narrator.tell(
+            f"Sessions ended: {_words(ended)}. Logins with the key refused: {_words(refused)}."
+        )
 
     def _undo(self, home: Home, run: DemoRun) -> DemoRun:
         self.narrator.scene("False alarm: the responder takes it back")
@@ -258,12 +265,12 @@ def _has_ended(session: subprocess.Popen[bytes]) -> bool:
 
 
 def _state(lab: SystemdHosts, host: SystemdHost, account: str) -> str:
-    """Give what a lockdown changes of an account on a host: its shadow line, and its keys with their mode."""
+    """Give what a lockdown changes of an account on a host: its shadow line, and its keys with mode, owner and time."""
     keys = f"/home/{account}/.ssh"
     return "".join(
         (
             lab.run(host.name, "sudo", "getent", "shadow", account),
-            lab.run(host.name, "sudo", "find", keys, "-printf", "'%p %m %u %g %s %T@\\n'"),
+            lab.run(host.name, "sudo", "find", keys, "-type", "f", "-printf", "'%p %m %u %g %s %T@\\n'"),
             lab.run(host.name, "sudo", "sha256sum", f"{keys}/authorized_keys"),
         )
     )

@@ -53,7 +53,8 @@ def plan_undo(home: Home, run: str) -> Plan:
         raise RunError(
             f"{name} did nothing that can be taken back; see `mimrun plan` for what cannot be undone"
         )
-    return plan.model_copy(update={"nodes": tuple(nodes), "undo_of": name})
+    # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
+    return Plan.decode(plan.model_copy(update={"nodes": tuple(nodes), "undo_of": name}).encode())
 
 
 def left_standing(home: Home, run: str) -> list[str]:
