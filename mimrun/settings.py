@@ -17,6 +17,8 @@ from mimrun.errors import SettingsError
 ENGINE_PATIENCE_MS: Final = 5_000
 """How long a run waits for Prefect after the go, before it starts directly."""
 
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 
@@ -29,17 +31,24 @@ class Settings:
         inventory: the inventory to read when none is given, or None.
         origin: the name of this incident log; it stands in every checkpoint, and tells logs apart.
         engine_patience_ms: how long a run waits for Prefect after the go.
+        log_level: from which level on the program log is written.
     """
 
     home: Path
     inventory: Path | None = None
     origin: str = "mimrun"
     engine_patience_ms: int = ENGINE_PATIENCE_MS
+    log_level: str = "info"
 
     @property
     def log(self) -> Path:
         """The incident log."""
         return self.home / "log.db"
+
+    @property
+    def program_log(self) -> Path:
+        """What mimrun's own processes did."""
+        return self.home / "program.log"
 
     @property
     def people(self) -> Path:
@@ -69,7 +78,7 @@ def load_settings(
 
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
-            MIMRUN_ENGINE_PATIENCE (seconds), XDG_STATE_HOME and HOME.
+            MIMRUN_ENGINE_PATIENCE (seconds), MIMRUN_LOG_LEVEL, XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
@@ -82,6 +91,7 @@ def load_settings(
         inventory=inventory or (_path(environ, "MIMRUN_INVENTORY") if named else None),
         origin=_origin(environ.get("MIMRUN_ORIGIN", "")),
         engine_patience_ms=_patience(environ.get("MIMRUN_ENGINE_PATIENCE", "")),
+        log_level=_level(environ.get("MIMRUN_LOG_LEVEL", "")),
     )
 
 
@@ -130,3 +140,11 @@ def _patience(value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", value):
         raise SettingsError(f"MIMRUN_ENGINE_PATIENCE={value!r}: give whole seconds, 0 to 999")
     return int(value) * 1000
+
+
+def _level(value: str) -> str:
+    if not value:
+        return "info"
+    if value.lower() not in LOG_LEVELS:
+        raise SettingsError(f"MIMRUN_LOG_LEVEL={value!r}: give one of {', '.join(LOG_LEVELS)}")
+    return value.lower()

@@ -99,11 +99,10 @@ def execute_run(
         except RefusedError as exc:
             log.info(Event.RUN_REFUSED, reason=str(exc))
             return Verdict("refused", str(exc), exc.exit_code)
-        except MimrunError as exc:
-            log.error(Event.RUN_BROKE, error=type(exc).__name__, reason=str(exc))
-            raise
         except Exception as exc:
-            log.exception(Event.RUN_BROKE, error=type(exc).__name__, reason=str(exc))
+            # What mimrun can explain needs no traceback; everything else is a bug.
+            bug = not isinstance(exc, MimrunError)
+            log.error(Event.RUN_BROKE, error=type(exc).__name__, reason=str(exc), exc_info=bug)
             raise
 
 

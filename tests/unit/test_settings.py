@@ -60,12 +60,18 @@ def test_everything_mimrun_keeps_lies_in_its_home() -> None:
     assert settings.locks == Path("/m/lock")
     assert settings.prefect == Path("/m/prefect")
     assert settings.engine == Path("/m/engine.sock")
+    assert settings.program_log == Path("/m/program.log")
 
 
 def test_patience_is_given_in_seconds() -> None:
     assert load_settings(EVERYTHING).engine_patience_ms == ENGINE_PATIENCE_MS
     assert load_settings(EVERYTHING | {"MIMRUN_ENGINE_PATIENCE": "0"}).engine_patience_ms == 0
     assert load_settings(EVERYTHING | {"MIMRUN_ENGINE_PATIENCE": "12"}).engine_patience_ms == 12_000
+
+
+def test_log_level_is_a_word_in_either_case() -> None:
+    assert load_settings(EVERYTHING).log_level == "info"
+    assert load_settings(EVERYTHING | {"MIMRUN_LOG_LEVEL": "DEBUG"}).log_level == "debug"
 
 
 def test_origin_names_the_log() -> None:
@@ -88,6 +94,7 @@ def test_origin_names_the_log() -> None:
         ("MIMRUN_ORIGIN", "x" * 101),
         ("MIMRUN_ORIGIN", "line\nbreak"),
         ("MIMRUN_INVENTORY", "a\0b"),
+        ("MIMRUN_LOG_LEVEL", "loud"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -> None:

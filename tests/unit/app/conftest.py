@@ -1,0 +1,13 @@
+"""A home with a log, for tests of the use cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders.runs import Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

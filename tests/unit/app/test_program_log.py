@@ -1,0 +1,220 @@
+"""The program log: stable names, plain facts, no secret, and never in a run's way."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from builders.plans import a_plan, action, gate
+from builders.runs import Bench
+
+from mimrun.app import execution
+from mimrun.app.execution import execute_run, note_mode
+from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
+from mimrun.errors import StoreError
+from mimrun.run.lease import Lease
+from mimrun.secret import MASK, Masker, Secret
+from mimrun.settings import Settings
+
+PASSWORD = "correct-horse-battery"
+
+
+def lines(settings: Settings) -> list[dict[str, object]]:
+    """Read the program log: every line is a JSON object."""
+    return [json.loads(line) for line in settings.program_log.read_text("utf-8").splitlines()]
+
+
+def events(settings: Settings) -> list[object]:
+    return [line["event"] for line in lines(settings)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def test_a_run_is_taken_and_left_with_where_it_stands(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, action("1"), gate("2"), action("3")))
+    taken, left = lines(bench.settings)
+    assert (taken["event"], taken["run"], taken["mode"], taken["resumed"]) == (
+        "run_taken",
+        run,
+        "direct",
+        False,
+    )
+    assert str(taken["incident"]).startswith("INC-")
+    assert (left["event"], left["status"], left["level"]) == ("run_left", "waiting", "info")
+    assert str(taken["timestamp"]).endswith("Z")
+
+
+def test_a_failed_step_is_told_with_its_path(bench: Bench) -> None:
+    bench.run(a_plan(bench.world, action("1"), action("2", word="x", answer="failed")))
+    failed = lines(bench.settings)[1]
+    assert (failed["event"], failed["step"], failed["level"]) == ("step_failed", "2", "warning")
+    assert events(bench.settings) == ["run_taken", "step_failed", "run_left"]
+    assert "step" not in lines(bench.settings)[-1]
+
+
+def test_a_refused_worker_says_who_holds_the_run(bench: Bench) -> None:
+    run = bench.create(a_plan(bench.world, action("1")))
+    with Lease(bench.settings.locks, run):
+        assert bench.execute(run).status == "refused"
+    (refused,) = lines(bench.settings)
+    assert refused["event"] == "run_refused"
+    assert "is being executed by process" in str(refused["reason"])
+
+
+def test_a_run_that_breaks_is_told_without_the_secret_in_the_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDBY_PASSWORD", PASSWORD)
+    plan = a_plan(bench.world, action("1"), inputs={"password": {"secret": "env:STANDBY_PASSWORD"}})
+    run = bench.create(plan)
+
+    def breaks(*_: object) -> None:
+        raise StoreError(f"cannot write {PASSWORD}")
+
+    monkeypatch.setattr(execution, "_start", breaks)
+    with pytest.raises(StoreError):
+        bench.execute(run)
+    broke = lines(bench.settings)[-1]
+    assert (broke["event"], broke["level"], broke["error"]) == ("run_broke", "error", "StoreError")
+    assert broke["reason"] == f"cannot write {MASK}"
+    assert "exception" not in broke
+    assert PASSWORD not in bench.settings.program_log.read_text()
+
+
+def test_a_bug_is_told_with_its_traceback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(execution, "_start", breaks)
+    with pytest.raises(ZeroDivisionError):
+        bench.run(a_plan(bench.world, action("1")))
+    assert "in breaks" in str(lines(bench.settings)[-1]["exception"])
+
+
+def test_going_on_directly_is_told(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, action("1"), gate("2")))
+    note_mode(bench.settings, run, "direct", "prefect's api is lost")
+    changed = lines(bench.settings)[-1]
+    assert (changed["event"], changed["run"], changed["mode"]) == ("run_mode_changed", run, "direct")
+
+
+def test_every_event_has_a_test_here() -> None:
+    source = Path(__file__).read_text("utf-8")
+    assert not [event for event in Event if f'"{event}"' not in source]
+
+
+def test_only_what_is_loud_enough_is_written(tmp_path: Path) -> None:
+    loud = Settings(home=tmp_path, log_level="warning")
+    program_log(loud).info(Event.RUN_TAKEN)
+    program_log(loud).warning(Event.STEP_FAILED)
+    assert events(loud) == ["step_failed"]
+
+
+def test_a_secret_is_refused_and_no_object_is_shown(settings: Settings) -> None:
+    for value in (Secret(PASSWORD), {"password": PASSWORD}, Path("/x"), 0.5):
+        with pytest.raises(TypeError, match="'found'"):
+            program_log(settings).info(Event.RUN_TAKEN, found=value)
+    assert not settings.program_log.exists()
+
+
+def test_secrets_are_masked_before_anything_is_cut(settings: Settings) -> None:
+    text = "x" * (VALUE_CHARACTERS - len(PASSWORD) // 2) + PASSWORD
+    with about(run="run-1"):
+        mask_with(Masker([Secret(PASSWORD)]))
+        with about(step="1"):
+            program_log(settings).info(Event.RUN_LEFT, reason=text)
+    (line,) = lines(settings)
+    assert PASSWORD[:6] not in str(line)
+    assert len(str(line["reason"])) <= VALUE_CHARACTERS
+    assert (line["run"], line["step"]) == ("run-1", "1")
+
+
+def test_the_secrets_of_one_run_do_not_outlive_it(settings: Settings) -> None:
+    with about(run="run-1"):
+        mask_with(Masker([Secret("ordinary")]))
+    program_log(settings).info(Event.RUN_LEFT, reason="an ordinary word")
+    assert lines(settings)[0]["reason"] == "an ordinary word"
+    with pytest.raises(LookupError):
+        mask_with(Masker())
+
+
+def test_runs_on_two_threads_are_told_apart(settings: Settings) -> None:
+    meet = threading.Barrier(2)
+
+    def tell(name: str) -> None:
+        with about(run=name):
+            meet.wait(10)
+            program_log(settings).info(Event.RUN_TAKEN, reason=name)
+
+    threads = [threading.Thread(target=tell, args=(f"run-{n}",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [line["run"] for line in lines(settings)] == [line["reason"] for line in lines(settings)]
+
+
+def test_only_its_owner_reads_it_and_nothing_goes_to_standard_output(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program_log(settings).info(Event.RUN_TAKEN)
+    assert stat.S_IMODE(settings.program_log.stat().st_mode) == 0o600
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_link_in_its_place_is_not_written_through(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("")
+    settings.program_log.symlink_to(elsewhere)
+    program_log(settings).info(Event.RUN_TAKEN)
+    assert elsewhere.read_text() == ""
+
+
+def test_a_run_goes_on_where_nothing_can_be_written(bench: Bench) -> None:
+    bench.settings.program_log.mkdir()
+    _, verdict = bench.run(a_plan(bench.world, action("1")))
+    assert verdict.status == "succeeded"
+
+
+def test_a_full_log_is_put_aside_and_the_one_before_it_goes(settings: Settings) -> None:
+    aside = settings.home / "program.log.1"
+    for round_ in range(2):
+        settings.program_log.write_text(f"{round_}" * LOG_BYTES)
+        program_log(settings).info(Event.RUN_TAKEN)
+        assert aside.read_text()[0] == f"{round_}"
+        assert events(settings) == ["run_taken"]
+    assert sorted(p.name for p in settings.home.iterdir()) == ["program.log", "program.log.1"]
+
+
+def _write_many(home: Path, count: int) -> None:
+    log = program_log(Settings(home=home))
+    for number in range(count):
+        log.info(Event.RUN_TAKEN, number=number, reason="x" * VALUE_CHARACTERS)
+
+
+def test_processes_that_write_at_once_lose_no_line_while_it_is_put_aside(settings: Settings) -> None:
+    each = 70  # 4 processes of so many lines of 4 kB: one change of files
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(settings.home, each)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    kept = lines(settings)
+    aside = [json.loads(line) for line in (settings.home / "program.log.1").read_text().splitlines()]
+    assert len(kept) + len(aside) == 4 * each
+    assert len({(line["pid"], line["number"]) for line in kept + aside}) == 4 * each
+
+
+def test_a_run_of_no_home_leaves_no_program_log(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="mimrun init"):
+        execute_run(Settings(home=tmp_path / "nowhere"), "run-1")
+    assert not (tmp_path / "nowhere").exists()
