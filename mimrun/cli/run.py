@@ -234,6 +234,8 @@ def _conclude(home: Home, follower: Follower, progress: Progress, *, as_json: bo
         print_json(recap_json(state, interrupted=follower.interrupted))
     else:
         progress.recap(state)
+        head = home.store.head()
+        console().print(f"  log: {head.size} entries, root {head.root[:16]}", style="dim")
         print_needs(console(), home, follower.run)
     if state.status not in RESTING:
         typer.echo(f"{state.run} was interrupted; go on with: mimrun resume {state.run}", err=True)

@@ -5,51 +5,62 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from builders.runs import Bench
-
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.sqlite import SqliteStore
+from mimrun.log.store import Guard
 
 FINISHED = 0
 """What a child ends with that was not killed."""
 
 
-def execute_and_die(bench: Bench, run: str, *, at: int, before: bool) -> bool:
+Choice = Callable[[int, Sequence[Draft]], bool]
+"""Says of an append, by its number from 1 and its drafts, whether to be killed around it."""
+
+
+def execute_and_die(execute: Callable[[], object], choose: Choice, *, before: bool) -> bool:
     """Execute a run in a child process, and kill the child with SIGKILL around one of its appends.
 
     Arguments:
-        at: which append, from 1.
+        execute: executes the run, in the child.
+        choose: which append.
         before: just before it is made, and not just after it is on disk.
 
     Returns:
-        whether the child was killed; False when it made fewer appends and came to its end.
+        whether the child was killed; False when it came to its end.
     """
     child = os.fork()
     if child == 0:
-        _be_killed(lambda: bench.execute(run), at, before=before)
-        os._exit(FINISHED)
+        _be_killed(execute, choose, before=before)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
-def _be_killed(work: Callable[[], object], at: int, *, before: bool) -> None:
+def the(number: int) -> Choice:
+    """Choose an append by its number, from 1."""
+    return lambda count, _: count == number
+
+
+def _be_killed(execute: Callable[[], object], choose: Choice, *, before: bool) -> None:
     append, count, lock = SqliteStore.append, 0, threading.Lock()
 
-    def counted(self: SqliteStore, *args: object, **kwargs: object) -> object:
+    def counted(
+        self: SqliteStore, drafts: Sequence[Draft], *, guard: Guard | None = None
+    ) -> tuple[LogEntry, ...]:
         nonlocal count
         with lock:
             count += 1
-            mine = count
-        if mine == at and before:
+            chosen = choose(count, drafts)
+        if chosen and before:
             os.kill(os.getpid(), signal.SIGKILL)
-        entries = append(self, *args, **kwargs)  # type: ignore[arg-type]
-        if mine == at:
+        entries = append(self, drafts, guard=guard)
+        if chosen:
             os.kill(os.getpid(), signal.SIGKILL)
         return entries
 
-    SqliteStore.append = counted  # type: ignore[method-assign]
+    SqliteStore.append = counted  # type: ignore[method-assign]  # in a child that ends with this function
     try:
-        work()
+        execute()
     finally:
         os._exit(FINISHED)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
-from builders.crash import execute_and_die
+from builders.crash import execute_and_die, the
 from builders.plans import a_plan, action, block, call, check, gate, manual
 from builders.runs import ALEX, RESPONDER, Bench
 from builders.world import words
@@ -95,7 +96,7 @@ def test_kill_around_every_append_loses_nothing_and_repeats_nothing(memory: Path
         left = at
         # The run has three stretches with people between them; the kill falls into one of them.
         while bench.state(run).status not in TERMINAL:
-            died = execute_and_die(bench, run, at=left, before=before)
+            died = execute_and_die(partial(bench.execute, run), the(left), before=before)
             if died:
                 killed += 1
                 asked.update(finish(bench, run))
@@ -137,9 +138,9 @@ def test_two_kills_in_a_row_are_no_worse_than_one(memory: Path) -> None:
             folder.mkdir()
             bench = Bench(folder)
             run = bench.create(the_plan(bench.world))
-            execute_and_die(bench, run, at=first, before=True)
+            execute_and_die(partial(bench.execute, run), the(first), before=True)
             if bench.state(run).status not in TERMINAL:
-                execute_and_die(bench, run, at=second, before=True)
+                execute_and_die(partial(bench.execute, run), the(second), before=True)
             finish(bench, run)
             counts = Counter(words(bench.world))
             assert max(count for word, count in counts.items() if word != "a:w5.block.1") == 1, counts
