@@ -122,6 +122,13 @@ def await_true(check: Callable[[], object], why: Callable[[], str] = str) -> Non
         time.sleep(0.01)
 
 
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop all its threads: the kernel still accepts connections, and nobody answers."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{process.pid}/task")
+    await_true(lambda: all("\nState:\tT" in (task / "status").read_text() for task in tasks.iterdir()))
+
+
 def admin(haproxy: HAProxy, server: str = "pg-a") -> str:
     return str(haproxy.perform(State(server=server), a_call()).data["servers"][0]["admin"])
 
@@ -256,7 +263,7 @@ def test_process_that_hangs_after_the_command_is_in_doubt(lab: Lab, monkeypatch:
     order = haproxy._order
 
     def freeze_and_order(command: str, call: Call) -> None:
-        lab.process.send_signal(signal.SIGSTOP)  # the kernel still accepts, nobody answers
+        freeze(lab.process)
         order(command, call)
 
     monkeypatch.setattr(haproxy, "_order", freeze_and_order)
@@ -269,7 +276,7 @@ def test_process_that_hangs_after_the_command_is_in_doubt(lab: Lab, monkeypatch:
 def test_process_that_hangs_before_the_command_has_done_nothing(lab: Lab) -> None:
     haproxy = lab.haproxy(haproxy_timeout=1)
     haproxy.open()
-    lab.process.send_signal(signal.SIGSTOP)
+    freeze(lab.process)
     outcome = haproxy.perform(Disable(server="pg-a"), a_call())
     lab.process.send_signal(signal.SIGCONT)
     assert isinstance(outcome, Failed)
