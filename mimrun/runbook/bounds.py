@@ -2,7 +2,7 @@
 
 A clock would make the same runbook work on one machine and fail on another. Steps, items and characters
 are the same everywhere, so an expression that is too expensive is refused everywhere, at the same place.
-The budget is set so that the worst expression ends within about two seconds and 200 MB.
+A child process with limits of its own would cost more than the step it is for, on every host. The budget is set so that the worst expression ends within about two seconds and 200 MB.
 """
 
 from __future__ import annotations

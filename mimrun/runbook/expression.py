@@ -70,6 +70,7 @@ def names(value: JsonValue) -> frozenset[str]:
     return frozenset(found)
 
 
+@lru_cache(maxsize=4096)
 def expression_names(expression: str) -> frozenset[str]:
     """Give the names that a bare expression needs from outside.
 
@@ -79,6 +80,7 @@ def expression_names(expression: str) -> frozenset[str]:
     return frozenset(_free_names(_parse_expression(expression), frozenset()))
 
 
+@lru_cache(maxsize=4096)
 def optional_names(text: str, *, bare: bool = False) -> frozenset[str]:
     """Give the names that a text asks for with `default` or `is defined`, and so can do without.
 
@@ -215,6 +217,7 @@ def names_of(node: nodes.Node) -> frozenset[str]:
     return frozenset(_free_names(node, frozenset()))
 
 
+@lru_cache(maxsize=4096)
 def leading_names(text: str) -> frozenset[str]:
     """Give the names that the beginning of a text comes from; empty where it begins with fixed text.
 
@@ -284,8 +287,9 @@ def _syntax(exc: TemplateSyntaxError, text: str, *, bare: bool) -> ExpressionErr
     return ExpressionError(f"`{_short(text)}`: {message[0].lower()}{message[1:]}", hint, exc.lineno)
 
 
-def _template_names(text: str) -> set[str]:
-    return _names_of_body(_parse_template(text).body, frozenset())
+@lru_cache(maxsize=4096)
+def _template_names(text: str) -> frozenset[str]:
+    return frozenset(_names_of_body(_parse_template(text).body, frozenset()))
 
 
 def _names_of_body(body: Iterable[nodes.Node], bound: frozenset[str]) -> set[str]:

@@ -67,8 +67,25 @@ def validate(kind: type[Action], args: Mapping[str, JsonValue]) -> Action:
         ValidationError: they do not fit.
         ValueError: they hold something that has no canonical form.
     """
-    canonical.encode(args)
+    for value in args.values():
+        if not _is_canonical(value):
+            canonical.encode(args)  # says what is wrong, and where
     return kind.model_validate(dict(args))
+
+
+def _is_canonical(value: JsonValue) -> bool:
+    """Say quickly whether a value has a canonical form for sure."""
+    match value:
+        case None | bool():
+            return True
+        case str():
+            return value.isascii()
+        case int():
+            return abs(value) <= canonical.MAX_INTEGER
+        case list():
+            return all(_is_canonical(part) for part in value)
+        case _:
+            return False
 
 
 def option_faults(

@@ -171,6 +171,8 @@ def _value_words(detail: ErrorDetails, name: str) -> tuple[str, str]:
     if wanted is None:
         return str(detail["msg"])[:1].lower() + str(detail["msg"])[1:], ""
     hint = f"{given} is a text here: write true or false" if str(given).lower() in YES_AND_NO else ""
+    if name in ("when", "until", "expect") and isinstance(given, list):
+        hint = "join the conditions with `and`"
     if wanted == "a text" and isinstance(given, int) and not isinstance(given, bool):
         hint = f'write "{given}"'
     return f"{_shown(given)} must be {wanted}" if isinstance(
