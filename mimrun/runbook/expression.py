@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
@@ -46,6 +46,11 @@ __all__ = [
 
 MAX_TEMPLATE: Final = 64 * 1024
 """Characters in a text with braces."""
+
+MAX_NESTING: Final = 100
+"""Levels of a syntax tree: operators, filters and dots behind one another count too."""
+
+Tree = TypeVar("Tree", bound=nodes.Node)
 
 _SYNTAX: Final = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - it only parses
 _BRACES: Final = re.compile(r"\{[{%#]")
@@ -248,7 +253,7 @@ def _parse_template(text: str) -> nodes.Template:
     if len(text) > MAX_TEMPLATE:
         raise ExpressionError(f"a text with templates has at most {MAX_TEMPLATE} characters")
     try:
-        return _SYNTAX.parse(text)
+        return _shallow(_SYNTAX.parse(text), text)
     except TemplateSyntaxError as exc:
         raise _syntax(exc, text, bare=False) from exc
     except (RecursionError, ValueError) as exc:
@@ -270,7 +275,18 @@ def _parse_expression(text: str) -> nodes.Expr:
         raise ExpressionError(
             f"`{_short(text)}` cannot be read: nested too deeply, or a number too long"
         ) from exc
-    return node
+    return _shallow(node, text)
+
+
+def _shallow(root: Tree, text: str) -> Tree:
+    """Refuse what is nested so deeply that walking it could use up the stack."""
+    waiting: list[tuple[nodes.Node, int]] = [(root, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > MAX_NESTING:
+            raise ExpressionError(f"`{_short(text)}` is nested deeper than {MAX_NESTING}")
+        waiting += ((child, depth + 1) for child in node.iter_child_nodes())
+    return root
 
 
 def _syntax(exc: TemplateSyntaxError, text: str, *, bare: bool) -> ExpressionError:

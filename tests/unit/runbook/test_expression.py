@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,13 @@ from mimrun.runbook.expression import (
     check_template,
     evaluate,
     expression_names,
+    expressions_of,
     leading_names,
     names,
+    optional_names,
     render,
     truth,
+    whole_expression,
 )
 
 BRACES = ["{{ 7*7 }}", "{% for x in y %}", "{# gone #}", "}}", "{{", "{%", "{{ config }}", "${{ x }}"]
@@ -226,6 +230,27 @@ EXPENSIVE = [
     "{{ 1 | round(-1000000000) }}",
     "{{ s }}" * 300000,
 ]
+
+
+DEEP = [
+    "{{ " + "+".join(["1"] * 20_000) + " }}",
+    "{{ a" + ".b" * 20_000 + " }}",
+    "{{ a" + "|upper" * 9_000 + " }}",
+    "{{ a" + "[0]" * 15_000 + " }}",
+    "{{ " + "not " * 15_000 + "a }}",
+    "{% if a %}" * 3_000 + "{% endif %}" * 3_000,
+]
+
+
+@pytest.mark.parametrize("number", range(len(DEEP)))
+@pytest.mark.parametrize(
+    "read", [names, check_template, optional_names, leading_names, whole_expression, expressions_of]
+)
+def test_a_deep_template_is_refused_and_does_not_use_up_the_stack(
+    number: int, read: Callable[[str], object]
+) -> None:
+    with pytest.raises(ExpressionError):
+        read(DEEP[number])
 
 
 @pytest.mark.parametrize("number", range(len(EXPENSIVE)))
