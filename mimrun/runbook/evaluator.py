@@ -9,7 +9,7 @@ step is paid for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 from jinja2 import nodes
 from pydantic import JsonValue
@@ -28,6 +28,8 @@ from mimrun.runbook.operators import (
 )
 from mimrun.runbook.predicate import PREDICATES
 from mimrun.runbook.suggestion import suggest
+
+Result = TypeVar("Result")
 
 SPECIAL_FILTERS: Final = frozenset({"default", "d", "map", "select", "reject", "selectattr", "rejectattr"})
 SPECIAL_TESTS: Final = frozenset({"defined", "undefined"})
@@ -205,7 +207,7 @@ class Evaluator:
         apply = FILTERS.get(name)
         if apply is None:
             raise ExpressionError(f"no filter {name!r}", suggest(name, FILTERS.keys() | SPECIAL_FILTERS))
-        return call(f"filter {name}", apply, self._budget, value, args, kwargs)
+        return self._checked(f"filter {name}", lambda: apply(self._budget, value, *args, **kwargs))
 
     def _map(self, value: JsonValue, args: list[JsonValue], kwargs: dict[str, JsonValue]) -> JsonValue:
         items = as_items(self._budget, value, "map")
@@ -253,7 +255,15 @@ class Evaluator:
         test = PREDICATES.get(name)
         if test is None:
             raise ExpressionError(f"no test {name!r}", suggest(name, PREDICATES.keys() | SPECIAL_TESTS))
-        return bool(call(f"test {name}", test, self._budget, value, args, kwargs))
+        return self._checked(f"test {name}", lambda: test(self._budget, value, *args, **kwargs))
+
+    def _checked(self, what: str, compute: Callable[[], Result]) -> Result:
+        """Call a filter or test, and turn arguments that do not fit into a complaint."""
+        try:
+            return compute()
+        except (TypeError, ValueError, AttributeError, OverflowError) as exc:
+            detail = str(exc).partition("() ")[2] or str(exc)
+            raise ExpressionError(f"{what}: its arguments do not fit: {detail}") from exc
 
     def _call(self, node: nodes.Call) -> Maybe:
         args, kwargs = self._arguments(node)
@@ -307,26 +317,6 @@ class Evaluator:
         nodes.Call: _call,
         **dict.fromkeys(_BINARY, _binary),
     }
-
-
-def call(
-    what: str,
-    function: Callable[..., JsonValue],
-    budget: Budget,
-    value: JsonValue,
-    args: list[JsonValue],
-    kwargs: dict[str, JsonValue],
-) -> JsonValue:
-    """Call a filter or test, and turn arguments that do not fit into a complaint.
-
-    Raises:
-        ExpressionError: the arguments do not fit, or the bounds are used up.
-    """
-    try:
-        return function(budget, value, *args, **kwargs)
-    except (TypeError, ValueError, AttributeError, OverflowError) as exc:
-        detail = str(exc).partition("() ")[2] or str(exc)
-        raise ExpressionError(f"{what}: its arguments do not fit: {detail}") from exc
 
 
 def unsupported(node: nodes.Node) -> ExpressionError:
