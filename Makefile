@@ -1,7 +1,7 @@
 # mimrun's commands. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-heavy check bench lock packages venv clean
+.PHONY: help demo test test-heavy check bench docs lock packages venv clean
 
 BIN := .venv/bin
 CODE := mimrun connectors flows
@@ -34,6 +34,9 @@ check: venv  ## lint, format, types, imports, shape and documentation
 
 bench: setup  ## measure; prints figures and asserts none
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python "$$each" $(ARGS) || exit 1; done
+
+docs: venv  ## write the reference pages that come from the code
+	@deploy/bin/write-docs
 
 lock: venv  ## renew the hash-pinned requirement files
 	@deploy/bin/lock-requirements
