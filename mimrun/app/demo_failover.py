@@ -171,10 +171,6 @@ class FailoverDemo:
         closed: bool,
     ) -> Sequence[Held]:
         ended = f"the run has {run.state.status}"
-        order = (
-            f"no split brain: the old primary was fenced (entry {proof.fenced}) and seen to be gone (entry"
-            f" {proof.proven}) before the promotion was begun (entry {proof.promoting})"
-        )
         log = f"the log verifies: {checked.size} entries, root {checked.root[:16]}"
         return (
             Held(
@@ -182,7 +178,7 @@ class FailoverDemo:
                 run.state.status is RunStatus.SUCCEEDED,
             ),
             Held("the client writes again", outage is not None),
-            Held(order, proof.holds),
+            Held(str(proof), proof.holds),
             Held("the old primary's port is closed", closed),
             Held(log, checked.ok),
         )

@@ -49,8 +49,16 @@ class FenceProof:
 
     @property
     def holds(self) -> bool:
-        """Fence, proof, and only then the promotion."""
-        return 0 < self.fenced < self.proven < self.promoting
+        """Fence, proof, and only then the promotion; or no promotion at all."""
+        return not self.promoting or 0 < self.fenced < self.proven < self.promoting
+
+    def __str__(self) -> str:
+        if not self.promoting:
+            return "no split brain: no promotion was begun"
+        return (
+            f"no split brain: the old primary was fenced (entry {self.fenced}) and seen to be gone (entry"
+            f" {self.proven}) before the promotion was begun (entry {self.promoting})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ SERVICE_DESK: Final = "service-desk"
 IDLE_EXIT_S: Final = 180
 """An engine whose demo was killed ends by itself."""
 ENGINE_READY_S: Final = 60.0
+ANSWERS_S: Final = 15.0
+"""An engine that does not even answer by then has ended."""
 _LOOK_S: Final = 0.1
 
 _MARK: Final = "# Written by `mimrun demo`."
@@ -92,7 +95,7 @@ class Stage:
             if kept_folder(self.settings) is not None:
                 raise RefusedError(
                     f"an earlier demo in {self.settings.home} was kept and is still up;"
-                    " stop it with `mimrun demo stop`"
+                    f" stop it with `mimrun demo stop --home {self.settings.home}`"
                 )
             self.folder = folder.make()
             self.engine.start()
@@ -112,13 +115,12 @@ class Stage:
         self.kept = True
 
     def _close(self) -> None:
-        try:
+        with ExitStack() as last:
+            last.callback(os.close, self._lock)
             if not self.kept:
-                self.engine.stop()
                 if self.folder != Path():
-                    folder.remove(self.folder)
-        finally:
-            os.close(self._lock)
+                    last.callback(folder.remove, self.folder)
+                last.callback(self.engine.stop)
 
 
 class Engine:
@@ -135,7 +137,8 @@ class Engine:
         self.why_not = "asked for with --direct" if direct else ""
         self._idle_exit_s = None if keep else IDLE_EXIT_S
         self._thread: threading.Thread | None = None
-        self._woken = threading.Event()
+        self._woken_at: float | None = None
+        self._log = settings.prefect / "engine.log"
 
     def start(self) -> None:
         """Begin to wake it."""
@@ -149,10 +152,12 @@ class Engine:
         """Wait until it takes runs; says whether it does. `why_not` has the reason where it does not."""
         end = time.monotonic() + seconds
         while not self.why_not and self.launcher is not None and time.monotonic() < end:
-            if self._thread is not None and not self._thread.is_alive() and not self._woken.is_set():
-                break
-            if self._woken.is_set() and self.launcher.ready():
-                return True
+            if self._woken_at is not None:
+                status = self.launcher.status()
+                if status.ready:
+                    return True
+                if not status.running and time.monotonic() - self._woken_at > ANSWERS_S:
+                    self.why_not = f"the engine did not come up; see {self._log}"
             time.sleep(_LOOK_S)
         self.why_not = self.why_not or f"the engine was not ready within {seconds:g} s"
         return False
@@ -161,11 +166,11 @@ class Engine:
         """End it. One that was only just started is waited for, so that none is left behind."""
         if self._thread is not None:
             self._thread.join(timeout=ENGINE_READY_S)
-        if self.launcher is None or not self._woken.is_set():
+        if self.launcher is None or self._woken_at is None:
             return
         end = time.monotonic() + 20
         # A process that does not listen yet cannot be told to end.
-        while not self.launcher.down() and time.monotonic() < end:
+        while not self.launcher.down(force=True) and time.monotonic() < end:
             time.sleep(_LOOK_S)
 
     def _wake(self, launcher: Launcher) -> None:
@@ -175,7 +180,7 @@ class Engine:
         except (MimrunError, OSError) as exc:
             self.why_not = str(exc)
         else:
-            self._woken.set()
+            self._woken_at = time.monotonic()
 
 
 def stop_kept(settings: Settings) -> bool:
@@ -187,9 +192,9 @@ def stop_kept(settings: Settings) -> bool:
     Raises:
         LabError: something would not end.
     """
-    where = kept_folder(settings)
+    where = _noted_folder(settings)
     launcher = find_launcher(settings)
-    stopped = launcher.down() if launcher is not None else False
+    stopped = launcher.down(force=True) if launcher is not None else False
     if where is not None:
         folder.remove(where)
     _note(settings).unlink(missing_ok=True)
@@ -198,11 +203,17 @@ def stop_kept(settings: Settings) -> bool:
 
 def kept_folder(settings: Settings) -> Path | None:
     """Give the folder of the parts that were kept, or None where nothing of them runs any more."""
+    where = _noted_folder(settings)
+    return where if where is not None and leftover.find_all(where) else None
+
+
+def _noted_folder(settings: Settings) -> Path | None:
     try:
         where = Path(json.loads(_note(settings).read_text("utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return where if where.is_dir() and leftover.find_all(where) else None
+    # It will be removed with everything in it: only what a lab has made.
+    return where if where.is_dir() and where.name.startswith(folder.PREFIX) else None
 
 
 def check_own(settings: Settings) -> None:

@@ -51,8 +51,8 @@ class Launcher(Protocol):
     def up(self, wait_s: float) -> EngineStatus:
         """Start the engine and keep it."""
 
-    def down(self) -> bool:
-        """Stop the engine; says whether there was one."""
+    def down(self, *, force: bool = False) -> bool:
+        """Stop the engine, with `force` also while it executes runs; says whether there was one."""
 
     def status(self) -> EngineStatus:
         """Look at the engine."""

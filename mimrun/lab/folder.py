@@ -7,8 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mimrun.lab import leftover
+
+PREFIX: Final = "mimrun-lab-"
+"""How the name of every lab's own folder begins."""
 
 
 def make() -> Path:
@@ -16,7 +20,7 @@ def make() -> Path:
 
     The servers' user has to get to its data; a folder in root's home or pytest's own would be closed to it.
     """
-    path = Path(tempfile.mkdtemp(prefix="mimrun-lab-"))
+    path = Path(tempfile.mkdtemp(prefix=PREFIX))
     path.chmod(0o711)
     return path
 
