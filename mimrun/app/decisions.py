@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -104,7 +105,7 @@ def decide(
     summary = pending.run.summary
     body = GateDecided(decision=decision, digest=full, role=role, reason=reason)
     draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path)
-    home.store.append([draft], guard=lambda view: _still(view, summary))
+    home.store.append([draft], guard=lambda view: _same_request(view, summary))
     return role
 
 
@@ -127,13 +128,16 @@ def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]
         raise GateError(
             f"{identity.person.id} does not have the role {node.role}, which '{node.name}' is for"
         )
+    known = load_state(home, summary.run).manuals[node.path]
+    if known.attested:
+        raise RefusedError(f"{known.by} has attested it already; go on with `mimrun resume {summary.run}`")
     given = _typed(node, evidence)
     blob = Blob("evidence", json.dumps(given, sort_keys=True).encode(), "text")
     body = ManualAttested(fields=canonical.digest(given))
     draft = Draft(
         identity.actor(), body, inc=summary.incident, run=summary.run, step=node.path, blobs=(blob,)
     )
-    home.store.append([draft], guard=lambda log: _still(log, summary))
+    home.store.append([draft], guard=lambda log: _unchanged(log, summary))
     return node
 
 
@@ -187,7 +191,7 @@ def resolve(
         )
         for key in found
     ]
-    home.store.append(drafts, guard=lambda log: _still(log, summary))
+    home.store.append(drafts, guard=lambda log: _unchanged(log, summary))
     return found
 
 
@@ -204,7 +208,9 @@ def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> Run
     if view.summary.status in TERMINAL:
         raise RunError(f"{view.summary.run} is over already: {view.status}")
     body = RunCancelRequested(reason=reason)
-    home.store.append([Draft(identity.actor(), body, inc=view.summary.incident, run=view.summary.run)])
+    name = view.summary.run
+    draft = Draft(identity.actor(), body, inc=view.summary.incident, run=name)
+    home.store.append([draft], guard=lambda log: _under_way(log, name))
     return view
 
 
@@ -216,10 +222,23 @@ def describe(view: RunView) -> str:
     return f"it is {view.status}{at}{why}"
 
 
-def _still(view: View, seen: RunSummary) -> None:
-    now = summary_in(view, seen.run)
-    if (now.waits_on, now.waits_at) != (seen.waits_on, seen.waits_at):
+def _unchanged(view: View, seen: RunSummary) -> None:
+    """Refuse a word on a run that has moved on since it was looked at, by however little."""
+    if summary_in(view, seen.run).last_seq != seen.last_seq:
         raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
+
+
+def _same_request(view: View, seen: RunSummary) -> None:
+    """Refuse a vote on a gate that is not asked any more; others may vote at the same moment."""
+    now = summary_in(view, seen.run)
+    if (now.waits_on, now.waits_at, now.epoch) != (seen.waits_on, seen.waits_at, seen.epoch):
+        raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
+
+
+def _under_way(view: View, run: str) -> None:
+    now = summary_in(view, run)
+    if now.status in TERMINAL:
+        raise RunError(f"{run} is over already: {now.status}")
 
 
 def _whole(given: str, asked: str) -> str:
@@ -256,6 +275,8 @@ def _typed(node: PlannedManual, given: Mapping[str, str]) -> dict[str, JsonValue
 def _value(kind: EvidenceType, text: str) -> JsonValue:
     match kind:
         case EvidenceType.NUMBER:
+            if not re.fullmatch(r"-?[0-9]{1,15}", text):
+                raise ValueError(f"{text!r} is not a whole number of at most 15 digits")
             return int(text)
         case EvidenceType.BOOLEAN:
             if text not in ("true", "false"):

@@ -31,6 +31,7 @@ from mimrun.run.journal import Journal
 from mimrun.run.lease import Lease
 from mimrun.run.result import (
     AroundStep,
+    Cancelled,
     Denied,
     Done,
     Failed,
@@ -40,8 +41,8 @@ from mimrun.run.result import (
     StepLabel,
     directly,
 )
-from mimrun.run.state import RunState
 from mimrun.run.stop import Stop
+from mimrun.run.summary import check_takeover
 from mimrun.run.transitions import TERMINAL
 from mimrun.run.waiting import PeopleSteps
 from mimrun.runbook.plan import Plan
@@ -130,20 +131,18 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
     before = find_run(home, run).summary
     if before.status in TERMINAL:
         raise LeaseError(f"{run} is over already: {before.status}; nothing is left to do")
-    with Lease(home.settings.locks, run, at_least=before.epoch) as lease:
-        # Only what is read after the lease was taken is sure to be the last word.
-        state, plan = load_state(home, run), load_plan(home, run)
-        if state.status in TERMINAL:
-            raise LeaseError(f"{run} is over already: {state.status}; nothing is left to do")
-        with (
-            about(incident=before.incident),
-            _worker(home, plan, state, lease, around_step) as (executor, journal),
-        ):
-            log = program_log(home.settings)
-            log.info(Event.RUN_TAKEN, mode=mode, reason=reason, epoch=lease.epoch, resumed=state.epoch > 0)
-            _start(journal, state, mode, reason)
-            verdict = _verdict(executor.execute(), state)
-            log.info(Event.RUN_LEFT, status=verdict.status, reason=verdict.detail)
+    plan = load_plan(home, run)
+    facts = Facts(plan)
+    mask_with(facts.masker)
+    with Lease(home.settings.locks, run, at_least=before.epoch) as lease, about(incident=before.incident):
+        state = load_state(home, run)
+        journal = Journal(home.store, state, lease, Actor("worker", worker_name(), "engine", "lease"))
+        log = program_log(home.settings)
+        log.info(Event.RUN_TAKEN, mode=mode, reason=reason, epoch=lease.epoch, resumed=state.epoch > 0)
+        _take_over(journal, mode, reason)
+        with _executor(home, plan, facts, journal, around_step) as executor:
+            verdict = _verdict(executor.execute())
+        log.info(Event.RUN_LEFT, status=verdict.status, reason=verdict.detail)
     return verdict
 
 
@@ -164,45 +163,45 @@ def _noting(log: FilteringBoundLogger, around_step: AroundStep) -> AroundStep:
     return around
 
 
-def _start(journal: Journal, state: RunState, mode: Mode, reason: str) -> None:
-    """Take over in the log: from here on no other epoch can write to this run."""
-    started = RunStarted(worker=journal.actor.id, epoch=journal.lease.epoch, resumed=state.epoch > 0)
-    for entry in journal.store.append([journal.draft(started)]):
+def _take_over(journal: Journal, mode: Mode, reason: str) -> None:
+    """Take over in the log: from here on no other epoch can write to this run.
+
+    What people have said since the state was read, up to that moment, is taken up as well.
+    """
+    state, store = journal.state, journal.store
+    run, epoch, seen = state.run, journal.lease.epoch, state.seq
+    started = RunStarted(worker=journal.actor.id, epoch=epoch, resumed=state.epoch > 0)
+    store.append([journal.draft(started)], guard=lambda view: check_takeover(view, run, epoch))
+    for entry in store.entries(run=run, after=seen):
         state.apply(entry)
     if state.mode != mode or reason:
         journal.note(RunMode(mode=mode, reason=reason))
 
 
 @contextmanager
-def _worker(
-    home: Home, plan: Plan, state: RunState, lease: Lease, around_step: AroundStep
-) -> Iterator[tuple[Executor, Journal]]:
-    journal = Journal(home.store, state, lease, Actor("worker", worker_name(), "engine", "lease"))
-    people = people_reader(home.settings.people)
-    facts = Facts(plan)
-    mask_with(facts.masker)
+def _executor(
+    home: Home, plan: Plan, facts: Facts, journal: Journal, around_step: AroundStep
+) -> Iterator[Executor]:
+    state, people = journal.state, people_reader(home.settings.people)
     with (
-        Stop(home.store, state.run, home.store.head().size, already=state.cancel) as stop,
+        Stop(home.store, state.run, state.seq, already=state.cancel) as stop,
         Connections(home.catalog, plan) as connections,
     ):
         guard = Guard(plan, journal, stop, people, home.clock)
         attempts = Attempts(journal, guard, connections, catalog=home.catalog, masker=facts.masker, stop=stop)
         fanout = Fanout(journal, attempts, facts, home.catalog, failures=plan.limits.failures)
         people_steps = PeopleSteps(plan, journal, facts, people, home.clock)
-        yield (
-            Executor(plan, journal, fanout, people_steps, stop=stop, around_step=around_step),
-            journal,
-        )
+        yield Executor(plan, journal, fanout, people_steps, stop=stop, around_step=around_step)
 
 
-def _verdict(result: Result, state: RunState) -> Verdict:
+def _verdict(result: Result) -> Verdict:
     match result:
         case Done():
             return Verdict("succeeded", "", 0)
         case Failed(reason) | Denied(reason):
-            if state.status == "cancelled":
-                return Verdict("cancelled", reason, 7)
             return Verdict("failed", reason, 1)
+        case Cancelled(reason):
+            return Verdict("cancelled", reason, 7)
         case Parked(on, _, reason):
             return Verdict("in_doubt", reason, 4) if on == "doubt" else Verdict("waiting", reason, 3)
         case _:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mimrun.catalog import Catalog, installed_catalog
-from mimrun.errors import SettingsError
+from mimrun.errors import RefusedError, SettingsError
 from mimrun.gate.people import People, load_people
 from mimrun.log.entry import Actor
 from mimrun.log.moment import utc_now
@@ -113,7 +113,10 @@ def operating_system_user() -> str:
 
 
 def people_reader(path: Path) -> Callable[[], People]:
-    """Give a function that reads the people file again whenever it has changed."""
+    """Give a function that reads the people file again whenever it has changed.
+
+    The function raises `RefusedError` where the file cannot be read.
+    """
     known: tuple[tuple[int, int] | None, People] = (None, People(file=str(path)))
 
     def read() -> People:
@@ -124,7 +127,11 @@ def people_reader(path: Path) -> Callable[[], People]:
         except FileNotFoundError:
             mark = None
         if mark is None or mark != known[0]:
-            known = (mark, load_people(path))
+            try:
+                known = (mark, load_people(path))
+            except SettingsError as exc:
+                # Not the run's failure: it stops where it is, and goes on when the file is mended.
+                raise RefusedError(f"nobody's vote can be judged: {exc}") from exc
         return known[1]
 
     return read

@@ -117,7 +117,7 @@ class Attempts:
                     self._settle(work, cell.intent, _DEAD, Output(self._masker), time.monotonic())
                 case Move.TRY:
                     if cell.attempts > cell.voided and self._stop.wait(work.options.delay_ms / 1000):
-                        raise Halt(self._stop.reason, cancelled=True)
+                        raise Halt(self._stop.reason)
                     self._try(work, cell.attempts + 1)
                 case _:
                     assert_never(move)

@@ -10,13 +10,14 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from mimrun.errors import InputError
+from mimrun.errors import GateError, InputError
 from mimrun.log.kinds import GateClosed, Recap, RunEnded, RunWaiting
 from mimrun.run.fanout import Fanout
 from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
 from mimrun.run.result import (
     AroundStep,
+    Cancelled,
     Denied,
     Done,
     Failed,
@@ -64,37 +65,49 @@ class Executor:
             LogError: the log cannot be written, or is not what was recorded.
             LeaseError: another worker has taken over.
         """
-        try:
-            result = self._walk()
-        except Halt as halt:
-            if halt.cancelled:
-                return self._end("cancelled", halt.reason, Failed(f"cancelled: {halt.reason}"))
-            result = self._ask_again(halt)
-        except InputError as exc:
-            result = Failed(str(exc))
+        result = self._until_it_rests()
         match result:
             case Done():
                 return self._end("succeeded", "", result)
             case Failed(reason) | Denied(reason):
                 return self._end("failed", reason, result)
+            case Cancelled(reason):
+                return self._end("cancelled", reason, result)
             case Parked(on, step, reason):
                 self._journal.note(RunWaiting(on=on, reason=reason), step=step)
                 return result
             case _:
                 assert_never(result)
 
+    def _until_it_rests(self) -> Result:
+        while True:
+            try:
+                return self._walk()
+            except Halt as halt:
+                if halt.gate is None:
+                    return self._stopped(halt.reason)
+                # The gate is not open any more: void it, and walk again, which asks people anew.
+                body = GateClosed(
+                    digest=self._journal.state.gates[halt.gate].digest, reason="void", detail=halt.reason
+                )
+                self._journal.note(body, step=halt.gate)
+            except GateError as exc:
+                return Denied(str(exc))
+            except InputError as exc:
+                return Failed(str(exc))
+
     def _walk(self) -> Result:
         self._frozen.clear()
-        self._fanout.failed.clear()
+        self._fanout.begin()
         return self._sequence(self._plan.nodes, ())
 
-    def _ask_again(self, halt: Halt) -> Result:
-        """A gate is not open any more: void it, and walk again, which asks people anew."""
-        for path, gate in self._journal.state.gates.items():
-            if gate.opened:
-                body = GateClosed(digest=gate.digest, reason="void", detail=halt.reason)
-                self._journal.note(body, step=path)
-        return self._walk()
+    def _stopped(self, reason: str) -> Result:
+        """A person has stopped the run. What is in doubt is asked for before it can be over."""
+        doubts = sorted(self._journal.state.in_doubt())
+        if doubts:
+            where = ", ".join(f"{key.step} on {key.target}" for key in doubts[:5])
+            return Parked("doubt", doubts[0].step, f"it is not known whether it happened: {where}")
+        return Cancelled(reason)
 
     def _end(self, status: str, reason: str, result: Result) -> Result:
         recap = Recap(**self._journal.state.recap())
@@ -117,7 +130,7 @@ class Executor:
             return self._recall(node)
         if self._stop.wanted() and node.path not in self._journal.state.started:
             # A step that was begun is settled first; what is not begun is left alone.
-            raise Halt(self._stop.reason, cancelled=True)
+            raise Halt(self._stop.reason)
         match node:
             case PlannedAction():
                 action = node
@@ -156,7 +169,8 @@ class Executor:
             case _:
                 assert_never(node)
         if self._journal.state.finished[node.path] == "failed":
-            return Denied(f"step {node.path} '{node.name}' failed")
+            reason = f"step {node.path} '{node.name}' failed"
+            return Failed(reason) if isinstance(node, PlannedManual) else Denied(reason)
         return Done()
 
     def _block(self, node: PlannedBlock, conditions: Sequence[str]) -> Result:

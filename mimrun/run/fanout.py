@@ -58,6 +58,11 @@ class Fanout:
         self.failed: set[str] = set()
         """Hosts that failed and take no part any more."""
 
+    def begin(self) -> None:
+        """Begin the walk over the plan: what is known of hosts and answers is taken up again from the log."""
+        self.failed.clear()
+        self._facts.forget()
+
     def perform(self, node: PlannedAction, conditions: Sequence[str]) -> Result:
         """Do a step on every target that is still taking part.
 
@@ -117,7 +122,8 @@ class Fanout:
             key = CellKey(node.path, target.target, number)
             spot = Spot(node, target, key, item, has_item=node.loop is not None)
             self._one(spot)
-            if _has_failed(self._journal.state.cell(key)):
+            cell = self._journal.state.cell(key)
+            if _has_failed(cell) or cell.status is CellStatus.IN_DOUBT:
                 break
         self._register(node, target)
 
@@ -211,13 +217,12 @@ class Fanout:
 
     def _rendered(self, spot: Spot, calls: Sequence[PlannedCall]) -> PlannedCall:
         call = spot.call(calls)
-        variables = self._variables(spot, None, with_secrets=bool(call.late))
-        return render_call(call, self._catalog, variables)
+        return render_call(call, self._catalog, self._variables(spot, None, secrets=call.late))
 
     def _variables(
-        self, spot: Spot, result: JsonValue, *, with_secrets: bool = False
+        self, spot: Spot, result: JsonValue, *, secrets: Sequence[str] = ()
     ) -> Mapping[str, JsonValue]:
-        variables = self._facts.variables(spot.target.target, with_secrets=with_secrets)
+        variables = self._facts.variables(spot.target.target, secrets=secrets)
         if spot.has_item:
             variables["item"] = spot.item
         if result is not None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import assert_never
 
-from mimrun.errors import LeaseError
-from mimrun.gate.approval import Open, Request, check_gate
+from mimrun.errors import GateError, LeaseError
+from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate
 from mimrun.gate.people import People
 from mimrun.log.kinds import GuardTripped
 from mimrun.run.journal import Journal
 from mimrun.run.state import GateState
 from mimrun.run.stop import Stop
-from mimrun.runbook.plan import Plan, PlannedBlock, PlannedGate
+from mimrun.runbook.plan import Plan, PlannedBlock, PlannedGate, may_bypass
 
 
 class Halt(Exception):
@@ -20,12 +21,12 @@ class Halt(Exception):
 
     Arguments:
         reason: for a person.
-        cancelled: somebody asked for it; otherwise a gate has to be asked again.
+        gate: the gate that has to be asked again; None where somebody asked to stop.
     """
 
-    def __init__(self, reason: str, *, cancelled: bool) -> None:
+    def __init__(self, reason: str, *, gate: str | None = None) -> None:
         super().__init__(reason)
-        self.reason, self.cancelled = reason, cancelled
+        self.reason, self.gate = reason, gate
 
 
 class Guard:
@@ -49,15 +50,15 @@ class Guard:
     ) -> None:
         self._journal, self._stop, self._people, self._clock = journal, stop, people, clock
         self._gates = {node.path: node for node in plan.walk() if isinstance(node, PlannedGate)}
-        self._covering = _covering(plan)
+        self._before = _gates_before(plan)
 
     def check(self, path: str, *, changes: bool) -> None:
         """Refuse the effect of a step unless all of this holds now:
 
         1. The lease is ours.
         2. Nobody asked to stop.
-        3. The gate in front of the step, where it was asked for, is open: enough people agreed to
-           this very digest, they still have their roles, and their approvals have not expired.
+        3. The gate in front of the step is open: enough people agreed to this very digest, they still
+           have their roles, and their approvals have not expired.
 
         Arguments:
             path: the step.
@@ -66,23 +67,49 @@ class Guard:
         Raises:
             LeaseError: (1) does not hold.
             Halt: (2) or (3) does not hold.
+            GateError: (3) the step was reached past a gate that was never asked for.
+            LogError: the log cannot be read, so that nobody knows about (2).
         """
         if not self._journal.lease.held():
             raise LeaseError(f"run {self._journal.state.run}: the lease is not held any more")
         if self._stop.wanted():
-            raise Halt(self._stop.reason, cancelled=True)
-        gate = self._covering.get(path)
-        if not changes or gate is None or self._journal.state.finished.get(gate) == "skipped":
+            raise Halt(self._stop.reason)
+        gate = self._gate_of(path) if changes else None
+        if gate is None:
             return
-        asked = self._journal.state.gates.get(gate)
-        if asked is None or not asked.request:
-            return  # a step failed before the gate, and this one belongs to the rescue
+        asked = self._journal.state.gates[gate]
         request = request_of(self._gates[gate], asked, self._journal.state.launchers)
         verdict = check_gate(request, asked.votes, self._people(), now=self._clock())
         if not isinstance(verdict, Open):
-            reason = f"the gate '{self._gates[gate].name}' is not open any more: {verdict}"
+            reason = f"the gate '{self._gates[gate].name}' is not open any more: {_why(verdict)}"
             self._journal.note(GuardTripped(guard="gate", reason=reason), step=path)
-            raise Halt(reason, cancelled=False)
+            raise Halt(reason, gate=gate)
+
+    def _gate_of(self, path: str) -> str | None:
+        """Give the gate that was passed last on the way to a step; None where there was none to pass."""
+        state = self._journal.state
+        for gate in self._before[path]:
+            if state.finished.get(gate) == "skipped":
+                return None
+            asked = state.gates.get(gate)
+            if asked is not None and asked.request:
+                return gate
+            if not may_bypass(path, gate):
+                raise GateError(
+                    f"step {path} stands behind the gate '{self._gates[gate].name}' ({gate}), which was not"
+                    " asked for because a step in front of it failed; nobody agreed to this step"
+                )
+        return None
+
+
+def _why(verdict: Waiting | Closed) -> str:
+    match verdict:
+        case Closed(_, detail):
+            return detail
+        case Waiting(missing):
+            return "it needs " + ", ".join(f"{count} {role}" for role, count in missing.items())
+        case _:
+            assert_never(verdict)
 
 
 def request_of(node: PlannedGate, asked: GateState, launchers: set[str]) -> Request:
@@ -97,13 +124,13 @@ def request_of(node: PlannedGate, asked: GateState, launchers: set[str]) -> Requ
     )
 
 
-def _covering(plan: Plan) -> Mapping[str, str]:
-    """Give, for each step, the last gate before it in the order of the text."""
-    covering: dict[str, str] = {}
-    gate = None
+def _gates_before(plan: Plan) -> Mapping[str, Sequence[str]]:
+    """Give, for each step, the gates that are written before it, the nearest first."""
+    before: dict[str, Sequence[str]] = {}
+    gates: tuple[str, ...] = ()
     for node in plan.walk():
         if isinstance(node, PlannedGate):
-            gate = node.path
-        elif gate is not None and not isinstance(node, PlannedBlock):
-            covering[node.path] = gate
-    return covering
+            gates = (node.path, *gates)
+        elif not isinstance(node, PlannedBlock):
+            before[node.path] = gates
+    return before

@@ -50,10 +50,14 @@ class Lease:
             raise LeaseError(
                 f"run {self.run} is being executed by {who}; follow it with `mimrun status {self.run} --follow`"
             )
-        self.epoch = max(at_least, int(_read(file).get("epoch", 0))) + 1
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps({"epoch": self.epoch, "pid": os.getpid()}).encode(), 0)
-        os.fsync(file)
+        self.epoch = max(at_least, _read(file).get("epoch", 0)) + 1
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps({"epoch": self.epoch, "pid": os.getpid()}).encode(), 0)
+            os.fsync(file)
+        except OSError as exc:
+            os.close(file)
+            raise StoreError(f"{self.path}: cannot be written: {exc.strerror}; nothing was started") from exc
         self._lock = threading.Lock()
         return file
 
@@ -109,4 +113,6 @@ def _read(file: int) -> dict[str, int]:
         content = json.loads(os.pread(file, 4096, 0) or b"{}")
     except ValueError:
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: value for name, value in content.items() if type(value) is int}

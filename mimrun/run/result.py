@@ -27,6 +27,13 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A person has stopped it. Nothing behind it is done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """A person is needed before it can go on."""
 
@@ -35,7 +42,7 @@ class Parked:
     reason: str
 
 
-Result: TypeAlias = Done | Failed | Denied | Parked
+Result: TypeAlias = Done | Failed | Denied | Cancelled | Parked
 
 
 @dataclass(frozen=True, slots=True)

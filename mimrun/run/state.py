@@ -94,12 +94,14 @@ class RunState:
     """Where a run stands.
 
     Arguments:
+        seq: the last entry that was taken.
         waits_on: "gate", "manual" or "doubt" while the run asks for a person, with `waits_at` the step.
         steps: the same cells as `cells`, by step.
         launchers: everybody who asked for the run or started it; none of them can approve it.
         finished: the final word on each step that is over.
     """
 
+    seq: int = 0
     run: str = ""
     incident: str = ""
     status: RunStatus = RunStatus.NEW
@@ -147,6 +149,8 @@ class RunState:
         apply = _APPLY.get(entry.kind)
         if apply is not None:
             apply(self, entry)
+        # Threads of one worker may hand in their entries in another order than they were recorded in.
+        self.seq = max(self.seq, entry.seq)
 
 
 def fold(entries: Iterable[LogEntry]) -> RunState:
@@ -213,7 +217,7 @@ def _started(state: RunState, entry: LogEntry) -> None:
     if body.epoch <= state.epoch:
         raise TamperError(f"entry {entry.seq}: epoch {body.epoch} is not above {state.epoch}")
     state.epoch = body.epoch
-    state.waits_on = state.waits_at = ""
+    state.waits_on = state.waits_at = state.reason = ""
 
 
 def _mode(state: RunState, entry: LogEntry) -> None:
@@ -333,13 +337,22 @@ def _gate_decided(state: RunState, entry: LogEntry) -> None:
     state.gates.setdefault(entry.step, GateState()).votes.append(vote)
 
 
+def _asked(state: RunState, entry: LogEntry, digest: str) -> GateState:
+    gate = state.gates.get(entry.step)
+    if gate is None or gate.digest != digest:
+        raise TamperError(
+            f"entry {entry.seq}: {entry.kind} of gate {entry.step}, which was not asked for this"
+        )
+    return gate
+
+
 def _gate_opened(state: RunState, entry: LogEntry) -> None:
-    state.gates[entry.step].opened = True
+    _asked(state, entry, _body(entry, kinds.GateOpened).digest).opened = True
 
 
 def _gate_closed(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.GateClosed)
-    gate = state.gates[entry.step]
+    gate = _asked(state, entry, body.digest)
     gate.opened, gate.closed, gate.detail = False, body.reason, body.detail
     # A gate that was open and is not any more is asked again.
     state.finished.pop(entry.step, None)

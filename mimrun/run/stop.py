@@ -6,6 +6,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from mimrun.errors import MimrunError
 from mimrun.log.kinds import Kind
 from mimrun.log.store import Store
 
@@ -24,6 +25,7 @@ class Stop:
 
     def __init__(self, store: Store, run: str, after: int, *, already: str | None = None) -> None:
         self.reason = ""
+        self._failure: MimrunError | None = None
         self._wanted = threading.Event()
         self._done = threading.Event()
         self._store, self._run, self._after = store, run, after
@@ -38,7 +40,13 @@ class Stop:
             self._wanted.set()
 
     def wanted(self) -> bool:
-        """Say whether to stop. No I/O."""
+        """Say whether to stop. No I/O.
+
+        Raises:
+            MimrunError: the log cannot be read any more, so nobody can know.
+        """
+        if self._failure is not None:
+            raise self._failure
         return self._wanted.is_set()
 
     def wait(self, seconds: float) -> bool:
@@ -46,11 +54,20 @@ class Stop:
         return self._wanted.wait(seconds)
 
     def _watch(self) -> None:
-        after = self._after
-        while not self._done.wait(_LOOK_S) and not self.wanted():
-            for entry in self._store.entries(run=self._run, after=after, kinds={Kind.RUN_CANCEL_REQUESTED}):
-                after = entry.seq
+        try:
+            while not self._done.wait(_LOOK_S) and not self._wanted.is_set():
+                self._look()
+        except MimrunError as exc:
+            self._failure = exc
+            self._wanted.set()
+
+    def _look(self) -> None:
+        size = self._store.head().size
+        if size > self._after:
+            kinds = {Kind.RUN_CANCEL_REQUESTED}
+            for entry in self._store.entries(run=self._run, after=self._after, kinds=kinds):
                 self.want(getattr(entry.body, "reason", "") or "cancelled")
+            self._after = size
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -17,7 +17,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
-from mimrun.run.transitions import RunEvent, RunStatus, next_run
+from mimrun.run.transitions import TERMINAL, RunEvent, RunStatus, next_run
 
 
 class RunSummary(BaseModel):
@@ -120,6 +120,19 @@ def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
 def summary_in(view: View, run: str) -> RunSummary:
     """Read a run's summary inside a transaction."""
     return RunSummary.decode(view.projection(RunSummaries.name, run))
+
+
+def check_takeover(view: View, run: str, epoch: int) -> None:
+    """Refuse a worker that wants to start a run that is over, or one that another worker has taken since.
+
+    Raises:
+        LeaseError: as above.
+    """
+    now = summary_in(view, run)
+    if now.status in TERMINAL:
+        raise LeaseError(f"{run} is over already: {now.status}; nothing is left to do")
+    if now.epoch >= epoch:
+        raise LeaseError(f"run {run}: epoch {now.epoch} is on record and this worker has {epoch}; try again")
 
 
 def check_epoch(view: View, run: str, epoch: int) -> None:

@@ -12,6 +12,7 @@ from mimrun.gate.approval import Closed, ClosedBy, Open, Waiting, check_gate
 from mimrun.gate.people import People
 from mimrun.log.entry import Blob
 from mimrun.log.kinds import (
+    Body,
     GateClosed,
     GateOpened,
     GateRequested,
@@ -68,22 +69,22 @@ class PeopleSteps:
         if asked is None or not asked.request or asked.closed:
             return self._ask(node, segment)
         if asked.digest != segment.digest:
-            self._close(node, asked, "void", "what stands behind the gate is not what was asked for")
+            changed = "what stands behind the gate is not what was asked for"
+            self._journal.note(_closed(asked, "void", changed), step=node.path)
             return self._ask(node, segment)
         request = request_of(node, asked, self._journal.state.launchers)
         verdict = check_gate(request, asked.votes, self._people(), now=self._clock())
         match verdict:
             case Open():
-                self._journal.note(GateOpened(digest=asked.digest), step=node.path)
-                return self._finish(node, "ok")
+                return self._finish(node, "ok", first=GateOpened(digest=asked.digest))
             case Waiting(missing):
                 need = ", ".join(f"{count} {role}" for role, count in missing.items())
                 return Parked("gate", node.path, f"'{node.name}' needs {need}")
+            case Closed(ClosedBy.EXPIRED, detail) if node.on_timeout is OnTimeout.ESCALATE:
+                self._journal.note(_closed(asked, "expired", detail), step=node.path)
+                return self._ask(node, segment)
             case Closed(by, detail):
-                self._close(node, asked, by.value, detail)
-                if by is ClosedBy.EXPIRED and node.on_timeout is OnTimeout.ESCALATE:
-                    return self._ask(node, segment)
-                self._finish(node, "failed", detail)
+                self._finish(node, "failed", detail, first=_closed(asked, by.value, detail))
                 return Denied(f"gate '{node.name}': {detail}")
             case _:
                 assert_never(verdict)
@@ -159,15 +160,19 @@ class PeopleSteps:
         need = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
         return Parked("gate", node.path, f"'{node.name}' needs {need}")
 
-    def _close(self, node: PlannedGate, asked: GateState, reason: str, detail: str) -> None:
-        body = GateClosed.model_validate({"digest": asked.digest, "reason": reason, "detail": detail})
-        self._journal.note(body, step=node.path)
-
     def _wanted(self, conditions: Sequence[str]) -> bool:
         variables = self._facts.variables("")
         return all(truth(condition, variables) for condition in conditions)
 
-    def _finish(self, node: PlannedGate | PlannedManual, status: str, reason: str = "") -> Result:
-        body = StepFinished.model_validate({"status": status, "reason": reason})
-        self._journal.note(body, step=node.path)
+    def _finish(
+        self, node: PlannedGate | PlannedManual, status: str, reason: str = "", *, first: Body | None = None
+    ) -> Result:
+        """Record the end of a step, together with what it follows from: a crash does not come in between."""
+        bodies = [StepFinished.model_validate({"status": status, "reason": reason})]
+        drafts = [self._journal.draft(body, step=node.path) for body in ([first] if first else []) + bodies]
+        self._journal.write(*drafts)
         return Done()
+
+
+def _closed(asked: GateState, reason: str, detail: str) -> GateClosed:
+    return GateClosed.model_validate({"digest": asked.digest, "reason": reason, "detail": detail})

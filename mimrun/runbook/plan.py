@@ -212,21 +212,42 @@ class Plan(Part):
         return {target.name: target.vars for target in self.targets}
 
     def segment_after(self, gate: str) -> tuple[Node, ...]:
-        """Give what a gate lets through: every action and manual step after it, up to the next gate.
-
-        The order is that of the text, so the rescue and always parts of the blocks around the gate
-        belong to its segment.
+        """Give what a gate lets through: every action and manual step that may be reached from it without
+        passing another gate, in the order of the text.
         """
         segment: list[Node] = []
+        between: list[str] = []
         inside = False
         for node in self.walk():
             if isinstance(node, PlannedGate):
                 if inside:
-                    break
-                inside = node.path == gate
+                    between.append(node.path)
+                inside = inside or node.path == gate
             elif inside and not isinstance(node, PlannedBlock):
-                segment.append(node)
+                if all(may_bypass(node.path, other) for other in between):
+                    segment.append(node)
         return tuple(segment)
+
+
+def may_bypass(step: str, gate: str) -> bool:
+    """Say whether a step that is written behind a gate may be reached although the gate was not.
+
+    That is so for two reasons only: the gate is in a rescue part, which is done only after a failure; or
+    the step is in the rescue or always part of the block that the gate is in, which a failure in front of
+    the gate leads to.
+
+    Arguments:
+        step: the path of the step.
+        gate: the path of a gate before it.
+    """
+    marks = gate.split(".")
+    for at, mark in enumerate(marks):
+        around = ".".join(marks[:at])
+        if mark == "rescue" and not step.startswith(f"{around}.rescue."):
+            return True
+        if mark == "block" and step.startswith((f"{around}.rescue.", f"{around}.always.")):
+            return True
+    return False
 
 
 class Segment(Part):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builders.world import WORLD
 
-from mimrun.app.decisions import decide, pending_gate
+from mimrun.app.decisions import decide, pending_gate, request_cancel
 from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import Identity
@@ -80,6 +80,11 @@ class Bench:
         with self.home() as home:
             pending = pending_gate(home, run)
             decide(home, pending, who, "approved", digest=pending.request.digest)
+
+    def cancel(self, run: str) -> None:
+        """Ask for the run to stop, as the responder."""
+        with self.home() as home:
+            request_cancel(home, run, RESPONDER, "enough")
 
     def is_intact(self) -> bool:
         """Verify the whole log."""

@@ -6,8 +6,9 @@ It is a real connector under the real contract; what is simple about it is the o
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from mimrun.catalog import Catalog
 from mimrun.connector import (
@@ -55,11 +56,24 @@ class MarkIdempotent(Mark):
     effect = Effect.IDEMPOTENT
 
 
+class Hook(Mark):
+    """Append a word, after what the test has hooked up under this word was called."""
+
+    verb = "hook"
+
+
+HOOKS: dict[str, Callable[[], object]] = {}
+"""What `world.hook` calls, by its word; a test fills it and empties it again."""
+
+
 class Read(Action):
     """Read every word."""
 
     verb = "read"
     effect = Effect.READ
+
+
+WorldAction: TypeAlias = MarkOnce | MarkProbe | MarkIdempotent | Hook | Read
 
 
 class WorldSettings(Settings):
@@ -69,12 +83,12 @@ class WorldSettings(Settings):
     inventory_hostname: str = ""
 
 
-class World(Connector[WorldSettings, MarkOnce | MarkProbe | MarkIdempotent | Read]):
+class World(Connector[WorldSettings, WorldAction]):
     """A file of words, a line each: host, word, key."""
 
     name = "world"
     settings_type = WorldSettings
-    actions: ClassVar = (MarkOnce, MarkProbe, MarkIdempotent, Read)
+    actions: ClassVar = (MarkOnce, MarkProbe, MarkIdempotent, Hook, Read)
 
     def open(self) -> None:
         """Nothing to open."""
@@ -82,9 +96,11 @@ class World(Connector[WorldSettings, MarkOnce | MarkProbe | MarkIdempotent | Rea
     def close(self) -> None:
         """Nothing to close."""
 
-    def _perform(self, action: MarkOnce | MarkProbe | MarkIdempotent | Read, call: Call) -> Outcome:
+    def _perform(self, action: WorldAction, call: Call) -> Outcome:
         if isinstance(action, Read):
             return Ok(changed=False, data={"words": [*words(self.settings.world)]})
+        if isinstance(action, Hook):
+            HOOKS[action.word]()
         if action.answer == "unreachable":
             raise Unreachable("nobody answers")
         if action.answer == "failed":
@@ -100,7 +116,7 @@ class World(Connector[WorldSettings, MarkOnce | MarkProbe | MarkIdempotent | Rea
             raise LostAnswer("the answer was lost")
         return Ok(changed=True, data={"word": action.word})
 
-    def _probe(self, action: MarkOnce | MarkProbe | MarkIdempotent | Read, call: Call) -> Probed:
+    def _probe(self, action: WorldAction, call: Call) -> Probed:
         there = any(line.endswith(call.key) for line in lines(self.settings.world))
         if there:
             return Probed(Finding.APPLIED, "the word is there", {"word": getattr(action, "word", "")})

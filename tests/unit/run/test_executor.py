@@ -121,7 +121,7 @@ def test_a_probe_that_proves_nothing_happened_makes_a_clean_failure(bench: Bench
 
 def test_lost_answer_of_an_idempotent_step_is_repeated_as_often_as_allowed(bench: Bench) -> None:
     options = StepOptions(retries=2, delay_ms=1)
-    run, verdict = bench.run(
+    _, verdict = bench.run(
         a_plan(bench.world, action("1", "idempotent", word="x", answer="lost", options=options))
     )
     assert verdict.status == "failed"

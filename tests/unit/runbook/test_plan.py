@@ -53,8 +53,8 @@ def test_nodes_are_found_by_their_paths(plan: Plan) -> None:
         plan.node("5")
 
 
-def test_a_gate_lets_through_what_stands_before_the_next_one(plan: Plan) -> None:
-    assert [node.name for node in plan.segment_after("2")] == ["c"]
+def test_a_gate_lets_through_what_can_be_reached_before_the_next_one(plan: Plan) -> None:
+    assert [node.name for node in plan.segment_after("2")] == ["c", "e"], "a failure of c leads to e"
     assert [node.name for node in plan.segment_after("3.block.2")] == ["d", "e", "f"]
 
 
