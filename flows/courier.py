@@ -56,7 +56,8 @@ class Courier:
         with get_client(sync_client=True) as client:
             for flow_run in open_flow_runs(client, execute_runbook):
                 run = flow_run.parameters.get("run")
-                if flow_run.parameters.get("home") != self._home or not isinstance(run, str) or active(run):
+                ours = flow_run.deployment_id is None and flow_run.parameters.get("home") == self._home
+                if not ours or not isinstance(run, str) or active(run):
                     continue
                 stands = standing(run)
                 if stands is not None and not active(run) and correct(client, flow_run, stands):

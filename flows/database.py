@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import MODELS_DEPENDENCIES
-from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 
 class PatientSqlite(AioSqliteConfiguration):
@@ -21,9 +21,9 @@ class PatientSqlite(AioSqliteConfiguration):
     @asynccontextmanager
     async def begin_transaction(
         self,
-        session: AsyncSession,
+        session: Any,  # SQLAlchemy's, which is Prefect's to ask for
         with_for_update: bool = False,  # noqa: FBT001, FBT002 - the signature is Prefect's
-    ) -> AsyncGenerator[AsyncSessionTransaction, None]:
+    ) -> AsyncGenerator[Any, None]:
         """Begin a transaction with BEGIN IMMEDIATE, whatever was asked for."""
         async with super().begin_transaction(session, with_for_update=True) as transaction:
             yield transaction

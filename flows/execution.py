@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from flows.submission import AroundStep, Mode
 from mimrun.app.execution import Verdict, directly, execute_run, note_mode
@@ -12,6 +13,9 @@ from mimrun.app.home import open_home
 from mimrun.app.runs import find_run, load_plan
 from mimrun.errors import InputError
 from mimrun.settings import load_settings
+
+STANDS: Final = frozenset({"succeeded", "failed", "cancelled", "waiting", "in_doubt", "interrupted"})
+"""Where a run can stand that somebody has begun to execute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,14 @@ class RunExecutor:
         """Say how a run stands according to the log.
 
         Returns:
-            None where a process executes it now, or where this home does not know it.
+            None where a process executes it now, where nobody has begun, or where this home does not
+            know it.
         """
         try:
             with open_home(self._settings) as home:
                 view = find_run(home, run)
         except InputError:
             return None
-        if view.held or view.summary.run != run:
+        if view.held or view.summary.run != run or view.status not in STANDS:
             return None
-        status = "interrupted" if view.status in {"interrupted", "new"} else view.status
-        return Standing(status, view.summary.reason)
+        return Standing(view.status, view.summary.reason)

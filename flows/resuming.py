@@ -120,15 +120,13 @@ def correct(client: SyncPrefectClient, flow_run: FlowRun, standing: Ending) -> b
     return True
 
 
-def end_state(status: str, detail: str, key: str = "", *, reschedule: bool = False) -> State[Any]:
+def end_state(status: str, detail: str, key: str = "") -> State[Any]:
     """Give the state of a flow run whose execution ended.
 
     Arguments:
         status: the verdict's.
         detail: shown as the state's message.
         key: names this wait; Prefect does not let a flow run pause twice under one name.
-        reschedule: a worker is to enter the flow run again when somebody resumes it in Prefect; without,
-            mimrun enters it again itself.
     """
     match status:
         case "succeeded":
@@ -138,13 +136,14 @@ def end_state(status: str, detail: str, key: str = "", *, reschedule: bool = Fal
         case "cancelled":
             return Cancelled(message=detail)
         case "waiting":
-            return _paused(AWAITING, detail, key, reschedule=reschedule)
+            return _paused(AWAITING, detail, key)
         case "in_doubt":
-            return _paused(IN_DOUBT, detail, key, reschedule=reschedule)
+            return _paused(IN_DOUBT, detail, key)
         case _:
             return Failed(name="Refused", message=detail)
 
 
-def _paused(name: str, message: str, key: str = "", *, reschedule: bool = False) -> State[Any]:
-    details = StateDetails(pause_reschedule=reschedule, pause_key=f"{name}-{key}")
+def _paused(name: str, message: str, key: str = "") -> State[Any]:
+    # Without pause_reschedule: no worker is to take it; mimrun enters it again itself.
+    details = StateDetails(pause_reschedule=False, pause_key=f"{name}-{key}")
     return State(type=StateType.PAUSED, name=name, message=message, state_details=details)

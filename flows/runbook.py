@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, TerminationSignal
+from prefect.flow_runs import suspend_flow_run
 from prefect.states import Failed
 from prefect.tasks import Task
 
@@ -29,6 +30,7 @@ from mimrun.app.execution import StepFailed
 from mimrun.errors import MimrunError
 
 FLOW_NAME: Final = "execute-runbook"
+WAITS: Final = frozenset({"waiting", "in_doubt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,12 @@ def follow(drive: Drive) -> State[Any]:
 
 
 def picture(ending: Ending | None, health: Health) -> State[Any]:
-    """Give the state to show for an ending, or leave the flow run alone by raising Abort."""
+    """Give the state to show for an ending.
+
+    Raises:
+        Abort: the flow run has to be left alone.
+        Pause: a worker runs this, and the run waits for a person.
+    """
     if ending is None:
         return Failed(message="mimrun could not execute it; see the engine's log")
     if not health.up:
@@ -115,8 +122,10 @@ def picture(ending: Ending | None, health: Health) -> State[Any]:
     flow_run = context.flow_run if context is not None else None
     if ending.status == "refused" and flow_run is not None and flow_run.run_count > 1:
         raise Abort(ending.detail)
-    reschedule = flow_run is not None and flow_run.deployment_id is not None
-    return end_state(ending.status, ending.detail, uuid4().hex, reschedule=reschedule)
+    if ending.status in WAITS and flow_run is not None and flow_run.deployment_id is not None:
+        # A worker lets go by raising Pause, and enters again when somebody resumes the flow run in Prefect.
+        suspend_flow_run(key=uuid4().hex)
+    return end_state(ending.status, ending.detail, uuid4().hex)
 
 
 def show(title: str, step: Once) -> None:

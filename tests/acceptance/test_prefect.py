@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import flows
 from flows.environment import Rooms, password
 from flows.launcher import PrefectLauncher
 from flows.protocol import ask
@@ -135,6 +136,21 @@ class Place:
             plan = prepare_plan(home, str(file), [], [])
             return create_run(home, plan, identify(home.people(), "responder"))
 
+    def approve(self, run: str) -> None:
+        with open_home(self.settings) as home:
+            pending = pending_gate(home, run)
+            digest = pending.request.digest
+            decide(home, pending, identify(home.people(), "alex"), "approved", digest=digest)
+
+    def worker(self, folder: Path) -> dict[str, str]:
+        """Give the environment of a process elsewhere that uses this engine's API."""
+        return self.environ | {
+            "PREFECT_API_URL": self.launcher.status().api_url,
+            "PREFECT_API_AUTH_STRING": password(Rooms(self.settings.home)),
+            "PREFECT_HOME": str(folder / "worker"),
+            "DO_NOT_TRACK": "1",
+        }
+
     def word(self, word: str, wait_for: Path | None = None) -> str:
         """A step that writes a word, and then waits for a file."""
         wait = f"; while ! [ -e {wait_for} ]; do sleep 0.02; done" if wait_for else ""
@@ -241,9 +257,7 @@ def test_a_gated_run_is_seen_step_by_step_waits_without_a_process_and_goes_on_in
     assert waiting["state"]["type"] == "PAUSED"
     assert waiting["name"] == f"small-failover-{place.out.stem} {run}"
     assert place.launcher.status().runs == ()
-    with open_home(place.settings) as home:
-        pending = pending_gate(home, run)
-        decide(home, pending, identify(home.people(), "alex"), "approved", digest=pending.request.digest)
+    place.approve(run)
     assert place.launcher.submit(run)
     ended = place.shows(run, "Completed")
     assert ended["id"] == waiting["id"]
@@ -283,16 +297,9 @@ def test_two_processes_given_the_same_flow_run_are_one_that_acts(place: Place, t
     run = place.launch(place.word("one", free), place.word("two"))
     assert place.launcher.submit(run)
     until(lambda: place.words() == ["one"])
-    rooms = Rooms(place.settings.home)
-    environ = place.environ | {
-        "PREFECT_API_URL": place.launcher.status().api_url,
-        "PREFECT_API_AUTH_STRING": password(rooms),
-        "PREFECT_HOME": str(tmp_path / "worker"),
-        "DO_NOT_TRACK": "1",
-    }
     second = subprocess.run(
-        [sys.executable, "-c", ENTER, run, str(rooms.home)],
-        env=environ,
+        [sys.executable, "-c", ENTER, run, str(place.settings.home)],
+        env=place.worker(tmp_path),
         capture_output=True,
         text=True,
         check=True,
@@ -301,6 +308,36 @@ def test_two_processes_given_the_same_flow_run_are_one_that_acts(place: Place, t
     assert place.status(run) == "running"
     free.touch()
     place.shows(run, "Completed")
+    assert place.words() == ["one", "two"]
+
+
+def test_a_worker_runs_it_too_lets_go_at_a_gate_and_enters_again_when_resumed(
+    place: Place, tmp_path: Path
+) -> None:
+    run = place.launch(place.word("one"), GATE, place.word("two"))
+    parameters = {"run": run, "home": str(place.settings.home)}
+    flow = place.api("/flows/", {"name": "execute-runbook"})["id"]
+    deployment = place.api("/deployments/", {"name": f"worker-{run}", "flow_id": flow})["id"]
+    flow_run = place.api(f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+
+    def work() -> None:
+        """Execute a flow run as the process does that a worker starts."""
+        environ = place.worker(tmp_path) | {"PREFECT__FLOW_RUN_ID": flow_run}
+        command = [
+            sys.executable,
+            "-m",
+            "prefect.flow_engine",
+            f"{flows.__path__[0]}/runbook.py:execute_runbook",
+        ]
+        subprocess.run(command, env=environ, cwd="/", check=True, capture_output=True, timeout=60)
+
+    work()
+    shown = place.shows(run, "Suspended")
+    assert (shown["id"], place.status(run), place.words()) == (flow_run, "waiting", ["one"])
+    place.approve(run)
+    place.api(f"/flow_runs/{flow_run}/resume", {})
+    work()
+    assert place.shows(run, "Completed")["id"] == flow_run
     assert place.words() == ["one", "two"]
 
 
