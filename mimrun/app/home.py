@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,10 +105,10 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None) -> Iterator
 
 
 def operating_system_user() -> str:
-    """Give the account that this process runs under."""
+    """Give the account that this process runs under, by the kernel's word: USER and LOGNAME prove nothing."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid-{os.getuid()}"
 
 

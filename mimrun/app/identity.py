@@ -16,8 +16,8 @@ from mimrun.log.entry import Actor
 
 OPERATING_SYSTEM = "os-user"
 """The operating system says so."""
-CLAIMED = "claimed"
-"""Whoever sat at the keyboard said so."""
+CLAIMED = "claimed:"
+"""Whoever sat at the keyboard said so; the account that they sat at follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Identity:
 
     Arguments:
         person: known from the people file, or made from the account with no role.
-        auth: `os-user` or `claimed`.
+        auth: `os-user`, or `claimed:ACCOUNT` with the account that the operating system knows.
     """
 
     person: Person
@@ -55,4 +55,4 @@ def identify(people: People, claimed: str | None) -> Identity:
     except SettingsError as exc:
         raise SettingsError(f"--as {claimed}: {exc}") from exc
     own = people.knows(account) and people.person(account).id == person.id
-    return Identity(person, OPERATING_SYSTEM if own or person.id == account else CLAIMED)
+    return Identity(person, OPERATING_SYSTEM if own else f"{CLAIMED}{account}"[:128])
