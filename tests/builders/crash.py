@@ -11,15 +11,16 @@ from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.sqlite import SqliteStore
 from mimrun.log.store import Guard
 
-FINISHED = 0
-"""What a child ends with that was not killed."""
-
-
 Choice = Callable[[int, Sequence[Draft]], bool]
 """Says of an append, by its number from 1 and its drafts, whether to be killed around it."""
 
 
 def execute_and_die(execute: Callable[[], object], choose: Choice, *, before: bool) -> bool:
+    """Say whether the child was killed; see `appends_until_death`."""
+    return appends_until_death(execute, choose, before=before) is None
+
+
+def appends_until_death(execute: Callable[[], object], choose: Choice, *, before: bool) -> int | None:
     """Execute a run in a child process, and kill the child with SIGKILL around one of its appends.
 
     Arguments:
@@ -28,13 +29,16 @@ def execute_and_die(execute: Callable[[], object], choose: Choice, *, before: bo
         before: just before it is made, and not just after it is on disk.
 
     Returns:
-        whether the child was killed; False when it came to its end.
+        None when the child was killed; else how many appends it made until it came to its end.
     """
     child = os.fork()
     if child == 0:
         _be_killed(execute, choose, before=before)
     _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return None
+    return os.WEXITSTATUS(status)
 
 
 def the(number: int) -> Choice:
@@ -63,4 +67,4 @@ def _be_killed(execute: Callable[[], object], choose: Choice, *, before: bool) -
     try:
         execute()
     finally:
-        os._exit(FINISHED)
+        os._exit(count)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from builders.crash import execute_and_die, the
+from builders.crash import appends_until_death, execute_and_die, the
 from builders.plans import a_plan, action, block, call, check, gate, manual
 from builders.runs import ALEX, RESPONDER, Bench
 from builders.world import words
@@ -96,12 +96,12 @@ def test_kill_around_every_append_loses_nothing_and_repeats_nothing(memory: Path
         left = at
         # The run has three stretches with people between them; the kill falls into one of them.
         while bench.state(run).status not in TERMINAL:
-            died = execute_and_die(partial(bench.execute, run), the(left), before=before)
-            if died:
+            made = appends_until_death(partial(bench.execute, run), the(left), before=before)
+            if made is None:
                 killed += 1
                 asked.update(finish(bench, run))
                 break
-            left -= appends_of_last_stretch(bench, run)
+            left -= made
             decide_once(bench, run)
         else:
             assert killed >= 30, "the run makes fewer appends than it should"
@@ -121,14 +121,6 @@ def decide_once(bench: Bench, run: str) -> None:
     elif state.waits_on == "manual":
         with bench.home() as home:
             attest(home, run, ALEX, {})
-
-
-def appends_of_last_stretch(bench: Bench, run: str) -> int:
-    """How many appends the worker that just ended made: entries that were made together share their moment."""
-    with bench.home() as home:
-        entries = [e for e in home.store.entries(run=run) if e.actor.kind == "worker"]
-    last = max(e.epoch for e in entries)
-    return len({(e.ts, e.epoch) for e in entries if e.epoch == last})
 
 
 def test_two_kills_in_a_row_are_no_worse_than_one(memory: Path) -> None:

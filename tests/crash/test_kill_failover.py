@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builders.crash import Choice, execute_and_die, the
+from builders.crash import Choice, appends_until_death, execute_and_die, the
 from builders.runs import ALEX, PEOPLE, RESPONDER
 
 from mimrun.app.decisions import attest, decide, pending_gate
@@ -149,14 +149,9 @@ def test_kill_at_the_worst_moments_of_a_failover_promotes_once(
 def test_kill_after_every_append_of_a_failover_promotes_once(failover: Failover, number: int) -> None:
     left = number
     while failover.state().status not in TERMINAL:
-        before = len(_moments(failover))
-        if execute_and_die(failover.execute, the(left), before=False):
+        made = appends_until_death(failover.execute, the(left), before=False)
+        if made is None:
             break
-        left -= len(_moments(failover)) - before
+        left -= made
         failover.decide()
     check(failover)
-
-
-def _moments(failover: Failover) -> set[tuple[object, int]]:
-    with open_home(failover.settings) as home:
-        return {(e.ts, e.epoch) for e in home.store.entries(run=failover.run) if e.actor.kind == "worker"}
