@@ -30,7 +30,7 @@ from mimrun.connector import (
     Unknown,
 )
 from mimrun.log.entry import Blob, Draft
-from mimrun.log.kinds import StepInDoubt, StepIntent, StepOutcome, StepProbed
+from mimrun.log.kinds import StepFinished, StepInDoubt, StepIntent, StepOutcome, StepProbed
 from mimrun.output import Output, Stream
 from mimrun.run.connections import Connections
 from mimrun.run.guard import Guard, Halt
@@ -58,12 +58,14 @@ class Work:
         path: the step of the plan that the cell belongs to.
         call: the action, fully rendered.
         options: the author's keywords.
+        ends_step: an answer is the end of the whole step: it has no other cell, and nothing judges it.
     """
 
     key: CellKey
     path: str
     call: PlannedCall
     options: StepOptions
+    ends_step: bool = False
 
 
 Until = Callable[[Mapping[str, JsonValue]], bool]
@@ -168,6 +170,8 @@ class Attempts:
         drafts = [self._outcome(work, intent, outcome, output, int((time.monotonic() - began) * 1000))]
         if isinstance(outcome, Unknown) and work.call.effect in (Effect.PROBE, Effect.ONCE):
             drafts.append(self._doubt(work, intent, outcome.reason))
+        if isinstance(outcome, Ok) and work.ends_step:
+            drafts.append(self._journal.draft(StepFinished(status="ok", reason=""), step=work.path))
         self._journal.write(*drafts)
 
     def _probe(self, work: Work, intent: int, lost: Unknown) -> Outcome:

@@ -29,13 +29,18 @@ FORKS = 50
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One item of one target's loop: where a cell's templates get their values from."""
+    """One item of one target's loop: where a cell's templates get their values from.
+
+    Arguments:
+        alone: the step has no other target.
+    """
 
     node: PlannedAction
     target: TargetCalls
     key: CellKey
     item: JsonValue
     has_item: bool
+    alone: bool = False
 
     def call(self, calls: Sequence[PlannedCall]) -> PlannedCall:
         """Give this item's call; a loop that was not known to the plan has one call for all its items."""
@@ -72,10 +77,14 @@ class Fanout:
         targets = [t for t in node.targets if t.target not in self.failed]
         if node.path not in self._journal.state.started:
             started = StepStarted(name=node.name, form=node.action, targets=tuple(t.target for t in targets))
-            self._journal.note(started, step=node.path)
+            draft = self._journal.draft(started, step=node.path)
+            if len(targets) == 1:
+                self._journal.hold(draft)
+            else:
+                self._journal.write(draft)
         if len(targets) <= 1:
             for target in targets:
-                self._on_target(node, target, conditions)
+                self._on_target(node, target, conditions, alone=True)
         else:
             self._on_all(node, targets, conditions)
         return self._conclude(node, targets)
@@ -103,7 +112,9 @@ class Fanout:
         if errors:
             raise errors[0]
 
-    def _on_target(self, node: PlannedAction, target: TargetCalls, conditions: Sequence[str]) -> None:
+    def _on_target(
+        self, node: PlannedAction, target: TargetCalls, conditions: Sequence[str], *, alone: bool = False
+    ) -> None:
         first = CellKey(node.path, target.target)
         try:
             variables = self._facts.variables(target.target)
@@ -120,7 +131,7 @@ class Fanout:
             return
         for number, item in enumerate(items):
             key = CellKey(node.path, target.target, number)
-            spot = Spot(node, target, key, item, has_item=node.loop is not None)
+            spot = Spot(node, target, key, item, has_item=node.loop is not None, alone=alone)
             self._one(spot)
             cell = self._journal.state.cell(key)
             if _has_failed(cell) or cell.status is CellStatus.IN_DOUBT:
@@ -158,7 +169,8 @@ class Fanout:
                 self._capture(spot)
             call = self._rendered(spot, spot.target.calls)
             until = self._until(spot, options.until)
-            cell = self._attempts.work(Work(spot.key, spot.node.path, call, options), until)
+            ends = spot.alone and not spot.has_item and not _is_judged(spot)
+            cell = self._attempts.work(Work(spot.key, spot.node.path, call, options, ends_step=ends), until)
             if cell.status is CellStatus.OK:
                 self._judge(spot, cell)
         except InputError as exc:
@@ -167,7 +179,7 @@ class Fanout:
     def _judge(self, spot: Spot, cell: Cell) -> None:
         """Ask `until`, `expect` and `verify`, and record what they say, where there is one of them."""
         options = spot.node.options
-        if not (options.until or options.expect or spot.target.verify):
+        if not _is_judged(spot):
             return
         result = self._attempts.answer(spot.key)
         # A step that a person settled has no answer to look into; what proves the effect is `verify`.
@@ -250,6 +262,8 @@ class Fanout:
         self._facts.register(name, target.target, value, source=max(c.outcome for c in cells))
 
     def _conclude(self, node: PlannedAction, targets: Sequence[TargetCalls]) -> Result:
+        if self._journal.state.finished.get(node.path) == "ok":
+            return Done()
         cells = self._cells(node)
         doubtful = sorted(k.target for k, c in cells.items() if c.status is CellStatus.IN_DOUBT)
         if doubtful:
@@ -290,6 +304,11 @@ class Fanout:
 
     def _note(self, key: CellKey, body: StepVerified | StepSkipped | StepCaptured, *blobs: Blob) -> None:
         self._journal.note(body, step=key.step, target=key.target, blobs=blobs)
+
+
+def _is_judged(spot: Spot) -> bool:
+    options = spot.node.options
+    return bool(options.until or options.expect or spot.target.verify)
 
 
 def _has_failed(cell: Cell) -> bool:

@@ -32,6 +32,7 @@ class Journal:
         self.state = state
         self.lease = lease
         self.actor = actor
+        self._held: list[Draft] = []
         self._lock = threading.Lock()
 
     def draft(
@@ -50,8 +51,13 @@ class Journal:
             blobs=tuple(blobs),
         )
 
+    def hold(self, draft: Draft) -> None:
+        """Keep a draft that proves nothing by itself until the next one is written, and save an append."""
+        with self._lock:
+            self._held.append(draft)
+
     def write(self, *drafts: Draft) -> tuple[LogEntry, ...]:
-        """Record drafts durably, all or none, and apply them to the state.
+        """Record drafts durably, all or none, behind those that were held, and apply them to the state.
 
         Raises:
             LeaseError: another worker has taken over.
@@ -60,15 +66,17 @@ class Journal:
         run, epoch = self.state.run, self.lease.epoch
         if not self.lease.held():
             raise LeaseError(f"run {run}: this worker has let go of its lease")
+        with self._lock:
+            held, self._held = self._held, []
         try:
-            entries = self.store.append(drafts, guard=lambda view: check_epoch(view, run, epoch))
+            entries = self.store.append([*held, *drafts], guard=lambda view: check_epoch(view, run, epoch))
         except LeaseError:
             self._keep_evidence(drafts)
             raise
         with self._lock:
             for entry in entries:
                 self.state.apply(entry)
-        return entries
+        return entries[len(held) :]
 
     def note(self, body: Body, *, step: str = "", target: str = "", blobs: Iterable[Blob] = ()) -> LogEntry:
         """Record one entry."""
