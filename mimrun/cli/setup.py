@@ -50,9 +50,15 @@ def up(
     _tell(status, as_json=as_json)
 
 
-def down(home: HomeOption = None) -> None:
-    """Stop the engine. Runs that it executes are interrupted and can be resumed."""
-    stopped = _launcher(settings_of(home)).down()
+def down(
+    home: HomeOption = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also while it executes runs; they are interrupted and can be resumed."),
+    ] = False,
+) -> None:
+    """Stop the engine. While it executes runs it is only stopped with --force."""
+    stopped = _launcher(settings_of(home)).down(force=force)
     typer.echo("the engine is stopped" if stopped else "no engine was running")
 
 

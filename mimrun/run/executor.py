@@ -207,7 +207,8 @@ class Executor:
             except Exception as exc:
                 raised.append(exc)
                 raise StepFailed(str(exc)) from exc
-            if isinstance(results[0], Failed | Denied):
+            if isinstance(results[0], Failed | Denied | Parked):
+                # A gate or manual step comes here decided, so what is parked is in doubt.
                 raise StepFailed(results[0].reason)
 
         with contextlib.suppress(StepFailed):
