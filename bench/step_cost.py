@@ -8,6 +8,7 @@ from its intent to that of the next one, by the moments in the log. Nothing is a
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def measure(folder: Path, steps: int) -> tuple[list[float], float]:
         sys.exit(f"the run {verdict.status}: {verdict.detail}")
     with open_home(settings) as home:
         moments = [e.ts for e in home.store.entries(run=run, kinds={Kind.STEP_INTENT})]
-    return sorted((b - a).total_seconds() * 1000 for a, b in zip(moments, moments[1:], strict=False)), whole
+    return sorted((b - a).total_seconds() * 1000 for a, b in itertools.pairwise(moments)), whole
 
 
 def main() -> None:
