@@ -12,10 +12,10 @@ import pytest
 from builders.plans import a_plan, action, gate
 from builders.runs import Bench
 
-from mimrun.app import execution
 from mimrun.app.execution import execute_run, note_mode
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
 from mimrun.errors import StoreError
+from mimrun.run.executor import Executor
 from mimrun.run.lease import Lease
 from mimrun.secret import MASK, Masker, Secret
 from mimrun.settings import Settings
@@ -78,7 +78,7 @@ def test_a_run_that_breaks_is_told_without_the_secret_in_the_error(
     def breaks(*_: object) -> None:
         raise StoreError(f"cannot write {PASSWORD}")
 
-    monkeypatch.setattr(execution, "_start", breaks)
+    monkeypatch.setattr(Executor, "execute", breaks)
     with pytest.raises(StoreError):
         bench.execute(run)
     broke = lines(bench.settings)[-1]
@@ -92,7 +92,7 @@ def test_a_bug_is_told_with_its_traceback(bench: Bench, monkeypatch: pytest.Monk
     def breaks(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(execution, "_start", breaks)
+    monkeypatch.setattr(Executor, "execute", breaks)
     with pytest.raises(ZeroDivisionError):
         bench.run(a_plan(bench.world, action("1")))
     assert "in breaks" in str(lines(bench.settings)[-1]["exception"])
