@@ -187,7 +187,7 @@ class FailoverDemo:
         where = f"--home {self.stage.settings.home}"
         looks = [
             (f"mimrun status {run.name} {where}", "each step of the run"),
-            (f"mimrun log show --run {run.name} {where}", "what was done, entry by entry"),
+            (f"mimrun log show {run.name} {where}", "what was done, entry by entry"),
             (f"mimrun log verify {where}", "that nobody has changed it"),
             (f"mimrun runbook show {RUNBOOK}", "the runbook"),
         ]

@@ -119,7 +119,7 @@ class HostsDemo:
             },
             next=(
                 (f"mimrun status {first.name} {where}", "each step of the run"),
-                (f"mimrun log show --run {first.name} {where}", "what was done, entry by entry"),
+                (f"mimrun log show {first.name} {where}", "what was done, entry by entry"),
                 (f"mimrun log verify {where}", "that nobody has changed it"),
                 *stop,
             ),

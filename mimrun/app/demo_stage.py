@@ -7,6 +7,7 @@ are gone when the demo ends, unless they are to be kept for playing; then the ho
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import threading
@@ -18,10 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from mimrun.app.home import lay_home, operating_system_user
+from mimrun.app.home import lay_home, open_home, operating_system_user
 from mimrun.app.launching import Launcher, find_launcher
+from mimrun.app.runbooks import whole_library
 from mimrun.errors import LabError, MimrunError, RefusedError, SettingsError
 from mimrun.lab import folder, leftover
+from mimrun.run.published import PublishedVersions
 from mimrun.settings import Settings, load_settings
 
 RESPONDER: Final = "responder"
@@ -78,18 +81,21 @@ class Stage:
 
     kept: bool
     """The parts stay when the stage is left."""
+    put_aside: str
+    """The name of an earlier log that could not be gone on with, or ""."""
 
     def __init__(self, settings: Settings, *, keep: bool = False, direct: bool = False) -> None:
         self.settings = settings
         self.keep = keep
         self.engine = Engine(settings, direct=direct, keep=keep)
         self.folder = Path()
+        self.put_aside = ""
         self._lock = -1
         self.kept = False
 
     def __enter__(self) -> Self:
         check_own(self.settings)
-        _open_home(self.settings)
+        _make_home(self.settings)
         self._lock = _take(self.settings)
         try:
             if kept_folder(self.settings) is not None:
@@ -97,6 +103,8 @@ class Stage:
                     f"an earlier demo in {self.settings.home} was kept and is still up;"
                     f" stop it with `mimrun demo stop --home {self.settings.home}`"
                 )
+            self.put_aside = _put_aside(self.settings)
+            lay_home(self.settings)
             self.folder = folder.make()
             self.engine.start()
         except BaseException:
@@ -228,11 +236,36 @@ def check_own(settings: Settings) -> None:
         raise SettingsError(f"{settings.home} is not the demo's home; give another folder with --home")
 
 
-def _open_home(settings: Settings) -> None:
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    account = json.dumps(operating_system_user())
-    settings.people.write_text(_PEOPLE.format(account=account), "utf-8")
-    lay_home(settings)
+def _make_home(settings: Settings) -> None:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        account = json.dumps(operating_system_user())
+        settings.people.write_text(_PEOPLE.format(account=account), "utf-8")
+    except OSError as exc:
+        raise SettingsError(
+            f"{settings.home}: cannot be made: {exc.strerror}; choose another with --home"
+        ) from exc
+
+
+def _put_aside(settings: Settings) -> str:
+    """Begin a new log where a runbook of the library has changed under the version that ran in the old one.
+
+    Outside of the demo that is refused, and rightly: the version has to change. Here it would keep whoever
+    works on the library from playing the demo twice. The old log is kept under another name.
+    """
+    if not settings.log.exists():
+        return ""
+    library = {
+        f"{entry.runbook.name}@{entry.runbook.version}": entry.digest for entry in whole_library().runbooks
+    }
+    with open_home(settings) as home:
+        ran = {key: state.decode() for key, state in home.store.projections(PublishedVersions.name)}
+    if all(library.get(key, digest) == digest for key, digest in ran.items()):
+        return ""
+    number = next(n for n in itertools.count(1) if not (settings.home / f"log-{n}.db").exists())
+    for file in sorted(settings.home.glob(f"{settings.log.name}*")):
+        file.rename(file.with_name(file.name.replace(settings.log.name, f"log-{number}.db", 1)))
+    return f"log-{number}.db"
 
 
 def _take(settings: Settings) -> int:

@@ -138,6 +138,19 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
     texts = [moment["text"] for moment in report["timeline"]]
     assert texts[0] == "the primary is killed"
     assert texts.index("done: Fence the old primary") < texts.index("done: Promote the standby")
+    for each in report["next"]:
+        words = each["command"].split()[1:]
+        if words[0] != "demo":
+            looked = subprocess.run(
+                [sys.executable, "-c", COMMAND, *words],
+                env=environment(place),
+                capture_output=True,
+                text=True,
+                timeout=SLOW,
+                check=False,
+            )
+            assert looked.returncode == 0, looked.stderr
+            assert looked.stdout
     again = mimrun(place, "demo", "--direct", "--json")
     assert again.returncode == 0, "the second time works as the first"
     assert json.loads(again.stdout)["log"]["size"] > report["log"]["size"]
@@ -226,6 +239,23 @@ def test_what_is_kept_stays_up_until_it_is_stopped(place: Path) -> None:
     assert leftover.find_all(place) == []
     assert list((place / "tmp").iterdir()) == []
     assert "no demo was kept" in mimrun(place, "demo", "stop").stdout
+
+
+@pytest.mark.needs("postgres", "sshd")
+def test_who_works_on_a_runbook_can_play_the_demo_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = place / "library"
+    shutil.copytree(Path(__file__).parents[2] / "runbooks", library)
+    monkeypatch.setenv("MIMRUN_RUNBOOKS", str(library))
+    first = mimrun(place, "demo", "--direct", "--json")
+    assert first.returncode == 0, first.stderr
+    changed = library / "containment" / "postgres-failover.yaml"
+    changed.write_text(changed.read_text().replace("database-oncall", "somebody-else"))
+    second = mimrun(place, "demo", "--direct")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "log is kept as log-1.db" in " ".join(second.stdout.split())
+    runs = json.loads(mimrun(place, "runs", "--json").stdout)
+    assert len(runs) == 1
+    assert (place / "home" / "log-1.db").exists()
 
 
 def test_the_home_of_somebody_is_not_played_in(place: Path) -> None:
