@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mimrun.errors import InputError
 from mimrun.log.bundle import Manifest, export, verify_bundle
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import ExportMade
-from mimrun.log.verify import Report, verify
+from mimrun.log.verify import Known, Report, verify
 from mimrun.settings import Settings
 
 
@@ -32,15 +33,40 @@ def select_entries(
     return home.store.entries(run=name, inc=incident, after=after)
 
 
-def verify_log(settings: Settings) -> Report:
-    """Check the whole log."""
+def verify_log(settings: Settings, noted: str | None = None) -> Report:
+    """Check the whole log, and that it still begins with what was noted earlier.
+
+    Arguments:
+        noted: `SIZE:ROOT` as a run's recap or an earlier verification printed it.
+
+    Raises:
+        InputError: that is not what one of them prints.
+    """
+    known = read_note(noted) if noted else None
     with open_home(settings) as home:
-        return verify(home.store)
+        return verify(home.store, known=known)
 
 
-def verify_file(path: Path) -> Report:
-    """Check an exported bundle; needs nothing but the file."""
-    return verify_bundle(path)
+def verify_file(path: Path, noted: str | None = None) -> Report:
+    """Check an exported bundle; needs nothing but the file, and what was noted earlier if anything was."""
+    return verify_bundle(path, known=read_note(noted) if noted else None)
+
+
+def note_of(size: int, root: str) -> str:
+    """Write what a person notes somewhere else, to prove later that these entries were there."""
+    return f"{size}:{root}"
+
+
+def read_note(text: str) -> Known:
+    """Read what `note_of` wrote.
+
+    Raises:
+        InputError: it is written otherwise.
+    """
+    size, _, root = text.strip().partition(":")
+    if not re.fullmatch(r"[1-9][0-9]{0,15}", size) or not re.fullmatch(r"[0-9a-f]{64}", root):
+        raise InputError(f"{text!r} is not what was noted: it is SIZE:ROOT, with 64 hexadecimal characters")
+    return Known(int(size), root)
 
 
 def export_log(home: Home, path: Path, incident: str, claimed: str | None, *, blobs: bool) -> Manifest:

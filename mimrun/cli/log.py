@@ -46,11 +46,20 @@ def verify(
     file: Annotated[
         Path | None, typer.Argument(help="An exported bundle; the log of this home if left out.")
     ] = None,
+    *,
+    noted: Annotated[
+        str | None,
+        typer.Option("--noted", metavar="SIZE:ROOT", help="What was noted earlier, somewhere else."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that nothing was changed, removed or put in. Ends with 6 and the entry that is wrong."""
-    report = verify_file(file) if file is not None else verify_log(settings_of(home))
+    """Check that nothing was changed, removed or put in. Ends with 6 and the entry that is wrong.
+
+    A log that was rewritten as a whole, or cut at its end, only shows against SIZE:ROOT that was noted
+    somewhere else before: every run ends by printing it.
+    """
+    report = verify_file(file, noted) if file is not None else verify_log(settings_of(home), noted)
     if as_json:
         print_json(report.as_json())
     else:

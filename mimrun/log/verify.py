@@ -101,7 +101,8 @@ class Report:
             lines += [f"its first {self.known.size} entries are those that were noted earlier"]
         else:
             lines += [
-                "not compared with a root noted elsewhere: a log rewritten as a whole, or cut at its end, would not show"
+                "not compared with a root noted elsewhere: a log rewritten as a whole, or cut at its end, would not show",
+                f"to compare later, note outside of this machine: {self.size}:{self.root}",
             ]
         return "\n".join(lines)
 
