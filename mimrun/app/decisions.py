@@ -15,7 +15,7 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
 from mimrun.errors import GateError, InputError, RefusedError, RunError
-from mimrun.gate.approval import Request, check_voter
+from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate, check_voter
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
     GateDecided,
@@ -107,6 +107,22 @@ def decide(
     draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path)
     home.store.append([draft], guard=lambda view: _same_request(view, summary))
     return role
+
+
+def verdict_of(home: Home, run: str) -> Literal["open", "waiting", "closed"]:
+    """Say how a run's last gate stands now, with the votes that are on record."""
+    state, plan = load_state(home, run), load_plan(home, run)
+    path = max(state.gates, key=lambda gate: state.gates[gate].request)
+    node, asked = plan.node(path), state.gates[path]
+    assert isinstance(node, PlannedGate)
+    request = request_of(node, asked, state.launchers)
+    match check_gate(request, asked.votes, home.people(), now=home.clock()):
+        case Open():
+            return "open"
+        case Waiting():
+            return "waiting"
+        case Closed():
+            return "closed"
 
 
 def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]) -> PlannedManual:

@@ -40,43 +40,55 @@ class Follower:
     def __init__(self, home: Home, run: str) -> None:
         self._home, self.run = home, run
         self.state = RunState()
-        self.after = 0
         self.interrupted = False
+        self._before = -1
 
     def catch_up(self) -> None:
-        """Take up everything that is on record by now."""
-        for entry in self._home.store.entries(run=self.run):
-            self._take(entry)
+        """Take up everything that is on record by now.
 
-    def until_rest(self, executing: Callable[[], bool] | None = None) -> Iterator[Seen]:
+        The run is about to be executed: only a rest that comes after a new start counts from here on.
+        """
+        for entry in self._home.store.entries(run=self.run, after=self.state.seq):
+            self.state.apply(entry)
+        self._before = self.state.epoch
+
+    def rests(self) -> bool:
+        """Say whether the run has ended or waits for a person."""
+        return self.state.status in RESTING and self.state.epoch > self._before
+
+    def until_rest(
+        self, executing: Callable[[], bool] | None = None, between: Callable[[], None] = lambda: None
+    ) -> Iterator[Seen]:
         """Give entries as they are recorded, until the run has ended or waits for a person.
 
         Arguments:
-            executing: says whether somebody is known to be executing the run; by default whoever
-                holds its lease. When nobody is for a while, the run was interrupted.
+            executing: says whether our own worker is still there; when it is not, the run rests or was
+                interrupted. Without it whoever holds the lease counts, and nobody for a while means
+                interrupted.
+            between: called between two looks.
         """
         idle = 0
         while True:
-            found = self._home.store.follow(self.after, _LOOK_S, run=self.run)
-            for entry in found:
-                self._take(entry)
-                yield Seen(entry, self.state)
-            if self.state.status in RESTING:
+            working = executing is None or executing()
+            found = self.news(_LOOK_S if working else 0)
+            yield from found
+            if self.rests():
                 return
-            held = executing() if executing else is_held(self._home.settings.locks, self.run)
-            idle = 0 if held or found else idle + 1
-            if idle > (_GRACE_LOOKS if self.state.status is RunStatus.RUNNING else _START_LOOKS):
+            idle = 0 if found or self._is_executed(executing) else idle + 1
+            if not working or idle > (
+                _GRACE_LOOKS if self.state.status is RunStatus.RUNNING else _START_LOOKS
+            ):
                 self.interrupted = True
                 return
+            between()
+
+    def _is_executed(self, executing: Callable[[], bool] | None) -> bool:
+        return executing is not None or is_held(self._home.settings.locks, self.run)
 
     def news(self, timeout: float) -> list[Seen]:
         """Give what has been recorded since the last look, waiting a little for it."""
         seen = []
-        for entry in self._home.store.follow(self.after, timeout, run=self.run):
-            self._take(entry)
+        for entry in self._home.store.follow(self.state.seq, timeout, run=self.run):
+            self.state.apply(entry)
             seen.append(Seen(entry, self.state))
         return seen
-
-    def _take(self, entry: LogEntry) -> None:
-        self.state.apply(entry)
-        self.after = entry.seq

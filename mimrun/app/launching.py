@@ -15,6 +15,7 @@ from typing import Protocol
 
 from mimrun.app.execution import Mode
 from mimrun.errors import MimrunError
+from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
 GROUP = "mimrun.launchers"
@@ -90,6 +91,16 @@ def wake(settings: Settings, idle_exit_s: int = 600) -> Launcher | None:
     return launcher
 
 
+def stays_here(plan: Plan) -> str:
+    """Say why a plan can only be executed by the process that a person called, or ""."""
+    mine = [
+        name
+        for name, value in plan.inputs.items()
+        if isinstance(value, dict) and str(value.get("secret", "")).startswith("env:")
+    ]
+    return f"the secret {', '.join(mine)} is in the environment of this command" if mine else ""
+
+
 def hand_over(
     launcher: Launcher | None,
     run: str,
@@ -115,6 +126,8 @@ def hand_over(
                 return Launched("prefect")
         except (MimrunError, OSError) as exc:
             return Launched("direct", f"Prefect is not to be had: {exc}")
+        if not patience_ms:
+            return Launched("direct", "no engine is up; `mimrun up` keeps one warm")
         if monotonic() >= end:
             return Launched("direct", f"Prefect was not ready {patience_ms / 1000:g} s after the go")
         time.sleep(_LOOK_S)

@@ -11,7 +11,8 @@ from mimrun.app.home import Home
 from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import check_published
 from mimrun.catalog import GROUP, Catalog
-from mimrun.errors import InventoryError
+from mimrun.errors import InventoryError, SettingsError
+from mimrun.run.facts import Facts
 from mimrun.runbook.inputs import parse_inputs
 from mimrun.runbook.inventory import Inventory, load_inventory
 from mimrun.runbook.library import find_runbook
@@ -34,6 +35,17 @@ def prepare_plan(home: Home, runbook: str, inputs: Sequence[str], inventories: S
     plan = draft_plan(home.settings, home.catalog, runbook, inputs, inventories)
     check_published(home, plan)
     return plan
+
+
+def require_secrets(plan: Plan) -> None:
+    """See that every secret that a plan refers to can be read here.
+
+    Raises:
+        SettingsError: one cannot; all of them are named, none is shown.
+    """
+    missing = Facts(plan).unreadable()
+    if missing:
+        raise SettingsError("\n".join(missing))
 
 
 def draft_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -17,7 +18,7 @@ from mimrun.run.lease import is_held
 from mimrun.run.published import PublishedVersions
 from mimrun.run.state import RunState, fold
 from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import RunStatus
+from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.runbook import library
 from mimrun.runbook.plan import Plan
 
@@ -99,11 +100,20 @@ def _check_published(view: Store | View, plan: Plan) -> None:
     library.check_published(ref.name, ref.version, ref.digest, {key: known} if known else {})
 
 
+def require_incident(home: Home, incident: str) -> None:
+    """See that an incident is on record.
+
+    Raises:
+        InputError: it is not.
+    """
+    if next(home.store.entries(inc=incident), None) is None:
+        raise InputError(f"the log has no incident {incident!r}; `mimrun runs` shows them")
+
+
 def list_runs(home: Home) -> list[RunView]:
     """Give every run, the newest first."""
-    summaries = (RunSummary.decode(state) for _, state in home.store.projections(RunSummaries.name))
-    newest = sorted(summaries, key=lambda summary: summary.first_seq, reverse=True)
-    return [RunView(summary, is_held(home.settings.locks, summary.run)) for summary in newest if summary.run]
+    newest = sorted(_summaries(home), key=lambda summary: summary.first_seq, reverse=True)
+    return [_view(home, summary) for summary in newest]
 
 
 def find_run(home: Home, name: str) -> RunView:
@@ -112,20 +122,31 @@ def find_run(home: Home, name: str) -> RunView:
     Raises:
         InputError: there is none, or more than one begins so.
     """
-    runs = list_runs(home)
-    if name == "latest" and runs:
-        return runs[0]
-    wanted = name if name.startswith("run-") else f"run-{name}"
-    found = [view for view in runs if view.summary.run.startswith(wanted)]
-    exact = [view for view in found if view.summary.run == wanted]
-    if len(found) == 1 or exact:
-        return (exact or found)[0]
+    if name == "latest":
+        newest = max(_summaries(home), key=lambda summary: summary.first_seq, default=None)
+        found = [newest] if newest else []
+    else:
+        wanted = name if name.startswith("run-") else f"run-{name}"
+        exact = RunSummary.decode(home.store.projection(RunSummaries.name, wanted))
+        found = [exact] if exact.run else list(_summaries(home, wanted))
+    if len(found) == 1:
+        return _view(home, found[0])
     if found:
-        raise InputError(
-            f"{name!r} is the beginning of {', '.join(v.summary.run for v in found[:5])}; write more"
-        )
-    known = ", ".join(view.summary.run for view in runs[:5]) or "none yet"
+        raise InputError(f"{name!r} is the beginning of {', '.join(s.run for s in found[:5])}; write more")
+    known = ", ".join(view.summary.run for view in list_runs(home)[:5]) or "none yet"
     raise InputError(f"no run {name!r}; the last ones are: {known}")
+
+
+def _summaries(home: Home, prefix: str = "") -> Iterator[RunSummary]:
+    for _, state in home.store.projections(RunSummaries.name, prefix):
+        summary = RunSummary.decode(state)
+        if summary.run:
+            yield summary
+
+
+def _view(home: Home, summary: RunSummary) -> RunView:
+    """Look whether somebody executes a run; nobody executes one that is over."""
+    return RunView(summary, summary.status not in TERMINAL and is_held(home.settings.locks, summary.run))
 
 
 def load_state(home: Home, run: str) -> RunState:

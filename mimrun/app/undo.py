@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from mimrun.app.home import Home
-from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.errors import RunError
 from mimrun.run.facts import Facts
 from mimrun.run.state import Cell, CellKey, RunState
-from mimrun.run.transitions import TERMINAL, CellStatus
+from mimrun.run.transitions import TERMINAL, CellStatus, RunStatus
 from mimrun.runbook.plan import (
     Node,
     Plan,
@@ -35,12 +35,14 @@ def plan_undo(home: Home, run: str) -> Plan:
     """Make the plan that takes back what a run did.
 
     Raises:
-        RunError: the run has not ended, is in doubt, or did nothing that can be taken back.
+        RunError: the run has not ended, is in doubt, did nothing that can be taken back, or was taken
+            back already.
     """
     view = find_run(home, run)
     name = view.summary.run
     if view.summary.status not in TERMINAL:
         raise RunError(f"{name} is {view.status}; cancel it or let it end, then undo it")
+    _refuse_twice(home, view)
     state, plan = load_state(home, name), load_plan(home, name)
     if state.in_doubt():
         raise RunError(f"{name} has steps in doubt; settle them with `mimrun resolve` first")
@@ -55,6 +57,21 @@ def plan_undo(home: Home, run: str) -> Plan:
         )
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
     return Plan.decode(plan.model_copy(update={"nodes": tuple(nodes), "undo_of": name}).encode())
+
+
+def _refuse_twice(home: Home, view: RunView) -> None:
+    """Refuse to take a run back that was taken back, or is at this moment. One that failed may be repeated."""
+    name = view.summary.run
+    for other in list_runs(home):
+        summary = other.summary
+        if summary.incident != view.summary.incident or summary.first_seq < view.summary.last_seq:
+            continue
+        if load_plan(home, summary.run).undo_of != name:
+            continue
+        if summary.status is RunStatus.SUCCEEDED:
+            raise RunError(f"{name} has been taken back by {summary.run} already")
+        if summary.status not in TERMINAL:
+            raise RunError(f"{name} is being taken back by {summary.run}, which is {other.status}")
 
 
 def left_standing(home: Home, run: str) -> list[str]:

@@ -9,12 +9,21 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from mimrun.app.decisions import PendingGate, Resolution, attest, decide, doubts, pending_gate, resolve
+from mimrun.app.decisions import (
+    PendingGate,
+    Resolution,
+    attest,
+    decide,
+    doubts,
+    pending_gate,
+    resolve,
+    verdict_of,
+)
 from mimrun.app.execution import execute_run
-from mimrun.app.home import Home, open_home
+from mimrun.app.home import open_home
 from mimrun.app.identity import identify
-from mimrun.app.launching import find_launcher, hand_over
-from mimrun.app.runs import find_run, load_state
+from mimrun.app.launching import find_launcher, hand_over, stays_here
+from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.cli.options import (
     AsOption,
     HomeOption,
@@ -25,9 +34,10 @@ from mimrun.cli.options import (
     settings_of,
 )
 from mimrun.cli.plan_view import print_segment
+from mimrun.cli.terminal import ask as ask_person
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError
-from mimrun.gate.approval import Open, check_gate
+from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")]
@@ -86,8 +96,9 @@ def attest_done(
         identity = identify(opened.people(), claimed)
         node = attest(opened, run, identity, _pairs(evidence or []))
         name = find_run(opened, run).summary.run
-    taken = _go_on(settings, name)
-    _told(f"{identity.person.id} attested '{node.name}'", name, taken=taken, as_json=as_json)
+        taken = _go_on(settings, name, load_plan(opened, name))
+    text, go_on = f"{identity.person.id} attested '{node.name}'", f"mimrun resume {name}"
+    _told(text, name, taken=taken, go_on=go_on, as_json=as_json)
 
 
 def resolve_doubt(
@@ -123,7 +134,8 @@ def resolve_doubt(
         left = doubts(load_state(opened, view.summary.run))
     rest = f"; {len(left)} more in doubt" if left else ""
     text = f"{identity.person.id} settled step {step}: {said[0]}{rest}"
-    _told(text, view.summary.run, taken=False, as_json=as_json)
+    go_on = "" if left else f"mimrun resume {view.summary.run}"
+    _told(text, view.summary.run, taken=False, go_on=go_on, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +159,15 @@ def _cast(settings: Settings, vote: _Vote, *, ask: bool, as_json: bool) -> None:
             _confirm(pending)
         digest = vote.digest or pending.request.digest
         role = decide(opened, pending, identity, vote.decision, digest=digest, reason=vote.reason)
-        name, verdict = pending.run.summary.run, _verdict_now(opened, vote.run)
-    rejected = vote.decision == "rejected"
-    taken = _go_on(settings, name) if verdict == "open" or rejected else False
-    if rejected and not taken:
+        name = pending.run.summary.run
+        verdict = verdict_of(opened, name)
+        taken = verdict != "waiting" and _go_on(settings, name, pending.plan)
+    if verdict == "closed" and not taken:
         # Nothing is done behind a gate that is closed: what is left is to write the end down.
         execute_run(settings, name)
     text = f"{vote.decision} by {identity.person.id} as {role}; the gate is {verdict}"
-    _told(text, name, taken=taken, as_json=as_json)
-
-
-def _verdict_now(home: Home, run: str) -> str:
-    now = pending_gate(home, run)
-    verdict = check_gate(now.request, now.asked.votes, home.people(), now=home.clock())
-    return "open" if isinstance(verdict, Open) else type(verdict).__name__.lower()
+    go_on = "" if taken or verdict != "open" else f"mimrun resume {name}"
+    _told(text, name, taken=taken, go_on=go_on, as_json=as_json)
 
 
 def _confirm(pending: PendingGate) -> None:
@@ -169,23 +176,29 @@ def _confirm(pending: PendingGate) -> None:
             "nobody is there to ask: look at the plan, then give its digest with"
             f" --digest {pending.request.digest[7:19]}"
         )
-    typer.confirm("Agree to exactly this?", abort=True)
+    if not ask_person("Agree to exactly this?"):
+        typer.echo("nothing was decided", err=True)
+        raise typer.Exit(7)
 
 
-def _go_on(settings: Settings, run: str) -> bool:
+def _go_on(settings: Settings, run: str, plan: Plan) -> bool:
     """Hand the run to the engine if one is up; a responder who follows it goes on with it otherwise."""
     launcher = find_launcher(settings)
+    if stays_here(plan):
+        return False
     return hand_over(launcher, run, direct=False, patience_ms=0).mode == "prefect"
 
 
-def _told(text: str, run: str, *, taken: bool, as_json: bool) -> None:
+def _told(text: str, run: str, *, taken: bool, go_on: str, as_json: bool) -> None:
     if as_json:
-        print_json({"run": run, "result": text, "resumed": taken})
+        print_json({"run": run, "result": text, "resumed": taken, "next": go_on})
         return
     out = console()
     out.print(Text(safe_line(text), "bold"))
-    hint = "the engine goes on with it" if taken else f"go on with: mimrun resume {run}"
-    out.print(Text(hint, "dim"))
+    if taken or go_on:
+        # A responder who stayed at the run goes on without another word.
+        hint = "the engine goes on with it" if taken else f"go on with: {go_on}"
+        out.print(Text(hint, "dim"))
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

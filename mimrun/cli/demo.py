@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -69,7 +71,7 @@ class Storyteller:
 
     def command(self, who: str, words: str) -> None:
         """Print what a person would type; on one line, so that it can be copied."""
-        self._out.print(Text(f"{who}$ ", "bold green").append(safe_line(words, 1000), "bold"))
+        self._out.print(Text(f"{who}$ ", "bold green").append(safe_line(typed(words), 1000), "bold"))
 
     def plan(self, plan: Plan) -> None:
         """Print a plan."""
@@ -104,6 +106,7 @@ def demo(
     play: Annotated[
         Play, typer.Argument(metavar="[DEMO]", help="failover, service-restart, access-lockdown, or stop.")
     ] = Play.FAILOVER,
+    *,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the parts up to play with; `mimrun demo stop` ends them.")
     ] = False,
@@ -138,6 +141,14 @@ def demo(
     raise typer.Exit(0 if report.ok else 1)
 
 
+def typed(words: str) -> str:
+    """Give a command as it can be typed here: `make demo` leaves mimrun in `.venv`, off the PATH."""
+    program = Path(sys.argv[0])
+    if shutil.which("mimrun") or program.name != "mimrun":
+        return words
+    return words.replace("mimrun", str(program.absolute()), 1)
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM clear up as Ctrl-C does."""
@@ -164,8 +175,9 @@ def _print(out: Console, report: Report, seconds: float, *, keep: bool) -> None:
     stays = "the parts are still up" if keep else "nothing is left running"
     out.print(Text(f"Driven {driven}; the demo took {seconds:.0f} s; {stays}.", "dim"))
     out.print(Text("\nWhere to look next", "bold cyan"))
-    longest = max((len(words) for words, _ in report.next), default=0)
-    for words, purpose in report.next:
+    looks = [(typed(words), purpose) for words, purpose in report.next]
+    longest = max((len(words) for words, _ in looks), default=0)
+    for words, purpose in looks:
         out.print(Text(f"  {words:<{min(longest, 88)}}", "bold").append(f"  # {purpose}", "dim"))
 
 

@@ -99,7 +99,10 @@ def main() -> None:
 def run_command(args: Sequence[str]) -> int:
     """Run one command and give its exit code. Anything mimrun can explain is explained in words."""
     try:
-        typer.main.get_command(app).main(args=list(args), prog_name="mimrun")
+        try:
+            typer.main.get_command(app).main(args=list(args), prog_name="mimrun")
+        finally:
+            sys.stdout.flush()
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
@@ -111,6 +114,7 @@ def run_command(args: Sequence[str]) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.text import Text
 from mimrun.app.home import Home, open_home
 from mimrun.app.records import export_log, rebuild_log, select_entries, verify_file, verify_log
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
-from mimrun.cli.terminal import console, print_json, safe, safe_line
+from mimrun.cli.terminal import console, print_json, safe, safe_json, safe_line
 from mimrun.log.entry import LogEntry
 
 IncidentOption = Annotated[str | None, typer.Option("--incident", metavar="INC", help="Only this incident.")]
@@ -30,14 +31,17 @@ def show(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the timeline: every automated and manual step, decision and answer, in order."""
+    """Show the timeline: every automated and manual step, decision and answer, in order.
+
+    With --json each line is an entry; with --blobs, too, an object with `entry` and `blobs`.
+    """
     with open_home(settings_of(home)) as opened:
         out = console()
         for entry in select_entries(opened, run=run, incident=incident, after=after):
             if as_json:
-                typer.echo(entry.encode().decode())
-            else:
-                _line(out, entry)
+                typer.echo(safe_json(_json(opened, entry, blobs=blobs)))
+                continue
+            _line(out, entry)
             if blobs:
                 _blobs(out, opened, entry)
 
@@ -104,10 +108,20 @@ def _line(out: Console, entry: LogEntry) -> None:
     out.print(line.append(f"{place}  ", "bold").append(facts))
 
 
+def _json(home: Home, entry: LogEntry, *, blobs: bool) -> str:
+    if not blobs:
+        return entry.encode().decode()
+    texts = {ref.n: _text(home, entry, ref.n) for ref in entry.blobs}
+    return json.dumps({"entry": entry.as_json(), "blobs": texts}, ensure_ascii=False)
+
+
+def _text(home: Home, entry: LogEntry, name: str) -> str:
+    return (home.store.blob(entry, name) or b"").decode("utf-8", "backslashreplace")
+
+
 def _blobs(out: Console, home: Home, entry: LogEntry) -> None:
     for ref in entry.blobs:
-        text = (home.store.blob(entry, ref.n) or b"").decode("utf-8", "backslashreplace")
-        for line in text.splitlines()[:200]:
+        for line in _text(home, entry, ref.n).splitlines()[:200]:
             out.print(Text(f"         {ref.n:>12} | ", "dim").append(safe(line)))
 
 
@@ -119,7 +133,7 @@ COMMANDS = {
             "show": (show, "mimrun log show latest --blobs"),
             "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
             "export": (export, "mimrun log export INC-20261122-7K2Q -o evidence.mimlog"),
-            "rebuild": (rebuild, ""),
+            "rebuild": (rebuild, "mimrun log rebuild"),
         },
     )
 }

@@ -100,7 +100,8 @@ def group(name: str, help_: str, commands: dict[str, tuple[Callable[..., None], 
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        epilog="\n\n".join(["Examples:", *(example for _, example in commands.values())]),
     )
     for sub, (function, example) in commands.items():
-        several.command(sub, epilog=f"Example:\n\n{example}" if example else None)(function)
+        several.command(sub, epilog=f"Example:\n\n{example}")(function)
     return typer.main.get_command(several)

@@ -102,6 +102,6 @@ def _tell(status: object, *, as_json: bool) -> None:
 COMMANDS = {
     "init": command("init", init, "mimrun init --home /srv/mimrun"),
     "up": command("up", up, "mimrun up"),
-    "down": command("down", down),
+    "down": command("down", down, "mimrun down"),
     "doctor": command("doctor", doctor, "mimrun doctor --json"),
 }

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.decisions import describe, doubts
+from mimrun.app.decisions import describe, doubts, verdict_of
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
@@ -72,23 +72,28 @@ def status(
         _print(opened, view, state)
 
 
-def next_step(view: RunView, state: RunState) -> str:
-    """Say which command goes on with a run."""
-    name = view.summary.run
+def next_step(home: Home, view: RunView, state: RunState) -> str:
+    """Say which command goes on with a run, or "" where none does."""
+    name, at = view.summary.run, view.summary.waits_at
+    go_on = f"mimrun resume {name}"
     match view.status:
         case "waiting" if view.summary.waits_on == "gate":
-            digest = state.gates[view.summary.waits_at].digest[7:19]
+            if verdict_of(home, name) != "waiting":
+                return go_on
+            digest = state.gates[at].digest[7:19]
             return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
         case "waiting":
-            fields = state.manuals[view.summary.waits_at].fields
-            return " ".join([f"mimrun attest {name}", *(f"-e {field}=..." for field in fields)])
+            manual = state.manuals[at]
+            fields = (f"-e {field}=..." for field in manual.fields)
+            return go_on if manual.attested else " ".join([f"mimrun attest {name}", *fields])
         case "in_doubt":
-            key = doubts(state)[0]
-            return (
-                f"mimrun resolve {name} {key.step} --target {key.target} --applied|--not-applied --reason ..."
-            )
+            open_ = doubts(state)
+            if not open_:
+                return go_on
+            where = f"{open_[0].step} --target {open_[0].target}"
+            return f"mimrun resolve {name} {where} --applied|--not-applied|--skip|--abort --reason ..."
         case "interrupted" | "created":
-            return f"mimrun resume {name}"
+            return go_on
         case _:
             return ""
 
@@ -98,7 +103,7 @@ def print_needs(out: Console, home: Home, run: str) -> None:
     view, state = find_run(home, run), load_state(home, run)
     if view.status == "waiting" and view.summary.waits_on == "manual":
         _print_manual(out, home, view, state)
-    hint = next_step(view, state)
+    hint = next_step(home, view, state)
     if hint:
         out.print(Text("  next: ", "bold").append(hint, "cyan"))
 

@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Final
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +19,10 @@ _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 """Control characters, bidirectional overrides and invisible characters: what could forge a line."""
+
+
+_HIDDEN_IN_JSON: Final = re.compile(_UNSAFE.pattern.replace("\x00-\x08\x0b-\x1f", ""))
+"""The same where JSON has not escaped them already; a new line between two values is fine."""
 
 
 def safe(text: str) -> str:
@@ -34,13 +39,31 @@ def safe_line(text: str, length: int = 300) -> str:
 def console(*, stderr: bool = False) -> Console:
     """Give a console: colour on a terminal only, and the full width where there is none."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "120"))
+    columns = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else int(columns) if re.fullmatch("[1-9][0-9]{1,3}", columns) else 120
     return Console(file=stream, highlight=False, soft_wrap=True, width=width, emoji=False, markup=False)
+
+
+def ask(question: str) -> bool:
+    """Ask a person yes or no; no is what Enter means. The question goes to standard error.
+
+    Raises:
+        KeyboardInterrupt: the person pressed Ctrl-C or Ctrl-D instead.
+    """
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+
+
+def safe_json(text: str) -> str:
+    """Give JSON text in which characters that a terminal would obey or hide are written as escapes."""
+    return _HIDDEN_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def print_json(value: Json) -> None:
     """Print a value for machines: one JSON document, indented."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(safe_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def explain(error: MimrunError, *, as_json: bool = False) -> None:

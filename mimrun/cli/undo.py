@@ -11,11 +11,13 @@ from rich.text import Text
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.launching import find_launcher
+from mimrun.app.plans import require_secrets
 from mimrun.app.runs import create_run, find_run
 from mimrun.app.undo import left_standing, plan_undo
+from mimrun.cli.driving import Wishes, drive
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, YesOption, command, settings_of
 from mimrun.cli.plan_view import print_plan
-from mimrun.cli.run import DirectOption, confirm_go, drive
+from mimrun.cli.run import DirectOption, confirm_go
 from mimrun.cli.terminal import console, print_json, safe_line
 
 
@@ -49,12 +51,12 @@ def undo(
                 console().print(Text(f"  stays as it is: {safe_line(line)}", "red"))
         if show:
             return
+        require_secrets(plan)
         confirm_go(yes=yes)
         name = create_run(opened, plan, identity, incident=summary.incident, direct=direct)
         launcher = None if direct else find_launcher(settings)
-        ready = launcher if launcher is not None and launcher.ready() else None
         stay = not as_json and sys.stdout.isatty()
-        code = drive(opened, name, ready, direct=direct, stay=stay, as_json=as_json)
+        code = drive(opened, name, Wishes(launcher, stay=stay, as_json=as_json))
     raise typer.Exit(code)
 
 

@@ -46,6 +46,14 @@ class Facts:
         """Takes every secret of this run out of what is captured. One that cannot be read cannot be used."""
         return Masker(secret for secret in self._secrets.values() if isinstance(secret, Secret))
 
+    def unreadable(self) -> list[str]:
+        """Name the secret inputs that cannot be read on this machine, and why."""
+        return [
+            f"input {name}: {secret}"
+            for name, secret in self._secrets.items()
+            if isinstance(secret, SettingsError)
+        ]
+
     def register(self, name: str, target: str, value: JsonValue, *, source: int) -> None:
         """Keep an answer under its name.
 

@@ -1,0 +1,174 @@
+"""Driving: having a run executed, showing it, and staying with it for as long as somebody watches."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+import typer
+from rich.console import Console
+
+from mimrun.app.decisions import request_cancel
+from mimrun.app.execution import Verdict, execute_run
+from mimrun.app.following import RESTING, Follower
+from mimrun.app.home import Home
+from mimrun.app.identity import identify
+from mimrun.app.launching import Launched, Launcher, hand_over, stays_here
+from mimrun.app.runs import find_run, load_plan
+from mimrun.cli.interrupts import Interrupts
+from mimrun.cli.progress import Progress, recap_json
+from mimrun.cli.status import print_needs
+from mimrun.cli.terminal import ask, console, print_json
+from mimrun.errors import RefusedError, RunError
+from mimrun.log.kinds import Kind
+from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.runbook.plan import Plan
+
+EXITS: Final = {
+    RunStatus.SUCCEEDED: 0,
+    RunStatus.FAILED: 1,
+    RunStatus.WAITING: 3,
+    RunStatus.IN_DOUBT: 4,
+    RunStatus.CANCELLED: 7,
+}
+
+_LOOK_S: Final = 0.25
+_DECISIONS: Final = frozenset({Kind.GATE_DECIDED, Kind.MANUAL_ATTESTED, Kind.RUN_CANCEL_REQUESTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a person wants a run to be driven.
+
+    Arguments:
+        launcher: hands the run to Prefect; None leaves Prefect out.
+        patience_ms: how long to wait for an engine that is waking.
+        stay: go on by itself when people have decided.
+        as_json: the end goes to standard output as JSON, and everything before it to standard error.
+    """
+
+    launcher: Launcher | None
+    patience_ms: int = 0
+    stay: bool = False
+    as_json: bool = False
+
+
+def drive(home: Home, run: str, wishes: Wishes) -> int:
+    """Have a run executed, and show it until it ends, waits for a person, or is left alone.
+
+    Returns:
+        the exit code that says how it stands.
+
+    Raises:
+        RefusedError: this process may not execute it, and nobody else does.
+        LogError: the log cannot be written or is not intact; the run stops where it is.
+    """
+    with Interrupts(f"left; see how it stands with: mimrun status {run}") as interrupts:
+        return _Drive(home, run, wishes, interrupts).whole()
+
+
+class _Drive:
+    """One person's look at one run."""
+
+    def __init__(self, home: Home, run: str, wishes: Wishes, interrupts: Interrupts) -> None:
+        self._home, self._run, self._wishes, self._interrupts = home, run, wishes, interrupts
+        self._plan: Plan = load_plan(home, run)
+        self._out: Console = console(stderr=wishes.as_json)
+        self._progress = Progress(self._out, {node.path: node.name for node in self._plan.walk()})
+        self._follower = Follower(home, run)
+        self._asked_to_stop = False
+
+    def whole(self) -> int:
+        """Drive the run for as long as there is something to do and somebody who watches."""
+        while True:
+            self._follower.catch_up()
+            launched = self._launch()
+            if launched.mode == "prefect":
+                self._watch()
+            else:
+                self._execute(launched.reason)
+            if not self._wishes.stay or not self._wait_for_people():
+                return self._conclude()
+
+    def _launch(self) -> Launched:
+        if self._wishes.launcher is None:
+            return Launched("direct", "asked for with --direct")
+        here = stays_here(self._plan)
+        if here:
+            return Launched("direct", here)
+        return hand_over(self._wishes.launcher, self._run, direct=False, patience_ms=self._wishes.patience_ms)
+
+    def _execute(self, reason: str) -> None:
+        """Execute the run on a thread of this process; where somebody else does already, watch it."""
+        verdicts: list[Verdict] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                verdicts.append(execute_run(self._home.settings, self._run, reason=reason))
+            except BaseException as exc:  # noqa: BLE001 - raised again below, in the thread that is watched
+                errors.append(exc)
+
+        worker = threading.Thread(target=work, name="executor")
+        worker.start()
+        try:
+            for seen in self._follower.until_rest(worker.is_alive, self._heed):
+                self._progress.show(seen)
+        finally:
+            worker.join()
+        if errors:
+            raise errors[0]
+        if verdicts[0].status == "refused":
+            if not find_run(self._home, self._run).held:
+                raise RefusedError(verdicts[0].detail)
+            self._watch()
+
+    def _watch(self) -> None:
+        """Show what another process does with the run."""
+        self._follower.interrupted = False
+        for seen in self._follower.until_rest(between=self._heed):
+            self._progress.show(seen)
+
+    def _heed(self) -> None:
+        """Where somebody pressed Ctrl-C, stop the run in order; a second Ctrl-C leaves at once."""
+        if not self._interrupts.noted() or self._asked_to_stop:
+            return
+        question = "Cancel the run when the step that is under way is finished? (Ctrl-C leaves it alone)"
+        if sys.stdin.isatty() and not ask(question):
+            self._interrupts.forgive()
+            return
+        with contextlib.suppress(RunError):  # it has ended meanwhile
+            identity = identify(self._home.people(), None)
+            request_cancel(self._home, self._run, identity, "Ctrl-C at the keyboard")
+        self._asked_to_stop = True
+
+    def _wait_for_people(self) -> bool:
+        """Stay at a gate or a manual step until people have decided; says whether to go on."""
+        if self._follower.state.status is not RunStatus.WAITING:
+            return False
+        print_needs(self._out, self._home, self._run)
+        with self._out.status("waiting for people; Ctrl-C leaves, the run stays"):
+            while find_run(self._home, self._run).summary.status is RunStatus.WAITING:
+                if self._interrupts.noted():
+                    raise KeyboardInterrupt
+                for seen in self._follower.news(_LOOK_S):
+                    self._progress.show(seen)
+                    if seen.entry.kind in _DECISIONS:
+                        return True
+        # Somebody else goes on with it; there may be more to see.
+        return find_run(self._home, self._run).summary.status not in TERMINAL
+
+    def _conclude(self) -> int:
+        state = self._follower.state
+        if self._wishes.as_json:
+            print_json(recap_json(state, interrupted=self._follower.interrupted))
+        else:
+            self._progress.recap(state)
+            print_needs(self._out, self._home, self._run)
+        if state.status not in RESTING:
+            typer.echo(f"{self._run} was interrupted; go on with: mimrun resume {self._run}", err=True)
+            return 1
+        return EXITS[state.status]
