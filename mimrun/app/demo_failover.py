@@ -124,10 +124,12 @@ class FailoverDemo:
 
     def _conclude(self, run: DemoRun, lab: FailoverLab) -> Report:
         died = lab.died or 0.0
-        patience.came_true(lambda: lab.writer.notes().outage(died) is not None, seconds=BACK_S)
+        lost: list[int] | None = None
+        if run.state.status is RunStatus.SUCCEEDED:
+            patience.came_true(lambda: lab.writer.notes().outage(died) is not None, seconds=BACK_S)
+            lost = lab.writer.lost(lab.pair.standby)
         notes = lab.writer.notes()
         outage = notes.outage(died)
-        lost = lab.writer.lost(lab.pair.standby) if run.state.status is RunStatus.SUCCEEDED else None
         proof = fence_proof(run.plan, run.entries())
         checked = verify_log(self.stage.settings)
         one = lab.pair.primary

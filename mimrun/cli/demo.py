@@ -24,7 +24,7 @@ from mimrun.app.demo import DemoName, Wishes, play_demo
 from mimrun.app.demo_report import Report, after_ms
 from mimrun.app.demo_stage import demo_settings, stop_kept
 from mimrun.app.following import Seen
-from mimrun.cli.options import HomeOption, JsonOption, command
+from mimrun.cli.options import JsonOption, command
 from mimrun.cli.plan_view import print_plan, print_segment
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
@@ -104,7 +104,7 @@ class Silence(Storyteller):
 
 def demo(
     play: Annotated[
-        Play, typer.Argument(metavar="[DEMO]", help="failover, service-restart, access-lockdown, or stop.")
+        Play, typer.Argument(metavar="DEMO", help="failover, service-restart, access-lockdown, or stop.")
     ] = Play.FAILOVER,
     *,
     keep: Annotated[
@@ -114,7 +114,15 @@ def demo(
         bool, typer.Option("--interactive", help="Be the change manager yourself, in a second terminal.")
     ] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Leave Prefect out.")] = False,
-    home: HomeOption = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            show_default=False,
+            help="The demo's own home folder, which is kept. Default: ~/.local/state/mimrun-demo.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Break something real on this machine, and bring it back through a gated, recorded runbook.
