@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 from pydantic import JsonValue
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.decisions import PendingGate
-from mimrun.cli.terminal import safe_line
+from mimrun.cli.terminal import safe, safe_line
 from mimrun.connector import Effect
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.plan import (
@@ -19,6 +20,7 @@ from mimrun.runbook.plan import (
     PlannedAction,
     PlannedBlock,
     PlannedCall,
+    PlannedCheck,
     PlannedGate,
     PlannedManual,
     TargetCalls,
@@ -31,7 +33,9 @@ _EFFECT: Final = {
     Effect.PROBE: ("can be probed", "yellow"),
     Effect.ONCE: ("happens once", "red"),
 }
-_TARGETS_SHOWN: Final = 12
+_ORDER: Final = list(_EFFECT)
+_ITEMS_SHOWN: Final = 20
+"""Items of one loop that a plan shows; a gate shows every one."""
 
 
 def print_plan(out: Console, plan: Plan) -> None:
@@ -50,17 +54,18 @@ def print_plan(out: Console, plan: Plan) -> None:
             Text("  inputs: ").append(", ".join(f"{k}={_shown(v)}" for k, v in plan.inputs.items()), "cyan")
         )
     names = [target.name for target in plan.targets]
-    out.print(Text(f"  targets: {len(names)}  ").append(_some(names), "cyan"))
+    out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
     if plan.locks:
         out.print(Text(f"  locks: {', '.join(map(safe_line, plan.locks))}", "dim"))
     out.print()
+    view = _View(out, frozenset(names), full=False)
     for node in plan.nodes:
-        _node(out, node, 1)
+        view.node(node, 1)
     _judgement(out, plan)
 
 
 def print_segment(out: Console, pending: PendingGate) -> None:
-    """Print what a gate would let through, exactly as approvers sign it."""
+    """Print what a gate would let through, exactly and in full, as approvers sign it."""
     summary, plan = pending.run.summary, pending.plan
     out.print(Text(f"{summary.run}  ", "bold").append(f"{plan.runbook.name}@{plan.runbook.version}", "dim"))
     line = Text("  gate: ").append(safe_line(pending.node.name), "bold").append("  risk ")
@@ -77,98 +82,141 @@ def print_segment(out: Console, pending: PendingGate) -> None:
         out.print(
             Text(f"  {vote.decision} by {vote.person}", "green" if vote.decision == "approved" else "red")
         )
+    names = [target.name for target in plan.targets]
+    out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
     out.print(Text("\nWhat runs when it opens:", "bold"))
+    view = _View(out, frozenset(names), full=True)
     for node in pending.segment.nodes:
-        _node(out, node, 1)
+        view.node(node, 1)
     out.print()
 
 
-def _node(out: Console, node: Node, depth: int) -> None:
-    indent = "  " * depth
-    match node:
-        case PlannedAction():
-            _head(out, indent, node, node.action)
-            _action(out, indent + "    ", node)
-        case PlannedGate():
-            needed = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
-            _head(out, indent, node, "GATE", style="bold yellow")
-            detail = f"needs {needed}; {node.change} change; {format_duration(node.expires_ms)}, then {node.on_timeout}"
-            out.print(Text(f"{indent}    {detail}", "yellow"))
-        case PlannedManual():
-            _head(out, indent, node, f"MANUAL by {node.role or 'anybody'}", style="bold yellow")
-            out.print(Text(f"{indent}    {safe_line(node.instructions)}"))
-        case PlannedBlock():
-            _head(out, indent, node, "block")
-            for title, part in (("", node.block), ("rescue", node.rescue), ("always", node.always)):
-                if title and part:
-                    out.print(Text(f"{indent}    {title}:", "dim"))
-                for child in part:
-                    _node(out, child, depth + 1)
-        case _:
-            assert_never(node)
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Prints the steps of a plan.
+
+    Arguments:
+        everybody: the targets of the whole plan, which stand above the steps.
+        full: nothing is left out, however long it is.
+    """
+
+    out: Console
+    everybody: frozenset[str]
+    full: bool
+
+    def node(self, node: Node, depth: int) -> None:
+        """Print a step, and what is inside it."""
+        indent = "  " * depth
+        match node:
+            case PlannedAction():
+                self._head(indent, node, node.action)
+                self._action(indent + "    ", node)
+            case PlannedGate():
+                needed = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
+                self._head(indent, node, "GATE", style="bold yellow")
+                wait = f"{format_duration(node.expires_ms)}, then {node.on_timeout}"
+                self._line(f"{indent}    ", f"needs {needed}; {node.change} change; {wait}", "yellow")
+            case PlannedManual():
+                self._head(indent, node, f"MANUAL by {node.role or 'anybody'}", style="bold yellow")
+                for line in safe(node.instructions.strip()).split("\n"):
+                    self._line(f"{indent}    ", line)
+            case PlannedBlock():
+                self._head(indent, node, "block")
+                for title, part in (("", node.block), ("rescue", node.rescue), ("always", node.always)):
+                    if title and part:
+                        self._line(f"{indent}    ", f"{title}:", "dim")
+                    for child in part:
+                        self.node(child, depth + 1)
+            case _:
+                assert_never(node)
+
+    def _line(self, indent: str, text: str, style: str = "") -> None:
+        self.out.print(Text(indent).append(text, style))
+
+    def _head(self, indent: str, node: Node, form: str, style: str = "dim") -> None:
+        line = Text(indent).append(f"{node.path} ", "bold cyan").append(safe_line(node.name), "bold")
+        line.append(f"  {form}", style)
+        self.out.print(line.append(f"  when {_whole(node.when)}", "dim") if node.when else line)
+
+    def _action(self, indent: str, node: PlannedAction) -> None:
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for target in node.targets:
+            groups.setdefault(tuple(self._calls(target)), []).append(target.target)
+        for lines, names in groups.items():
+            self._line(indent, self._hosts(names), "cyan")
+            for line in lines:
+                self._line(f"{indent}  ", line)
+        self._circumstances(indent, node)
+
+    def _hosts(self, names: Sequence[str]) -> str:
+        if len(names) > 3 and self.everybody.issubset(names):
+            return f"all {len(names)} targets"
+        return _names(names)
+
+    def _calls(self, target: TargetCalls) -> Iterator[str]:
+        shown = len(target.calls) if self.full else _ITEMS_SHOWN
+        for call in target.calls[:shown]:
+            yield from _call(call)
+        if len(target.calls) > shown:
+            yield f"... and {len(target.calls) - shown} more items (--json shows all)"
+        for keyword, calls in (("verify", target.verify), ("undo", target.undo), ("capture", target.capture)):
+            known = list(dict.fromkeys(tuple(_call(call)) for call in calls[:shown]))
+            for first, *rest in known:
+                yield f"{keyword}: {first}"
+                yield from rest
+
+    def _circumstances(self, indent: str, node: PlannedAction) -> None:
+        options = node.options
+        effects = sorted({c.effect for t in node.targets for c in t.calls}, key=_ORDER.index)
+        tail = Text(indent)
+        for number, effect in enumerate(effects):
+            word, style = _EFFECT[effect]
+            tail.append(", " * bool(number)).append(word, style)
+        if options.effect_reason:
+            tail.append(f" (the author says: {_whole(options.effect_reason)})", "red")
+        if options.become:
+            tail.append(f", as {safe_line(options.become)}")
+        tail.append(f", at most {format_duration(options.timeout_ms)}", "dim")
+        if options.retries:
+            tail.append(f", {options.retries} retries", "dim")
+        tail.append(", a failure is ignored" * options.ignore_errors, "red")
+        tail.append(", arguments and output are not recorded" * options.no_log, "red")
+        self.out.print(tail)
+        for name, value in options.environment.items():
+            self._line(indent, f"environment: {safe_line(name)}={_word(value)}")
+        for keyword, expression in (("until", options.until), ("expect", options.expect)):
+            if expression:
+                self._line(indent, f"{keyword}: {_whole(expression)}", "dim")
 
 
-def _head(out: Console, indent: str, node: Node, form: str, style: str = "dim") -> None:
-    line = Text(indent).append(f"{node.path} ", "bold cyan").append(safe_line(node.name), "bold")
-    line.append(f"  {form}", style)
-    out.print(line.append(f"  when {safe_line(node.when)}", "dim") if node.when else line)
-
-
-def _action(out: Console, indent: str, node: PlannedAction) -> None:
-    groups: dict[str, list[str]] = {}
-    for target in node.targets:
-        groups.setdefault(_lines(target), []).append(target.target)
-    for text, names in groups.items():
-        out.print(Text(indent).append(_some(names), "cyan"))
-        for line in text.split("\n"):
-            out.print(Text(f"{indent}  {line}"))
-    effect, style = _EFFECT[
-        node.targets[0].calls[0].effect if node.targets and node.targets[0].calls else Effect.ONCE
-    ]
-    tail = Text(indent).append(effect, style)
-    if node.options.effect_reason:
-        tail.append(f" (the author says: {safe_line(node.options.effect_reason)})", "red")
-    if node.options.become:
-        tail.append(f", as {node.options.become}")
-    tail.append(f", at most {format_duration(node.options.timeout_ms)}", "dim")
-    if node.options.retries:
-        tail.append(f", {node.options.retries} retries", "dim")
-    out.print(tail)
-    for keyword, expression in (("until", node.options.until), ("expect", node.options.expect)):
-        if expression:
-            out.print(Text(f"{indent}{keyword}: {safe_line(expression)}", "dim"))
-
-
-def _lines(target: TargetCalls) -> str:
-    lines = [_call(call) for call in target.calls]
-    if len(lines) > 4:
-        lines = [*lines[:3], f"... and {len(lines) - 3} more items"]
-    for keyword, calls in (("verify", target.verify), ("undo", target.undo), ("capture", target.capture)):
-        if calls:
-            lines.append(f"{keyword}: {_call(calls[0])}")
-    return "\n".join(lines)
-
-
-def _call(call: PlannedCall) -> str:
-    args = ", ".join(f"{name}={_shown(value)}" for name, value in call.args.items())
+def _call(call: PlannedCall) -> Iterator[str]:
+    """Give the lines that show a call: its arguments side by side, and texts of several lines below."""
+    long = {name: value for name, value in call.args.items() if isinstance(value, str) and "\n" in value}
+    short = ", ".join(f"{name}={_shown(value)}" for name, value in call.args.items() if name not in long)
     late = f"   [not known yet: {', '.join(call.late)}]" if call.late else ""
-    return f"{call.action} {args}{late}"
+    expect = f", expect {_whole(call.expect)}" if isinstance(call, PlannedCheck) and call.expect else ""
+    yield f"{call.action} {short}".rstrip() + expect + late
+    for name, value in long.items():
+        yield f"  {safe_line(name)}:"
+        for line in safe(value.removesuffix("\n")).split("\n"):
+            yield f"    | {line}"
 
 
 def _shown(value: JsonValue) -> str:
     if isinstance(value, dict) and set(value) == {"secret"}:
-        return f"*****({safe_line(str(value['secret']))})"
+        return f"*****({_whole(str(value['secret']))})"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return "[" + ", ".join(_word(str(item)) for item in value) + "]"
-    return _word(value) if isinstance(value, str) else safe_line(str(value))
+    return _word(value) if isinstance(value, str) else _whole(str(value))
 
 
 def _word(text: str) -> str:
-    return (
-        safe_line(text, 200)
-        if text and not any(c in text for c in " ,[]'\"\n")
-        else repr(safe_line(text, 200))
-    )
+    return _whole(text) if text and not any(c in text for c in " ,[]'\"\n") else repr(_whole(text))
+
+
+def _whole(text: str) -> str:
+    """Give a text on one line, safe and uncut: what is approved is what was seen."""
+    return safe_line(text, len(text) * 8 + 1)
 
 
 def _judgement(out: Console, plan: Plan) -> None:
@@ -192,6 +240,5 @@ def _judgement(out: Console, plan: Plan) -> None:
             )
 
 
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(safe_line(name) for name in names[:_TARGETS_SHOWN])
-    return shown if len(names) <= _TARGETS_SHOWN else f"{shown} and {len(names) - _TARGETS_SHOWN} more"
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(safe_line(name) for name in names)
