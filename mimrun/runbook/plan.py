@@ -7,7 +7,7 @@ references), no clock time and nothing that differs between two machines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Literal, TypeAlias
 
@@ -212,8 +212,9 @@ class Plan(Part):
         return {target.name: target.vars for target in self.targets}
 
     def segment_after(self, gate: str) -> tuple[Node, ...]:
-        """Give what a gate lets through: every action and manual step that may be reached from it without
-        passing another gate, in the order of the text.
+        """Give what a gate lets through, in the order of the text.
+
+        That is every action and manual step that may be reached from it without passing another gate.
         """
         segment: list[Node] = []
         between: list[str] = []
@@ -223,10 +224,13 @@ class Plan(Part):
                 if inside:
                     between.append(node.path)
                 inside = inside or node.path == gate
-            elif inside and not isinstance(node, PlannedBlock):
-                if all(may_bypass(node.path, other) for other in between):
-                    segment.append(node)
+            elif inside and not isinstance(node, PlannedBlock) and _all_bypassed(node.path, between):
+                segment.append(node)
         return tuple(segment)
+
+
+def _all_bypassed(step: str, gates: Sequence[str]) -> bool:
+    return all(may_bypass(step, gate) for gate in gates)
 
 
 def may_bypass(step: str, gate: str) -> bool:
