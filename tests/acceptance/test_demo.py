@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,24 @@ def mimrun(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start(where: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def playing(where: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a demo and go on beside it; however the test ends, the demo does not outlive it."""
+    demo = subprocess.Popen(
         argv(where, *arguments),
         env=environment(where),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A test run in the background of a shell ignores Ctrl-C, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread of ours runs
     )
+    with demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
 
 
 def read_until(demo: subprocess.Popen[str], words: str) -> str:
@@ -91,7 +101,7 @@ def read_until(demo: subprocess.Popen[str], words: str) -> str:
 
 
 def finish(demo: subprocess.Popen[str]) -> tuple[int, str]:
-    rest, _ = demo.communicate(timeout=SLOW)
+    rest, _ = demo.communicate(timeout=60)
     return demo.returncode, rest
 
 
@@ -158,53 +168,53 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
 
 @pytest.mark.needs("postgres", "sshd")
 def test_an_approver_in_a_second_terminal_decides(place: Path) -> None:
-    demo = start(place, "demo", "--interactive", "--direct")
-    line = read_until(demo, "change-manager$ mimrun approve")
-    words = line.strip().removeprefix("change-manager$ mimrun ").split()
-    decided = subprocess.run(
-        [sys.executable, "-c", COMMAND, *words, "--yes"],
-        env=environment(place),
-        capture_output=True,
-        text=True,
-        timeout=SLOW,
-        check=False,
-    )
-    assert decided.returncode == 0, decided.stderr
-    code, rest = finish(demo)
-    assert code == 0, rest
-    assert "approved by change-manager as change_manager" in rest
+    with playing(place, "demo", "--interactive", "--direct") as demo:
+        line = read_until(demo, "change-manager$ mimrun approve")
+        words = line.strip().removeprefix("change-manager$ mimrun ").split()
+        decided = subprocess.run(
+            [sys.executable, "-c", COMMAND, *words, "--yes"],
+            env=environment(place),
+            capture_output=True,
+            text=True,
+            timeout=SLOW,
+            check=False,
+        )
+        assert decided.returncode == 0, decided.stderr
+        code, rest = finish(demo)
+        assert code == 0, rest
+        assert "approved by change-manager as change_manager" in rest
 
 
 @pytest.mark.needs("postgres", "sshd")
 def test_a_rejection_leaves_the_standby_alone_and_the_demo_says_so(place: Path) -> None:
-    demo = start(place, "demo", "--interactive", "--direct")
-    read_until(demo, "change-manager$ mimrun approve")
-    no = mimrun(place, "reject", "latest", "--reason", "not now", "--as", "change-manager")
-    assert no.returncode == 0, no.stderr
-    code, rest = finish(demo)
-    assert code == 1
-    assert "no promotion was begun" in rest
-    assert "NO" in rest
+    with playing(place, "demo", "--interactive", "--direct") as demo:
+        read_until(demo, "change-manager$ mimrun approve")
+        no = mimrun(place, "reject", "latest", "--reason", "not now", "--as", "change-manager")
+        assert no.returncode == 0, no.stderr
+        code, rest = finish(demo)
+        assert code == 1
+        assert "no promotion was begun" in rest
+        assert "NO" in rest
 
 
 @pytest.mark.needs("postgres", "sshd")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_interrupts_the_demo_finds_nothing_left(place: Path, number: int) -> None:
-    demo = start(place, "demo", "--interactive", "--direct")
-    read_until(demo, "change-manager$ mimrun approve")
-    demo.send_signal(number)
-    code, _ = finish(demo)
-    assert code == 130
-    assert list((place / "tmp").iterdir()) == []
+    with playing(place, "demo", "--interactive", "--direct") as demo:
+        read_until(demo, "change-manager$ mimrun approve")
+        demo.send_signal(number)
+        code, _ = finish(demo)
+        assert code == 130
+        assert list((place / "tmp").iterdir()) == []
 
 
 @pytest.mark.needs("postgres", "sshd")
 def test_a_killed_demo_is_cleared_up_by_its_keeper(place: Path) -> None:
-    demo = start(place, "demo", "--interactive", "--direct")
-    read_until(demo, "change-manager$ mimrun approve")
-    demo.kill()
-    finish(demo)
-    assert patience.came_true(lambda: not leftover.find_all(place) and not engines(place), seconds=20)
+    with playing(place, "demo", "--interactive", "--direct") as demo:
+        read_until(demo, "change-manager$ mimrun approve")
+        demo.kill()
+        finish(demo)
+        assert patience.came_true(lambda: not leftover.find_all(place) and not engines(place), seconds=20)
 
 
 @pytest.mark.needs("postgres", "sshd")
