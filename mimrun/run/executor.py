@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from mimrun.errors import GateError, InputError
+from mimrun.errors import GateError, InputError, RunError
 from mimrun.log.kinds import GateClosed, Recap, RunEnded, RunWaiting
 from mimrun.run.fanout import Fanout
 from mimrun.run.guard import Halt
@@ -28,6 +28,7 @@ from mimrun.run.result import (
     directly,
 )
 from mimrun.run.stop import Stop
+from mimrun.run.transitions import CellStatus
 from mimrun.run.waiting import PeopleSteps
 from mimrun.runbook.plan import Node, Plan, PlannedAction, PlannedBlock, PlannedGate, PlannedManual
 
@@ -65,7 +66,7 @@ class Executor:
             LogError: the log cannot be written, or is not what was recorded.
             LeaseError: another worker has taken over.
         """
-        result = self._until_it_rests()
+        result = self._settled(self._until_it_rests())
         match result:
             case Done():
                 return self._end("succeeded", "", result)
@@ -85,7 +86,7 @@ class Executor:
                 return self._walk()
             except Halt as halt:
                 if halt.gate is None:
-                    return self._stopped(halt.reason)
+                    return Cancelled(halt.reason)
                 # The gate is not open any more: void it, and walk again, which asks people anew.
                 body = GateClosed(
                     digest=self._journal.state.gates[halt.gate].digest, reason="void", detail=halt.reason
@@ -101,13 +102,24 @@ class Executor:
         self._fanout.begin()
         return self._sequence(self._plan.nodes, ())
 
-    def _stopped(self, reason: str) -> Result:
-        """A person has stopped the run. What is in doubt is asked for before it can be over."""
+    def _settled(self, result: Result) -> Result:
+        """Let nothing be over, however it ended, while it is not known of some effect whether it happened.
+
+        Raises:
+            RunError: an intent has no outcome; a resume settles it.
+        """
+        if isinstance(result, Parked):
+            return result
+        cells = self._journal.state.cells
+        begun = sorted(key for key, cell in cells.items() if cell.status is CellStatus.PERFORMING)
+        if begun:
+            where = f"step {begun[0].step} on {begun[0].target}"
+            raise RunError(f"{where} was begun and its outcome is not on record; resume the run to settle it")
         doubts = sorted(self._journal.state.in_doubt())
-        if doubts:
-            where = ", ".join(f"{key.step} on {key.target}" for key in doubts[:5])
-            return Parked("doubt", doubts[0].step, f"it is not known whether it happened: {where}")
-        return Cancelled(reason)
+        if not doubts:
+            return result
+        shown = ", ".join(f"{key.step} on {key.target}" for key in doubts[:5])
+        return Parked("doubt", doubts[0].step, f"it is not known whether it happened: {shown}")
 
     def _end(self, status: str, reason: str, result: Result) -> Result:
         recap = Recap(**self._journal.state.recap())

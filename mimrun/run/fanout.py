@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from mimrun.catalog import Catalog
-from mimrun.errors import InputError
+from mimrun.errors import GateError, InputError
 from mimrun.log.entry import Blob
 from mimrun.log.kinds import LoopExpanded, StepCaptured, StepFinished, StepSkipped, StepStarted, StepVerified
 from mimrun.run.attempt import Attempts, Until, Work
 from mimrun.run.facts import Facts
+from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
 from mimrun.run.result import Done, Failed, Parked, Result
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.expression import render, truth
+from mimrun.runbook.expression import truth
 from mimrun.runbook.plan import PlannedAction, PlannedCall, PlannedCheck, StepOptions, TargetCalls
-from mimrun.runbook.render import render_call
+from mimrun.runbook.render import loop_items, render_call
 
 FORKS = 50
 """How many targets are worked on at once."""
@@ -75,6 +76,8 @@ class Fanout:
             conditions: the `when` of the step and of the blocks around it; all must hold for a target.
         """
         targets = [t for t in node.targets if t.target not in self.failed]
+        if not targets and self._is_missed(node, conditions):
+            return self._missed(node)
         if node.path not in self._journal.state.started:
             started = StepStarted(name=node.name, form=node.action, targets=tuple(t.target for t in targets))
             draft = self._journal.draft(started, step=node.path)
@@ -110,7 +113,27 @@ class Fanout:
             futures = [pool.submit(self._on_target, node, target, conditions) for target in targets]
         errors = [error for future in futures if (error := future.exception())]
         if errors:
-            raise errors[0]
+            # That something cannot be recorded weighs more than that somebody wants to stop: an intent may be open.
+            raise min(errors, key=lambda error: isinstance(error, Halt | GateError))
+
+    def _is_missed(self, node: PlannedAction, conditions: Sequence[str]) -> bool:
+        """Say whether a step that no host is left for should have been done on one that has failed."""
+
+        def wanted(target: str) -> bool:
+            variables = self._facts.variables(target)
+            try:
+                return all(truth(condition, variables) for condition in conditions)
+            except InputError:
+                return True
+
+        return not node.options.ignore_errors and any(wanted(t.target) for t in node.targets)
+
+    def _missed(self, node: PlannedAction) -> Result:
+        """Fail a step that nobody is left to do: what comes after it was written for a world in which it is done."""
+        hosts = _some([t.target for t in node.targets])
+        reason = f"every host of the step had failed before: {hosts}"
+        self._journal.note(StepFinished(status="failed", reason=reason), step=node.path)
+        return Failed(f"step {node.path} '{node.name}' cannot be done: {reason}")
 
     def _on_target(
         self, node: PlannedAction, target: TargetCalls, conditions: Sequence[str], *, alone: bool = False
@@ -133,8 +156,7 @@ class Fanout:
             key = CellKey(node.path, target.target, number)
             spot = Spot(node, target, key, item, has_item=node.loop is not None, alone=alone)
             self._one(spot)
-            cell = self._journal.state.cell(key)
-            if _has_failed(cell) or cell.status is CellStatus.IN_DOUBT:
+            if _has_failed(self._journal.state.cell(key)) or self._in_doubt(key):
                 break
         self._register(node, target)
 
@@ -147,16 +169,13 @@ class Fanout:
             return [None]
         recorded = self._journal.state.loops.get((node.path, target.target))
         if recorded is None:
-            items = render(node.loop, variables)
-            if not isinstance(items, list):
-                raise InputError(f"step {node.path}: loop is {type(items).__name__} and not a list")
+            items = loop_items(node.loop, variables)
             blob = Blob("items", json.dumps(items).encode(), "data")
             body = LoopExpanded(count=len(items))
             self._journal.note(body, step=node.path, target=target.target, blobs=[blob])
             return items
         entry = self._journal.store.entry(recorded)
-        items = json.loads(self._journal.store.blob(entry, "items") or b"[]")
-        return list(items)
+        return list(json.loads(self._journal.store.blob(entry, "items") or b"[]"))
 
     def _one(self, spot: Spot) -> None:
         """Bring one cell to rest and judge its answer."""
@@ -165,8 +184,8 @@ class Fanout:
         if cell.passed is not None or cell.status in (CellStatus.SKIPPED, CellStatus.IN_DOUBT):
             return
         try:
-            if spot.target.capture and cell.status is CellStatus.READY:
-                self._capture(spot)
+            if spot.target.capture and cell.status is CellStatus.READY and not self._capture(spot):
+                return
             call = self._rendered(spot, spot.target.calls)
             until = self._until(spot, options.until)
             ends = spot.alone and not spot.has_item and not _is_judged(spot)
@@ -191,6 +210,8 @@ class Fanout:
             check = self._rendered(spot, spot.target.verify)
             assert isinstance(check, PlannedCheck)
             reason = self._verify(spot, check)
+            if self._in_doubt(spot.key):
+                return
             if reason:
                 self._fail(spot.key, reason)
                 return
@@ -215,17 +236,21 @@ class Fanout:
             return f"verify is not true: {check.expect}"
         return ""
 
-    def _capture(self, spot: Spot) -> None:
+    def _capture(self, spot: Spot) -> bool:
+        """Record the state before; say whether it is on record."""
         if spot.key in self._journal.state.captured:
-            return
+            return True
         key = spot.key._replace(step=f"{spot.key.step}.capture")
         options = spot.node.options.model_copy(update={"until": None, "expect": None})
         call = self._rendered(spot, spot.target.capture)
         cell = self._attempts.work(Work(key, spot.node.path, call, options))
+        if cell.status is CellStatus.IN_DOUBT:
+            return False
         if cell.status is not CellStatus.OK:
             raise InputError(f"the state before could not be captured: {cell.reason}")
         data = json.dumps(self._attempts.answer(key), sort_keys=True).encode()
         self._note(spot.key, StepCaptured(iteration=spot.key.iteration), Blob("data", data, "data"))
+        return True
 
     def _rendered(self, spot: Spot, calls: Sequence[PlannedCall]) -> PlannedCall:
         call = spot.call(calls)
@@ -265,7 +290,7 @@ class Fanout:
         if self._journal.state.finished.get(node.path) == "ok":
             return Done()
         cells = self._cells(node)
-        doubtful = sorted(k.target for k, c in cells.items() if c.status is CellStatus.IN_DOUBT)
+        doubtful = sorted({k.target for k in cells if self._in_doubt(k)})
         if doubtful:
             return Parked(
                 "doubt", node.path, f"it is not known whether '{node.name}' happened on {_some(doubtful)}"
@@ -293,6 +318,12 @@ class Fanout:
 
     def _cells(self, node: PlannedAction) -> Mapping[CellKey, Cell]:
         return self._journal.state.steps.get(node.path, {})
+
+    def _in_doubt(self, key: CellKey) -> bool:
+        """Say whether a person has to settle the action of a cell, or the look before or after it."""
+        cells = self._journal.state.cells
+        parts = (cells.get(key._replace(step=key.step + part)) for part in ("", ".capture", ".verify"))
+        return any(cell is not None and cell.status is CellStatus.IN_DOUBT for cell in parts)
 
     def _skip(self, key: CellKey, reason: str) -> None:
         if self._journal.state.cell(key).status is CellStatus.READY:

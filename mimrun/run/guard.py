@@ -90,7 +90,7 @@ class Guard:
         state = self._journal.state
         for gate in self._before[path]:
             if state.finished.get(gate) == "skipped":
-                return None
+                continue  # then the one before it is the last that was passed
             asked = state.gates.get(gate)
             if asked is not None and asked.request:
                 return gate

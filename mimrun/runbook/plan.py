@@ -221,12 +221,17 @@ class Plan(Part):
         inside = False
         for node in self.walk():
             if isinstance(node, PlannedGate):
-                if inside:
+                if inside and not self._is_conditional(node.path):
                     between.append(node.path)
                 inside = inside or node.path == gate
             elif inside and not isinstance(node, PlannedBlock) and _all_bypassed(node.path, between):
                 segment.append(node)
         return tuple(segment)
+
+    def _is_conditional(self, path: str) -> bool:
+        """Say whether a condition, its own or that of a block around it, can leave a node out."""
+        marks = path.split(".")
+        return any(self.node(".".join(marks[:end])).when for end in range(1, len(marks) + 1, 2))
 
 
 def _all_bypassed(step: str, gates: Sequence[str]) -> bool:

@@ -216,6 +216,8 @@ def _target(node: PlannedAction, target: TargetCalls, variables: Mapping[str, Js
             items = loop_items(node.loop, variables)
         except InputError:
             return target
+        if not _fits_a_plan([*items]):
+            return target
     known = [variables] if items is None else [{**variables, "item": item} for item in items]
 
     def early(calls: Sequence[Calls]) -> tuple[Calls, ...]:
@@ -260,9 +262,18 @@ def _early(call: Calls, variables: Mapping[str, JsonValue]) -> Calls:
         return call
     filled, faults = fill(call.args, variables)
     assert isinstance(filled, dict)
-    if faults or option_faults(call.args, filled, frozenset(call.late)):
+    if faults or option_faults(call.args, filled, frozenset(call.late)) or not _fits_a_plan(filled):
         return call
     return call.model_copy(update={"args": filled, "late": ()})
+
+
+def _fits_a_plan(value: JsonValue) -> bool:
+    """Say whether a value has a canonical form, which a fraction, for one, does not have."""
+    try:
+        canonical.encode(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _where(fault: Fault) -> str:

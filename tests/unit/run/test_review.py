@@ -1,0 +1,136 @@
+"""What a second look at the run room found: each of these was possible once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from builders.plans import a_plan, action, block, call, check, gate
+from builders.runs import Bench
+from builders.world import words
+
+from mimrun.app.decisions import pending_gate
+from mimrun.connector import Effect
+from mimrun.errors import StoreError
+from mimrun.log.entry import Draft
+from mimrun.log.kinds import Kind
+from mimrun.log.sqlite import SqliteStore
+from mimrun.run.transitions import CellStatus
+from mimrun.runbook.plan import StepOptions, TargetCalls
+
+Hooks = dict[str, Callable[[], object]]
+
+
+def test_steps_behind_a_gate_that_was_skipped_belong_to_the_gate_before_it(bench: Bench) -> None:
+    plan = a_plan(bench.world, gate("1"), action("2"), gate("3", when="1 == 2"), action("4"))
+    run, _ = bench.run(plan)
+    with bench.home() as home:
+        assert [node.path for node in pending_gate(home, run).segment.nodes] == ["2", "4"]
+    bench.approve(run)
+    assert bench.execute(run).status == "succeeded"
+    assert words(bench.world) == ["a:w2", "a:w4"]
+
+
+def test_a_gate_that_was_skipped_does_not_hide_that_the_one_before_it_is_not_open(
+    bench: Bench, hooks: Hooks
+) -> None:
+    hooks["fired"] = lambda: bench.settings.people.write_text("people:\n  alex: {roles: [responder]}\n")
+    fired = action("2", "hook", word="fired")
+    run, _ = bench.run(a_plan(bench.world, gate("1"), fired, gate("3", when="1 == 2"), action("4")))
+    bench.approve(run)
+    assert bench.execute(run).status == "waiting"
+    assert words(bench.world) == ["a:fired"]
+
+
+def test_a_gate_inside_a_block_that_is_skipped_is_no_end_of_what_is_shown(bench: Bench) -> None:
+    inner = block("2", [gate("2.block.1"), action("2.block.2")]).model_copy(update={"when": "1 == 2"})
+    run, _ = bench.run(a_plan(bench.world, gate("1"), inner, action("3")))
+    with bench.home() as home:
+        assert [node.path for node in pending_gate(home, run).segment.nodes] == ["2.block.2", "3"]
+    bench.approve(run)
+    assert bench.execute(run).status == "succeeded"
+    assert words(bench.world) == ["a:w3"]
+
+
+def test_a_step_whose_hosts_have_all_failed_before_is_not_passed_over(bench: Bench) -> None:
+    """The fence on the old primary must not be left out silently, with the promotion done after it."""
+    first = action(
+        "1", hosts=["a", "b"], late=["colour"], word="x", answer="{{ 'failed' if colour == 'cb' else 'ok' }}"
+    )
+    plan = a_plan(
+        bench.world, first, action("2", hosts=["b"]), action("3", hosts=["a"]), hosts=["a", "b"], failures=1
+    )
+    run, verdict = bench.run(plan)
+    assert verdict.status == "failed"
+    assert "every host of the step had failed before: b" in verdict.detail
+    assert words(bench.world) == ["a:x"]
+    assert bench.is_intact()
+    assert bench.state(run).finished["2"] == "failed"
+
+
+def test_a_verification_in_doubt_asks_a_person_and_ends_nothing(bench: Bench) -> None:
+    looking = check("true").model_copy(
+        update={"action": "world.once", "args": {"word": "v", "answer": "lost"}, "effect": Effect.ONCE}
+    )
+    run, verdict = bench.run(a_plan(bench.world, action("1", verify=looking), action("2")))
+    assert (verdict.status, verdict.exit_code) == ("in_doubt", 4)
+    assert bench.state(run).cell(("1.verify", "a", 0)).status is CellStatus.IN_DOUBT  # type: ignore[arg-type]
+    assert bench.execute(run).status == "in_doubt"
+    assert words(bench.world) == ["a:w1", "a:v"]
+
+
+def test_a_capture_in_doubt_asks_a_person_and_ends_nothing(bench: Bench) -> None:
+    looking = call("once", word="c", answer="lost")
+    run, verdict = bench.run(a_plan(bench.world, action("1", capture=looking), action("2")))
+    assert (verdict.status, verdict.exit_code) == ("in_doubt", 4)
+    assert bench.execute(run).status == "in_doubt"
+    assert words(bench.world) == ["a:c"]
+
+
+def test_an_answer_that_no_plan_can_hold_leaves_the_step_late_at_its_gate(bench: Bench) -> None:
+    first = action("1", "read", options=StepOptions(register="seen"))
+    third = action("3", late=["seen"], word="{{ seen.words | length / 2 }}")
+    run, verdict = bench.run(a_plan(bench.world, first, gate("2"), third))
+    assert verdict.status == "waiting"
+    bench.approve(run)
+    assert bench.execute(run).status == "failed"
+    assert words(bench.world) == []
+
+
+def test_a_loop_over_answers_has_an_end(bench: Bench) -> None:
+    late = action("1", loop="{{ range(10001) | list }}", word="x")
+    _, verdict = bench.run(a_plan(bench.world, late))
+    assert verdict.status == "failed"
+    assert "10000 are the most" in verdict.detail
+    assert words(bench.world) == []
+
+
+def test_what_could_not_be_recorded_weighs_more_than_a_wish_to_stop(
+    bench: Bench, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = SqliteStore.append
+
+    def full(store: SqliteStore, drafts: Sequence[Draft], **more: Any) -> object:
+        if any(draft.kind is Kind.STEP_OUTCOME and draft.target == "b" for draft in drafts):
+            raise StoreError("no space left on device")
+        return append(store, drafts, **more)
+
+    repeated, marked = call("idempotent", word="x", answer="failed"), call("hook", word="fired")
+    both = action("1", options=StepOptions(retries=1, delay_ms=60_000)).model_copy(
+        update={
+            "targets": (
+                TargetCalls(target="a", calls=(repeated,)),
+                TargetCalls(target="b", calls=(marked,)),
+            )
+        }
+    )
+    run = bench.create(a_plan(bench.world, both, hosts=["a", "b"]))
+    hooks["fired"] = lambda: bench.cancel(run)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "append", full)
+        with pytest.raises(StoreError, match="no space left"):
+            bench.execute(run)
+    assert words(bench.world) == ["b:fired"]
+    assert bench.execute(run).status == "in_doubt", "the run is not over while an effect is unknown"
+    assert words(bench.world) == ["b:fired"]
