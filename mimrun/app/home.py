@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +29,10 @@ _PEOPLE = """\
 # Who may act here, and in which roles. The log records the id; `accounts` are operating-system users.
 # A gate that asks for `change_manager` is opened by a person with that role who did not start the run.
 people:
-  {user}:
-    name: {user}
+  {id}:
+    name: {account}
     roles: [responder]
-    accounts: ['{user}']
+    accounts: [{account}]
 """
 
 
@@ -68,20 +70,33 @@ def lay_home(settings: Settings) -> list[str]:
     made = []
     try:
         if not settings.home.exists():
-            settings.home.mkdir(parents=True, mode=0o700)
+            settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             made.append(f"home folder {settings.home}")
         settings.locks.mkdir(exist_ok=True, mode=0o700)
         if not settings.people.exists():
-            settings.people.write_text(_PEOPLE.format(user=operating_system_user()), "utf-8")
+            _write_whole(settings.people, _first_people(operating_system_user()))
             made.append(f"people file {settings.people}")
     except OSError as exc:
         raise SettingsError(
             f"{settings.home}: cannot be made: {exc.strerror}; choose another with --home"
         ) from exc
-    if not settings.log.exists():
-        create_log(settings.log, settings.origin, Actor("person", operating_system_user(), "cli", "os-user"))
+    # Also where the file is there: another process may be about to make a log of it.
+    if create_log(settings.log, settings.origin, Actor("person", operating_system_user(), "cli", "os-user")):
         made.append(f"incident log {settings.log}")
     return made
+
+
+def _first_people(account: str) -> str:
+    """Give the people file for somebody who begins; an account may be called what an id may not."""
+    id_ = re.sub(r"[^a-z0-9._-]", "-", account.lower()).lstrip("0123456789._-")[:63] or "somebody"
+    return _PEOPLE.format(id=id_, account=json.dumps(account))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from mimrun.run.key import idempotency_key
 from mimrun.run.move import Move, last_word, next_move
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Stop
+from mimrun.run.summary import Stopped
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.plan import PlannedCall, StepOptions
 from mimrun.secret import Masker
@@ -140,7 +141,11 @@ class Attempts:
         action = self._catalog.action(work.call.action).model_validate(work.call.args)
         output = Output(self._masker)
         call = self._call(work, output)
-        intent = self._journal.write(self._intent(work, action, attempt))[0].seq
+        try:
+            intent = self._journal.write(self._intent(work, action, attempt))[0].seq
+        except Stopped as exc:
+            self._stop.want(str(exc))
+            raise Halt(str(exc)) from exc
         began = time.monotonic()
         # Between the durable intent and the effect only what needs no I/O is looked at again.
         if self._stop.wanted() or not self._journal.lease.held():

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from mimrun.errors import LeaseError
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Body, Kind, StepEvidence, StepOutcome
-from mimrun.log.store import Store
+from mimrun.log.store import Store, View
 from mimrun.run.lease import Lease
 from mimrun.run.state import RunState
-from mimrun.run.summary import check_epoch
+from mimrun.run.summary import check_epoch, check_not_cancelled
 
 
 class Journal:
@@ -61,6 +61,7 @@ class Journal:
 
         Raises:
             LeaseError: another worker has taken over.
+            Stopped: an intent is among them, and a person has asked for the run to stop.
             StoreError: the log cannot be written.
         """
         run, epoch = self.state.run, self.lease.epoch
@@ -68,8 +69,15 @@ class Journal:
             raise LeaseError(f"run {run}: this worker has let go of its lease")
         with self._lock:
             held, self._held = self._held, []
+        begins = any(draft.kind is Kind.STEP_INTENT for draft in drafts)
+
+        def guard(view: View) -> None:
+            check_epoch(view, run, epoch)
+            if begins:
+                check_not_cancelled(view, run)
+
         try:
-            entries = self.store.append([*held, *drafts], guard=lambda view: check_epoch(view, run, epoch))
+            entries = self.store.append([*held, *drafts], guard=guard)
         except LeaseError:
             self._keep_evidence(drafts)
             raise

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from mimrun.errors import LeaseError
+from mimrun.errors import LeaseError, RefusedError
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.moment import write_moment
@@ -133,6 +133,21 @@ def check_takeover(view: View, run: str, epoch: int) -> None:
         raise LeaseError(f"{run} is over already: {now.status}; nothing is left to do")
     if now.epoch >= epoch:
         raise LeaseError(f"run {run}: epoch {now.epoch} is on record and this worker has {epoch}; try again")
+
+
+class Stopped(RefusedError):
+    """A person has asked for the run to stop; nothing new is begun."""
+
+
+def check_not_cancelled(view: View, run: str) -> None:
+    """Refuse a new intent behind a request to stop, however shortly before it was recorded.
+
+    Raises:
+        Stopped: there is one; the message is its reason.
+    """
+    cancel = summary_in(view, run).cancel
+    if cancel:
+        raise Stopped(cancel)
 
 
 def check_epoch(view: View, run: str, epoch: int) -> None:
