@@ -201,6 +201,11 @@ class Action(BaseModel):
     effect: ClassVar[Effect]
     """The weakest class that the connector can honour for any arguments."""
 
+    local_files: ClassVar[Mapping[str, str]] = {}
+    """Arguments that name a file of mimrun's machine, each with the argument that holds the SHA-256 of its
+    content. Where the author leaves that out, it is filled in when the plan is made, so that the content is
+    part of what is approved; the connector refuses any other content before it does anything."""
+
     def effect_class(self) -> Effect:
         """The class of this very action; a connector may know better from the arguments."""
         return type(self).effect

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self, TypeAlias
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import model_validator
 
@@ -70,11 +72,12 @@ class Shell(Program):
 class Sourced(Action):
     """What `script` and `copy` have in common: text in the runbook, or a file beside mimrun."""
 
+    local_files: ClassVar[Mapping[str, str]] = MappingProxyType({"src": "sha256"})
     content: str | None = Field(None, description="The text itself; it is part of what is approved.")
     src: str | None = Field(None, description="A file on the machine that runs mimrun, instead of `content`.")
     sha256: Sha256 | None = Field(
         None,
-        description="What `src` must hash to; without it the file's content is not part of the approval.",
+        description="What `src` must hash to; another content is refused. Filled in when the plan is made.",
     )
 
     @model_validator(mode="after")
@@ -113,7 +116,8 @@ class Script(Program, Sourced):
     def summary(self) -> str:
         """Give the script with its arguments."""
         what = self.src if self.src is not None else f"<{len(self.content or '')} characters>"
-        return f"script {shlex.join([what, *self.args])}" + self.notes()
+        content = f" [sha256 {self.sha256[:12]}]" if self.sha256 else ""
+        return f"script {shlex.join([what, *self.args])}" + content + self.notes()
 
 
 class Copy(Sourced):

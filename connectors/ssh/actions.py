@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Final, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -30,6 +32,12 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # A model is built when it is first used: a command pays only for the actions of its runbook.
 _LAZY: Final = ConfigDict(defer_build=True)
 DOWNLOAD_LIMIT: Final = 64 * 1024 * 1024
+PINNED: Final = MappingProxyType({"src": "sha256"})
+
+
+def _content(sha256: str | None) -> str:
+    """Name the content of a file, short enough for one line."""
+    return f" [sha256 {sha256[:12]}]" if sha256 else ""
 
 
 class Execution(Action):
@@ -96,6 +104,7 @@ class Script(Execution):
     """Run a script that lies beside mimrun: it is copied to the host, run there, and removed again."""
 
     verb = "script"
+    local_files: ClassVar[Mapping[str, str]] = PINNED
 
     src: LocalPath = Field(description="The script, a file on the machine where mimrun runs.")
     args: tuple[Text, ...] = Field((), description="Arguments for the script.")
@@ -105,19 +114,21 @@ class Script(Execution):
     )
     sha256: Sha256 | None = Field(
         None,
-        description="What the script's content must be; another content is refused before anything runs.",
+        description="What the script's content must be; another content is refused before anything runs."
+        " Filled in when the plan is made.",
     )
 
     def summary(self) -> str:
         """The script with its arguments."""
         words = [self.executable] * bool(self.executable) + [self.src, *self.args]
-        return f"script {shlex.join(words)}" + self._circumstances()
+        return f"script {shlex.join(words)}" + _content(self.sha256) + self._circumstances()
 
 
 class Upload(Action):
     """Put a file on the host: all of it or nothing, and only where it differs."""
 
     verb = "upload"
+    local_files: ClassVar[Mapping[str, str]] = PINNED
     model_config = _LAZY
     effect = Effect.IDEMPOTENT
 
@@ -131,7 +142,9 @@ class Upload(Action):
     owner: Owner | None = Field(None, description="Who owns it; kept, or the login user, when left out.")
     group: Owner | None = Field(None, description="Its group; kept, or the login user's, when left out.")
     sha256: Sha256 | None = Field(
-        None, description="What the content of `src` must be; another is refused before anything is sent."
+        None,
+        description="What the content of `src` must be; another is refused before anything is sent."
+        " Filled in when the plan is made.",
     )
 
     @model_validator(mode="after")
@@ -144,6 +157,7 @@ class Upload(Action):
         """Where from, where to, and with which attributes."""
         source = self.src if self.src is not None else f"{len(self.content or '')} characters"
         notes = [f"{key}={value}" for key in ("mode", "owner", "group") if (value := getattr(self, key))]
+        source += _content(self.sha256)
         return f"{source} -> {self.dest}" + (f"  ({', '.join(notes)})" if notes else "")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mimrun import __version__
 from mimrun.app.home import Home
+from mimrun.app.pinning import pin_files
 from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import check_published
 from mimrun.catalog import GROUP, Catalog
@@ -59,7 +60,7 @@ def draft_plan(
     loaded = find_runbook(runbook, library_folders())
     inventory = read_inventory(settings, inventories)
     given = parse_inputs(loaded.runbook, inputs)
-    return make_plan(loaded, given, inventory, catalog, connector_versions())
+    return pin_files(make_plan(loaded, given, inventory, catalog, connector_versions()), catalog)
 
 
 def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory:
