@@ -137,9 +137,10 @@ def believe(row: StoredRow) -> LogEntry:
     Raises:
         TamperError: the two do not fit; the entry is named.
     """
-    if leaf_hash(row.data) != row.leaf:
+    data: object = row.data  # what is stored may be of any type
+    if not isinstance(data, bytes) or leaf_hash(data) != row.leaf:
         raise TamperError(f"log entry {row.seq} is not what was recorded; check with `mimrun log verify`")
-    entry = decode(row.data)
+    entry = decode(data)
     if entry.seq != row.seq:
         raise TamperError(f"log entry {row.seq} says that it is entry {entry.seq}; the log was changed")
     return entry

@@ -29,7 +29,7 @@ from mimrun.connector import (
     Refused,
     Unknown,
 )
-from mimrun.log.entry import Blob, Draft
+from mimrun.log.entry import MAX_BLOB, Blob, Draft
 from mimrun.log.kinds import StepFinished, StepInDoubt, StepIntent, StepOutcome, StepProbed
 from mimrun.output import Output, Stream
 from mimrun.run.connections import Connections
@@ -238,7 +238,10 @@ class Attempts:
         return self._journal.draft(body, step=key.step, target=key.target, attempt=attempt, blobs=blobs)
 
     def _outcome(self, work: Work, intent: int, outcome: Outcome, output: Output, took_ms: int) -> Draft:
+        data = self._data(outcome)
         reason = "" if isinstance(outcome, Ok) else self._text(outcome.reason)
+        if data is None:
+            reason = f"{reason} (the answer is too long to be kept)".strip()
         body = StepOutcome(
             status=_STATUS[type(outcome)],
             changed=isinstance(outcome, Ok) and outcome.changed,
@@ -249,18 +252,17 @@ class Attempts:
             intent=intent,
             iteration=work.key.iteration,
         )
-        blobs = [] if work.options.no_log else self._outcome_blobs(outcome, output)
+        blobs = [] if work.options.no_log else self._outcome_blobs(outcome, output, data or b"")
         key, cell = work.key, self._journal.state.cell(work.key)
         return self._journal.draft(body, step=key.step, target=key.target, attempt=cell.attempts, blobs=blobs)
 
-    def _outcome_blobs(self, outcome: Outcome, output: Output) -> list[Blob]:
-        blobs = []
-        if outcome.data:
-            blobs.append(
-                Blob(
-                    "data", self._text(json.dumps(outcome.data, sort_keys=True, default=str)).encode(), "data"
-                )
-            )
+    def _data(self, outcome: Outcome) -> bytes | None:
+        """Give the answer as it is kept, masked; None where it is longer than the log takes."""
+        data = self._text(json.dumps(outcome.data, sort_keys=True, default=str)).encode()
+        return data if len(data) <= MAX_BLOB else None
+
+    def _outcome_blobs(self, outcome: Outcome, output: Output, data: bytes) -> list[Blob]:
+        blobs = [Blob("data", data, "data")] if outcome.data and data else []
         streams: dict[str, Stream] = {"stdout": output.stdout, "stderr": output.stderr}
         for name, stream in streams.items():
             if stream.size and name not in outcome.data:

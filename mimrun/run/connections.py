@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from types import TracebackType
 from typing import Self
@@ -45,4 +46,6 @@ class Connections:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for connector in self._open.values():
-            connector.close()
+            # What was done is on record; a connection that cannot even be closed changes nothing about it.
+            with contextlib.suppress(Exception):
+                connector.close()
