@@ -1,0 +1,126 @@
+"""The log on the command line: readable, honest about every flipped byte, and safe to print."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from builders.commands import GATE, Desk, mark
+
+ESCAPES = {
+    "title": "\\033]0;owned\\007",
+    "red": "\\033[31m",
+    "c1": "\\302\\233\\063\\061m",
+    "bidi": "\\342\\200\\256evil",
+    "back": "\\b\\b\\b",
+    "return": "line\\rover",
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def entries(desk: Desk) -> list[dict[str, object]]:
+    return [json.loads(line) for line in desk("log", "show", "--json").out.splitlines()]
+
+
+@pytest.mark.parametrize("where", ["start", "middle", "end"])
+def test_one_flipped_byte_is_found_at_its_entry(desk: Desk, where: str) -> None:
+    desk.run(desk.runbook(mark("one") + mark("two")))
+    assert desk("log", "verify").code == 0
+    count = len(entries(desk))
+    seq = {"start": 2, "middle": count // 2, "end": count}[where]
+    with closing(sqlite3.connect(desk.home / "log.db")) as db, db:
+        for (name,) in db.execute("select name from sqlite_schema where type = 'trigger'").fetchall():
+            db.execute(f"drop trigger {name}")
+        (data,) = db.execute("select data from entry where seq = ?", (seq,)).fetchone()
+        at = len(data) // 2
+        flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        db.execute("update entry set data = ? where seq = ?", (flipped, seq))
+    said = desk("log", "verify")
+    assert said.code == 6
+    assert f"entry {seq}" in said.out
+    assert "Traceback" not in said.err
+    as_json = desk("log", "verify", "--json")
+    assert as_json.code == 6
+    assert as_json.json["ok"] is False
+
+
+def test_a_flipped_byte_in_a_bundle_is_found_without_the_log(desk: Desk) -> None:
+    desk.run(desk.runbook(mark("one")))
+    assert desk("log", "export", "all", "-o", "all.mimlog").code == 0
+    bundle = desk.folder / "all.mimlog"
+    assert desk("log", "verify", "all.mimlog", "--home", "/nonexistent").code == 0
+    data = bytearray(bundle.read_bytes())
+    at = data.index(b"step.intent")
+    data[at] ^= 1
+    bundle.write_bytes(data)
+    assert desk("log", "verify", "all.mimlog").code == 6
+
+
+def test_an_export_is_never_written_over_and_is_on_record(desk: Desk) -> None:
+    desk.run(desk.runbook(mark("one")))
+    incident = desk.status()["incident"]
+    assert desk("log", "export", incident).code == 0
+    assert (desk.folder / f"{incident}.mimlog").exists()
+    again = desk("log", "export", incident)
+    assert again.code == 2
+    assert entries(desk)[-1]["kind"] == "export.made"
+
+
+def test_what_a_target_says_never_reaches_the_terminal_as_a_command(desk: Desk) -> None:
+    words = "".join(ESCAPES.values())
+    desk.write("say", f"printf '{words}'\n")
+    say = f"  - {{name: Say, local.command: {{argv: [printf, '{words}']}}, register: said}}\n"
+    fail = f"  - {{name: Fail, local.shell: {{cmd: 'sh say >&2; exit 3'}}}}\n"
+    ran = desk.run(desk.runbook(say + fail))
+    assert ran.code == 1, ran.err
+    shown = [
+        ran,
+        desk("status"),
+        desk("log", "show", "--blobs"),
+        desk("log", "show", "--blobs", "--json"),
+        desk("log", "show", "--json"),
+        desk("status", "--json"),
+        desk("runs"),
+    ]
+    for said in shown:
+        text = said.out + said.err
+        for character in ("\x1b", "\x07", "\x9b", "\u202e", "\b", "\r"):
+            assert character not in text, (character, text)
+    assert "\\u001b]0;owned" in shown[2].out, "it is shown as what it is"
+    assert json.loads(shown[3].out.splitlines()[0])
+
+
+def test_names_from_the_inventory_and_the_runbook_are_safe_to_print(desk: Desk) -> None:
+    book = desk.runbook('  - {name: "Evil \\e[31m\\u202ename", local.command: {argv: ["true"]}}\n')
+    for said in (desk("plan", book), desk.run(book), desk("status"), desk("log", "show"), desk("runs")):
+        assert "\x1b" not in said.out + said.err
+        assert "\u202e" not in said.out + said.err
+
+
+def test_the_timeline_is_a_line_for_each_entry_with_time_kind_actor_and_place(desk: Desk) -> None:
+    desk.run(desk.runbook(mark("one") + GATE))
+    lines = desk("log", "show", "latest").out.splitlines()
+    told = entries(desk)
+    run = [entry for entry in told if entry["run"]]
+    assert len(lines) == len(run)
+    for line, entry in zip(lines, run, strict=True):
+        assert line.split()[0] == str(entry["seq"])
+        assert str(entry["kind"]) in line
+    assert desk("log", "show", "--after", str(told[-2]["seq"])).out.count("\n") == 1
+
+
+def test_a_home_that_is_no_log_is_said_to_be_none(desk: Desk, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "log.db").write_bytes(b"not a database at all, but long enough to look at" * 100)
+    for words in (("runs",), ("log", "verify"), ("status",)):
+        said = desk(*words, "--home", str(other))
+        assert said.code == 6, said.err
+        assert "Traceback" not in said.err
