@@ -34,12 +34,11 @@ from mimrun.log.kinds import StepFinished, StepInDoubt, StepIntent, StepOutcome,
 from mimrun.output import Output, Stream
 from mimrun.run.connections import Connections
 from mimrun.run.guard import Guard, Halt
-from mimrun.run.journal import Journal
+from mimrun.run.journal import Journal, Stopped
 from mimrun.run.key import idempotency_key
 from mimrun.run.move import Move, last_word, next_move
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Stop
-from mimrun.run.summary import Stopped
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.plan import PlannedCall, StepOptions
 from mimrun.secret import Masker

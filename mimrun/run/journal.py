@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from mimrun.errors import LeaseError
+from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Body, Kind, StepEvidence, StepOutcome
 from mimrun.log.store import Store, View
 from mimrun.run.lease import Lease
 from mimrun.run.state import RunState
 from mimrun.run.summary import check_epoch, check_not_cancelled
+
+
+class Stopped(Exception):
+    """Nothing new is begun: a person has asked for the run to stop. The message is the reason."""
 
 
 class Journal:
@@ -81,6 +85,8 @@ class Journal:
         except LeaseError:
             self._keep_evidence(drafts)
             raise
+        except RefusedError as exc:
+            raise Stopped(str(exc)) from exc
         with self._lock:
             for entry in entries:
                 self.state.apply(entry)

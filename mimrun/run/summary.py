@@ -135,19 +135,15 @@ def check_takeover(view: View, run: str, epoch: int) -> None:
         raise LeaseError(f"run {run}: epoch {now.epoch} is on record and this worker has {epoch}; try again")
 
 
-class Stopped(RefusedError):
-    """A person has asked for the run to stop; nothing new is begun."""
-
-
 def check_not_cancelled(view: View, run: str) -> None:
     """Refuse a new intent behind a request to stop, however shortly before it was recorded.
 
     Raises:
-        Stopped: there is one; the message is its reason.
+        RefusedError: there is one; the message is its reason.
     """
     cancel = summary_in(view, run).cancel
     if cancel:
-        raise Stopped(cancel)
+        raise RefusedError(cancel)
 
 
 def check_epoch(view: View, run: str, epoch: int) -> None:
