@@ -65,7 +65,7 @@ def test_a_person_without_the_role_is_refused_and_told_which_it_is(waiting: Desk
 
 
 def test_a_digest_that_is_not_what_would_run_is_refused(waiting: Desk) -> None:
-    for wrong in ("0" * 12, "0" * 64, digest(waiting)[7:30] + "0", waiting.status()["plan"]):
+    for wrong in ("0" * 12, "0" * 64, digest(waiting)[7:30] + "x", waiting.status()["plan"]):
         said = waiting("approve", "latest", "--as", "alex", "--digest", wrong)
         assert said.code == 5, said.out + said.err
         assert "what would run has changed" in said.err
