@@ -23,6 +23,7 @@ from mimrun.log.kinds import (
     RunCancelRequested,
     StepResolved,
 )
+from mimrun.log.moment import write_moment
 from mimrun.log.store import View
 from mimrun.run.guard import request_of
 from mimrun.run.state import CellKey, GateState, RunState
@@ -103,7 +104,7 @@ def decide(
     now = home.clock()
     role = check_voter(identity.person, pending.request, pending.asked.votes, digest=full, now=now)
     summary = pending.run.summary
-    body = GateDecided(decision=decision, digest=full, role=role, reason=reason)
+    body = GateDecided(decision=decision, digest=full, role=role, reason=reason, at=write_moment(now))
     draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path)
     home.store.append([draft], guard=lambda view: _same_request(view, summary))
     return role

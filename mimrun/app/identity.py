@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 from mimrun.app.home import operating_system_user
 from mimrun.errors import SettingsError
-from mimrun.gate.people import People, Person
+from mimrun.gate.people import CLAIMED, People, Person
 from mimrun.log.entry import Actor
 
 OPERATING_SYSTEM = "os-user"
 """The operating system says so."""
-CLAIMED = "claimed:"
-"""Whoever sat at the keyboard said so; the account that they sat at follows."""
 
 
 @dataclass(frozen=True, slots=True)

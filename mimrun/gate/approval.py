@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mimrun.errors import GateError
 from mimrun.gate.people import People, Person
 from mimrun.runbook.model import Needed
+
+SKEW: Final = timedelta(seconds=60)
+"""So far the clock may be set back before an approval counts for nothing."""
 
 
 class Decision(StrEnum):
@@ -27,13 +30,19 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One recorded decision of one person at one gate."""
+    """One recorded decision of one person at one gate.
+
+    Arguments:
+        at: when the log recorded it; never before what was recorded before it.
+        clock: what the clock said then; it differs from `at` where the clock has gone back.
+    """
 
     person: str
     decision: Decision
     digest: str
     at: datetime
     reason: str = ""
+    clock: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Request:
         needed: all of these roles and counts.
         expires: how long the gate waits, and how long an approval counts.
         asked_at: when the gate was reached.
-        excluded: persons whose vote never counts: who asked for the run and who launched it.
+        excluded: ids and accounts of those whose vote never counts: who asked for the run and launched it.
     """
 
     digest: str
@@ -95,7 +104,8 @@ def check_gate(request: Request, votes: Sequence[Vote], people: People, *, now: 
 
     1. Only votes for the very digest count: anything else was given for something else.
     2. A rejection by somebody who may decide closes the gate, whatever else was said.
-    3. An approval counts from its moment until `expires` later, and never before the request.
+    3. An approval counts from its moment until `expires` later, and never before the request. Where the
+       clock has gone back behind that moment, nobody knows how old it is, and it does not count.
     4. Who asked for the run or launched it does not count, under any account.
     5. Each role needs its number of persons who have that role now, and one person fills one place
        only, also when the person has several of the roles.
@@ -108,11 +118,12 @@ def check_gate(request: Request, votes: Sequence[Vote], people: People, *, now: 
         if vote.decision is Decision.REJECTED and _may_decide(vote.person, request, people):
             return Closed(ClosedBy.REJECTED, f"{vote.person} rejected: {vote.reason}")
     approvers = {
-        v.person
+        people.person(v.person).id
         for v in eligible
         if v.decision is Decision.APPROVED
-        and now < v.at + request.expires
-        and v.person not in request.excluded
+        and _is_fresh(v, request.expires, now)
+        and people.knows(v.person)
+        and not _is_excluded(people.person(v.person), request)
     }
     missing = _missing(request.needed, approvers, people)
     if not missing:
@@ -132,7 +143,7 @@ def check_voter(
         GateError: they may not; the message says why and who may.
     """
     roles = [need.role for need in request.needed]
-    if person.id in request.excluded:
+    if _is_excluded(person, request):
         raise GateError(
             f"{person.id} asked for or launched this run and cannot approve it;"
             f" another person with role {' or '.join(roles)} must decide"
@@ -148,7 +159,8 @@ def check_voter(
     if not held:
         has = ", ".join(sorted(person.roles)) or "no role"
         raise GateError(f"{person.id} has {has}; this gate needs {' and '.join(roles)}")
-    if any(v.person == person.id and v.digest == request.digest and v.at >= request.asked_at for v in votes):
+    own = {person.id, *person.accounts}
+    if any(v.person in own and v.digest == request.digest and v.at >= request.asked_at for v in votes):
         raise GateError(f"{person.id} has decided here already; one person counts once")
     return held[0]
 
@@ -156,10 +168,7 @@ def check_voter(
 def _missing(needed: Sequence[Needed], approvers: Set[str], people: People) -> dict[str, int]:
     """Give the places nobody fills, by role: a maximum matching of persons to places (Kuhn, 1955)."""
     places = [need.role for need in needed for _ in range(need.count)]
-    fits = [
-        [p for p in sorted(approvers) if people.knows(p) and role in people.person(p).roles]
-        for role in places
-    ]
+    fits = [[p for p in sorted(approvers) if role in people.person(p).roles] for role in places]
     place_of: dict[str, int] = {}
 
     def seat(place: int, tried: set[str]) -> bool:
@@ -179,7 +188,17 @@ def _missing(needed: Sequence[Needed], approvers: Set[str], people: People) -> d
     return missing
 
 
-def _may_decide(person: str, request: Request, people: People) -> bool:
-    if person in request.excluded or not people.knows(person):
+def _is_fresh(vote: Vote, expires: timedelta, now: datetime) -> bool:
+    since = vote.clock or vote.at
+    return since - SKEW <= now < since + expires
+
+
+def _is_excluded(person: Person, request: Request) -> bool:
+    return not request.excluded.isdisjoint({person.id, *person.accounts})
+
+
+def _may_decide(id_or_account: str, request: Request, people: People) -> bool:
+    if not people.knows(id_or_account):
         return False
-    return any(need.role in people.person(person).roles for need in request.needed)
+    person = people.person(id_or_account)
+    return not _is_excluded(person, request) and any(need.role in person.roles for need in request.needed)

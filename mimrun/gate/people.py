@@ -25,6 +25,8 @@ from mimrun.runbook.suggestion import suggest
 _ID: Final = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 _ROLE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _KEYS: Final = ("name", "roles", "accounts")
+CLAIMED: Final = "claimed:"
+"""How the log marks an actor of whom only the account at the keyboard is known; the account follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class People:
 
     def _by_account(self) -> dict[str, Person]:
         return {account: person for person in self.by_id.values() for account in person.accounts}
+
+
+def acted(id_: str, auth: str) -> frozenset[str]:
+    """Give the id and the account of those who did something: in whose name, and at whose keyboard.
+
+    Arguments:
+        id_, auth: of the actor, as the log has them.
+    """
+    return frozenset({id_, auth.removeprefix(CLAIMED)} if auth.startswith(CLAIMED) else {id_})
 
 
 def load_people(path: Path) -> People:

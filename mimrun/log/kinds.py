@@ -285,7 +285,7 @@ class GateRequested(Body):
 
 
 class GateDecided(Body):
-    """One person approved or rejected."""
+    """One person approved or rejected. `at` is what the clock said; the entry's own time never goes back."""
 
     kind = Kind.GATE_DECIDED
     blobs = frozenset({"reason", "signature"})
@@ -293,6 +293,7 @@ class GateDecided(Body):
     digest: Digest
     role: Name
     reason: Reason
+    at: Moment = ""
 
 
 class GateOpened(Body):

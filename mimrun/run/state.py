@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar, assert_never
 from mimrun.connector import Effect, Finding
 from mimrun.errors import TamperError
 from mimrun.gate.approval import Decision, Vote
+from mimrun.gate.people import acted
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
@@ -67,7 +68,7 @@ class Cell:
 
 @dataclass(slots=True)
 class GateState:
-    """What is known about a gate: the last request, every vote, and how it ended."""
+    """What is known about a gate: the last request, the votes on it, and how it ended."""
 
     digest: str = ""
     asked_at: datetime | None = None
@@ -97,7 +98,7 @@ class RunState:
         seq: the last entry that was taken.
         waits_on: "gate", "manual" or "doubt" while the run asks for a person, with `waits_at` the step.
         steps: the same cells as `cells`, by step.
-        launchers: everybody who asked for the run or started it; none of them can approve it.
+        launchers: ids and accounts of who asked for the run or started it; none of them can approve it.
         finished: the final word on each step that is over.
     """
 
@@ -208,7 +209,7 @@ def _created(state: RunState, entry: LogEntry) -> None:
     _run_event(state, entry, RunEvent.CREATE)
     state.run, state.incident, state.created_at = entry.run, entry.inc, write_moment(entry.ts)
     state.plan, state.title = body.plan, body.title
-    state.launchers.add(body.launched_by)
+    state.launchers |= {body.launched_by} | acted(entry.actor.id, entry.actor.auth)
 
 
 def _started(state: RunState, entry: LogEntry) -> None:
@@ -329,11 +330,13 @@ def _gate_requested(state: RunState, entry: LogEntry) -> None:
     gate.digest, gate.request = body.digest, entry.seq
     gate.asked_at, gate.expires_at = entry.ts, read_moment(body.expires_at)
     gate.opened, gate.closed, gate.detail = False, "", ""
+    gate.votes.clear()  # they were given to an earlier request, also where both bear one moment
 
 
 def _gate_decided(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.GateDecided)
-    vote = Vote(entry.actor.id, Decision(body.decision), body.digest, entry.ts, body.reason)
+    clock = read_moment(body.at) if body.at else entry.ts
+    vote = Vote(entry.actor.id, Decision(body.decision), body.digest, entry.ts, body.reason, clock)
     state.gates.setdefault(entry.step, GateState()).votes.append(vote)
 
 

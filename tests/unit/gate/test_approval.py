@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mimrun.errors import GateError
 from mimrun.gate.approval import (
+    SKEW,
     Closed,
     ClosedBy,
     Decision,
@@ -179,7 +180,7 @@ def test_a_gate_is_open_only_when_distinct_people_can_be_seated(
         for v in votes
         if v.digest == SHOWN
         and v.at >= NOW
-        and at(seconds) < v.at + timedelta(minutes=30)
+        and v.at - SKEW <= at(seconds) < v.at + timedelta(minutes=30)
         and v.person != "launcher"
     }
     places = [role for role, count in counts for _ in range(count)]
@@ -188,3 +189,38 @@ def test_a_gate_is_open_only_when_distinct_people_can_be_seated(
         for order in permutations(sorted(valid), len(places))
     )
     assert isinstance(verdict, Open) == seated
+
+
+def test_a_launcher_the_people_file_came_to_know_later_is_still_the_launcher() -> None:
+    """Who launched under an account that the file did not know is found by that account."""
+    asked = Request(SHOWN, (Needed(role="change_manager"),), timedelta(minutes=30), NOW, {"blee"})
+    billie = Person("billie", "Billie", frozenset({"change_manager"}), frozenset({"blee"}))
+    staff = People({"billie": billie})
+    assert isinstance(check_gate(asked, [vote("billie")], staff, now=at(20)), Waiting)
+    with pytest.raises(GateError, match="cannot approve it"):
+        check_voter(billie, asked, [], digest=SHOWN, now=at(20))
+    votes = [vote("billie", Decision.REJECTED)]
+    assert isinstance(check_gate(asked, votes, staff, now=at(20)), Waiting)
+
+
+def test_votes_under_an_account_and_under_the_id_are_one_persons() -> None:
+    asked = request(Needed(role="change_manager", count=2))
+    billie = Person("billie", "Billie", frozenset({"change_manager"}), frozenset({"blee"}))
+    staff = People({"billie": billie})
+    assert isinstance(check_gate(asked, [vote("billie"), vote("blee")], staff, now=at(20)), Waiting)
+    with pytest.raises(GateError, match="decided here already"):
+        check_voter(billie, asked, [vote("blee")], digest=SHOWN, now=at(20))
+
+
+def test_an_approval_from_a_time_that_the_clock_has_gone_back_behind_counts_for_nothing() -> None:
+    assert isinstance(check_gate(request(), [vote("alex")], STAFF, now=at(-51)), Waiting)
+    assert isinstance(check_gate(request(), [vote("alex")], STAFF, now=at(-50)), Open)
+
+
+def test_an_approval_counts_by_the_clock_where_the_log_is_ahead_of_it() -> None:
+    """A log that was once written under a clock a year ahead must not close every gate for a year."""
+    ahead = NOW + timedelta(days=365)
+    asked = Request(SHOWN, (Needed(role="change_manager"),), timedelta(minutes=30), ahead, frozenset())
+    late = Vote("alex", Decision.APPROVED, SHOWN, ahead, "because", NOW)
+    assert isinstance(check_gate(asked, [late], STAFF, now=at(1799)), Open)
+    assert isinstance(check_gate(asked, [late], STAFF, now=at(1800)), Waiting)

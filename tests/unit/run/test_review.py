@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 from builders.plans import a_plan, action, block, call, check, gate
-from builders.runs import Bench
+from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 from builders.world import words
 
 from mimrun.app.decisions import pending_gate
+from mimrun.app.identity import Identity
+from mimrun.app.runs import create_run
 from mimrun.connector import Effect
-from mimrun.errors import StoreError
+from mimrun.errors import GateError, StoreError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind
 from mimrun.log.sqlite import SqliteStore
+from mimrun.run.state import fold
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.plan import StepOptions, TargetCalls
 
@@ -134,3 +137,27 @@ def test_what_could_not_be_recorded_weighs_more_than_a_wish_to_stop(
     assert words(bench.world) == ["b:fired"]
     assert bench.execute(run).status == "in_doubt", "the run is not over while an effect is unknown"
     assert words(bench.world) == ["b:fired"]
+
+
+def test_who_sat_at_the_keyboard_cannot_approve_what_was_launched_in_another_name(bench: Bench) -> None:
+    with bench.home() as home:
+        claimed = Identity(RESPONDER.person, "claimed:alex")
+        run = create_run(home, a_plan(bench.world, gate("1"), action("2")), claimed)
+    bench.execute(run)
+    with pytest.raises(GateError, match="alex asked for or launched this run"):
+        bench.approve(run, ALEX)
+    bench.approve(run, BILLIE)
+    assert bench.execute(run).status == "succeeded"
+
+
+def test_a_vote_on_an_earlier_request_is_none_on_the_next_whatever_the_moment(bench: Bench) -> None:
+    """The log's time stands still while the clock is behind it: moments do not tell requests apart."""
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    bench.approve(run)
+    with bench.home() as home:
+        entries = [*home.store.entries(run=run)]
+    asked = next(entry for entry in entries if entry.kind is Kind.GATE_REQUESTED)
+    state = fold(entries)
+    assert [vote.person for vote in state.gates["1"].votes] == ["alex"]
+    state.apply(asked)
+    assert state.gates["1"].votes == []
