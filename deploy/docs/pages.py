@@ -1,16 +1,19 @@
 """Writes the reference pages that the program itself knows best, so that they cannot say anything else.
 
-deploy/bin/write-docs            writes docs/reference/{errors,kinds,actions}.md and connectors/README.md
+deploy/bin/write-docs            writes docs/reference/{cli,errors,kinds,actions}.md, connectors/README.md, and
+                                 the tables of docs/explanation/semantics.md
 deploy/bin/write-docs --check    says which of them differ, and ends with 1 if one does
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from mimrun import errors
@@ -115,6 +118,27 @@ def connectors_page(catalog: Catalog) -> str:
         "A connector of your own is one class and an entry point:"
         " [CONTRIBUTING](../../../CONTRIBUTING.md#adding-a-connector-three-places).",
     )
+
+
+def cli_page() -> str:
+    """Give the page of commands: every option and argument, in the words of `--help`."""
+    return _page("Commands", "the commands' own help", *_beside("commands").cli_parts())
+
+
+def semantics_page() -> str:
+    """Give the page of semantics as it is, with its tables of what can follow what written anew."""
+    text: str = _beside("transitions").put_in((ROOT / "docs/explanation/semantics.md").read_text("utf-8"))
+    return text
+
+
+def _beside(name: str) -> ModuleType:
+    """Import a module that lies beside this one, which is a program and no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _tree(kind: type[MimrunError]) -> Iterator[type[MimrunError]]:
@@ -234,9 +258,11 @@ def pages() -> Mapping[Path, str]:
         "errors.md": errors_page,
         "kinds.md": kinds_page,
         "actions.md": lambda: actions_page(catalog),
+        "cli.md": cli_page,
+        "../explanation/semantics.md": semantics_page,
         "connectors/README.md": lambda: connectors_page(catalog),
     }
-    return {REFERENCE / name: make() for name, make in made.items()}
+    return {(REFERENCE / name).resolve(): make() for name, make in made.items()}
 
 
 def main(arguments: list[str]) -> int:

@@ -21,9 +21,9 @@ class RunStatus(StrEnum):
     RUNNING = "running"  #: a worker holds it, or died while it did
     WAITING = "waiting"  #: it waits for a person at a gate or a manual step; no process holds it
     IN_DOUBT = "in_doubt"  #: a person must say whether a step happened; no process holds it
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"  #: every step is done or was left out by its condition
+    FAILED = "failed"  #: a step failed on more targets than allowed, or people said no
+    CANCELLED = "cancelled"  #: a person stopped it
 
 
 class RunEvent(StrEnum):
@@ -60,11 +60,11 @@ class CellStatus(StrEnum):
 
     READY = "ready"  #: nothing was tried, or a person said that it did not happen
     PERFORMING = "performing"  #: there is an intent and no outcome
-    OK = "ok"
-    FAILED = "failed"
+    OK = "ok"  #: it was done, or a person said that it happened
+    FAILED = "failed"  #: it was not done, or not all of it
     UNKNOWN = "unknown"  #: an attempt ended without anybody knowing its effect
     IN_DOUBT = "in_doubt"  #: a person must say
-    SKIPPED = "skipped"
+    SKIPPED = "skipped"  #: left out by a condition, or by a person
 
 
 class CellEvent(StrEnum):
