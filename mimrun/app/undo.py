@@ -52,9 +52,9 @@ def plan_undo(home: Home, run: str) -> Plan:
         for number, (key, cell) in enumerate(_done_backwards(state, frozen), start=1)
     ]
     if not nodes:
-        raise RunError(
-            f"{name} did nothing that can be taken back; see `mimrun plan` for what cannot be undone"
-        )
+        pivot = _last_irreversible(state, frozen)
+        why = f": step {pivot[0].step} '{frozen[pivot[0].step].name}' has happened" if pivot else ""
+        raise RunError(f"{name} has nothing that can be taken back{why}; the way is forward")
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
     return Plan.decode(plan.model_copy(update={"nodes": tuple(nodes), "undo_of": name}).encode())
 
@@ -95,12 +95,27 @@ def _frozen_nodes(home: Home, plan: Plan, state: RunState) -> Mapping[str, Plann
 
 
 def _done_backwards(state: RunState, nodes: Mapping[str, PlannedAction]) -> Iterator[tuple[CellKey, Cell]]:
-    """Give what happened and has an undo, the last first. A failure that may have had an effect counts."""
-    cells = sorted(state.cells.items(), key=lambda item: item[1].outcome, reverse=True)
-    for key, cell in cells:
-        node = nodes.get(key.step)
+    """Give what happened and has an undo, the last first, back to the last step that has no way back."""
+    for key, cell in _happened_backwards(state, nodes):
+        node = nodes[key.step]
+        if node.options.irreversible:
+            return
+        if any(t.undo for t in node.targets if t.target == key.target):
+            yield key, cell
+
+
+def _last_irreversible(state: RunState, nodes: Mapping[str, PlannedAction]) -> tuple[CellKey, Cell] | None:
+    happened = _happened_backwards(state, nodes)
+    return next(((k, c) for k, c in happened if nodes[k.step].options.irreversible), None)
+
+
+def _happened_backwards(
+    state: RunState, nodes: Mapping[str, PlannedAction]
+) -> Iterator[tuple[CellKey, Cell]]:
+    """Give what happened, the last first. A failure that may have had an effect counts."""
+    for key, cell in sorted(state.cells.items(), key=lambda item: item[1].outcome, reverse=True):
         happened = cell.status is CellStatus.OK or (cell.status is CellStatus.FAILED and not cell.clean)
-        if node is not None and happened and any(t.undo for t in node.targets if t.target == key.target):
+        if key.step in nodes and happened:
             yield key, cell
 
 

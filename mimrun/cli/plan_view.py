@@ -180,6 +180,7 @@ class _View:
         if options.retries:
             tail.append(f", {options.retries} retries", "dim")
         tail.append(", a failure is ignored" * options.ignore_errors, "red")
+        tail.append(", no way back behind it" * options.irreversible, "bold red")
         tail.append(", arguments and output are not recorded" * options.no_log, "red")
         self.out.print(tail)
         for name, value in options.environment.items():

@@ -172,9 +172,16 @@ class StepCheck:
                 f"{step.call.action} is done once and never again, so it is not retried",
                 "take `retries` out, or say with `effect:` why it may be repeated",
             )
-        if self.runbook.risk is Risk.HIGH and effect is not Effect.READ and step.undo is None:
+        if step.irreversible and step.undo is not None:
+            self.report.error(
+                (*path, "irreversible"),
+                "a step that has an undo is not irreversible",
+                "take one of the two out",
+            )
+        unsaid = step.undo is None and not step.irreversible
+        if self.runbook.risk is Risk.HIGH and effect is not Effect.READ and unsaid:
             self.report.warn(
                 path,
                 f"{step.call.action} changes something and has no undo",
-                "write `undo:` where there is one",
+                "write `undo:` where there is one, or `irreversible: true`",
             )

@@ -186,6 +186,9 @@ class ActionStep(StepPart):
     expect: Expression | None = Field(None, description="False: the step failed, though the action was done.")
     verify: Verify | None = Field(None, description="An action that proves the effect.")
     undo: ActionCall | None = Field(None, description="The action that takes the effect back.")
+    irreversible: bool = Field(
+        False, description="Once it has happened, nothing in front of it is undone any more."
+    )
     capture: ActionCall | None = Field(
         None, description="A reading of the state before; undo sees it as `captured`."
     )

@@ -54,6 +54,7 @@ class StepOptions(Part):
     become: str | None = None
     environment: dict[str, str] = {}
     ignore_errors: bool = False
+    irreversible: bool = False
     no_log: bool = False
     effect_reason: str = ""
 

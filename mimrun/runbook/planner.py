@@ -208,6 +208,7 @@ class _NodePlanner:
             become=("root" if become else None) if isinstance(become, bool) else become,
             environment=environment,
             ignore_errors=step.ignore_errors,
+            irreversible=step.irreversible,
             no_log=step.no_log,
             effect_reason=step.effect.reason if step.effect else "",
         )

@@ -13,6 +13,7 @@ from mimrun.app.demo_report import fence_proof
 from mimrun.errors import PlanError
 from mimrun.lab import folder, loopback, patience
 from mimrun.lab.failover import FailoverLab
+from mimrun.lab.postgres_server import Instance
 
 pytestmark = pytest.mark.needs("postgres", "sshd")
 
@@ -78,6 +79,26 @@ def test_failover_behind_haproxy_and_the_old_primary_comes_back() -> None:
         stage.approve()
         assert one.in_recovery()
         assert stage.sign(RESPONDER, change="a1b2c3").status == "succeeded"
+
+
+@pytest.mark.needs("haproxy")
+def test_a_failover_that_ends_before_the_promotion_can_be_undone() -> None:
+    with pair("127.0.86", proxied=True) as (lab, stage):
+        one, two = lab.pair.primary, lab.pair.standby
+        assert lab.proxy is not None
+        stage.start("postgres-failover", *inputs(lab))
+        lab.pair.kill(two)
+        assert stage.approve().status == "failed"
+        assert "Promote the standby" in stage.state.reason
+        assert not one.is_running()
+        assert stage.undo().status == "succeeded"
+        assert one.name in lab.proxy.enabled()
+        one.control("pg-start")
+        assert writes(one)
+
+
+def writes(server: Instance) -> bool:
+    return patience.came_true(lambda: server.sql("select pg_is_in_recovery()") == "f", seconds=10)
 
 
 def test_failover_without_a_load_balancer_and_once_more_changes_nothing() -> None:

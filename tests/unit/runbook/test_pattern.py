@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mimrun.errors import InventoryError
 from mimrun.runbook.hostname import MAX_HOSTS, expand_hosts, is_address, split_port
-from mimrun.runbook.pattern import MAX_LENGTH, Names, select_hosts, split_pattern
+from mimrun.runbook.pattern import LOCALHOSTS, MAX_LENGTH, Names, select_hosts, split_pattern
 
 NAMES = Names(
     hosts=("bastion", "web1", "web2", "web3", "db1", "db2"),
@@ -116,7 +116,7 @@ def test_a_selection_has_known_hosts_without_repetition_or_an_error(pattern: str
     except InventoryError:
         return
     assert len(set(found)) == len(found)
-    assert set(found) <= set(NAMES.hosts)
+    assert set(found) <= {*NAMES.hosts, *LOCALHOSTS}
 
 
 @pytest.mark.parametrize(
