@@ -53,6 +53,7 @@ __all__ = [
     "Target",
     "Unknown",
     "Unreachable",
+    "mask_json",
     "read_secret",
 ]
 
@@ -313,22 +314,27 @@ def _without_secrets(answer: AnswerT, call: Call) -> AnswerT:
     masker = call.output.masker
     if not masker.longest:
         return answer
-    data = {masker.mask_text(key): _mask_json(value, masker) for key, value in answer.data.items()}
+    data = {masker.mask_text(key): mask_json(value, masker) for key, value in answer.data.items()}
     if isinstance(answer, Ok):
         return replace(answer, data=data)
     return replace(answer, reason=masker.mask_text(answer.reason), data=data)
 
 
-def _mask_json(value: Json, masker: Masker) -> Json:
+def mask_json(value: Json, masker: Masker) -> Json:
+    """Give a value with the secrets in its texts masked; a number that shows one becomes a text."""
     match value:
         case str():
             return masker.mask_text(value)
         case Mapping():
-            return {masker.mask_text(key): _mask_json(item, masker) for key, item in value.items()}
+            return {masker.mask_text(key): mask_json(item, masker) for key, item in value.items()}
         case list() | tuple():
-            return [_mask_json(item, masker) for item in value]
-        case _:
+            return [mask_json(item, masker) for item in value]
+        case None | bool():
             return value
+        case _:
+            shown = str(value)
+            masked = masker.mask_text(shown)
+            return value if masked == shown else masked
 
 
 AnyConnector: TypeAlias = Connector[Any, Any]

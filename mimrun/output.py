@@ -71,11 +71,15 @@ class Stream:
         """`sha256:<hex>` over every byte, also over those that were not kept."""
         return "sha256:" + self._digest.hexdigest()
 
+    @property
+    def left_out(self) -> int:
+        """Bytes between the head and the tail that were not kept."""
+        return max(self.size - len(self._head) - min(len(self._tail), self._kept), 0)
+
     def text(self) -> str:
         """Give what was kept, with a line in the middle that says how much was left out."""
         tail = bytes(self._tail[-self._kept :])
-        left_out = self.size - len(self._head) - len(tail)
-        gap = f"\n[... {left_out} bytes left out ...]\n".encode() if left_out > 0 else b""
+        gap = f"\n[... {self.left_out} bytes left out ...]\n".encode() if self.left_out else b""
         return (bytes(self._head) + gap + tail).decode("utf-8", "backslashreplace")
 
 

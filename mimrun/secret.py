@@ -151,10 +151,14 @@ def _bytes(text: str) -> bytes:
 
 
 def _forms(value: str) -> set[bytes]:
-    """Plain, JSON-escaped, URL-encoded, base64 (at each of its three alignments) and hexadecimal."""
+    """Plain, quoted for a shell, JSON-escaped (JSON within JSON, too), URL-encoded, base64 and hexadecimal.
+
+    base64 at each of its three alignments.
+    """
     if len(value) < SHORTEST:
         return set()
     raw = _bytes(value)
+    in_shell = value.replace("'", "'\"'\"'")  # as shlex.quote writes it
     quoted = {
         urllib.parse.quote(raw, safe="").encode(),
         urllib.parse.quote(raw).encode(),
@@ -162,7 +166,10 @@ def _forms(value: str) -> set[bytes]:
     }
     forms = {
         raw,
+        _bytes(in_shell),
+        json.dumps(in_shell)[1:-1].encode(),
         json.dumps(value)[1:-1].encode(),
+        json.dumps(json.dumps(value)[1:-1])[1:-1].encode(),
         _bytes(json.dumps(value, ensure_ascii=False)[1:-1]),
         *quoted,
         *(re.sub(rb"%[0-9A-F]{2}", lambda m: m[0].lower(), form) for form in quoted),

@@ -28,6 +28,7 @@ from mimrun.connector import (
     Probed,
     Refused,
     Unknown,
+    mask_json,
 )
 from mimrun.log.entry import MAX_BLOB, Blob, Draft
 from mimrun.log.kinds import StepFinished, StepInDoubt, StepIntent, StepOutcome, StepProbed
@@ -41,10 +42,12 @@ from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.plan import PlannedCall, StepOptions
-from mimrun.secret import Masker
+from mimrun.secret import MASK, Masker
 
 PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)
 """How long to wait before each look of a probe."""
+
+NOT_TOLD: Final = "what was said about it is kept out of the log by no_log"
 
 _DEAD: Final = Unknown("the worker ended before it recorded an outcome")
 
@@ -59,6 +62,8 @@ class Work:
         call: the action, fully rendered.
         options: the author's keywords.
         ends_step: an answer is the end of the whole step: it has no other cell, and nothing judges it.
+        shown: the arguments as the log may have them, where a secret went into them; else None.
+        whole: the answer is of use only when nothing of it was cut off or masked.
     """
 
     key: CellKey
@@ -66,6 +71,8 @@ class Work:
     call: PlannedCall
     options: StepOptions
     ends_step: bool = False
+    shown: JsonValue = None
+    whole: bool = False
 
 
 Until = Callable[[Mapping[str, JsonValue]], bool]
@@ -152,6 +159,8 @@ class Attempts:
         else:
             call = replace(call, deadline=began + work.options.timeout_ms / 1000)
             outcome = self._perform(work, action, call)
+        if work.whole and isinstance(outcome, Ok):
+            outcome = self._whole(work, outcome, output)
         self._settle(work, intent, outcome, output, began)
 
     def _perform(self, work: Work, action: Action, call: Call) -> Outcome:
@@ -161,12 +170,23 @@ class Attempts:
             return Failed(str(exc), clean=True)
         return connector.perform(action, call)
 
+    def _whole(self, work: Work, outcome: Ok, output: Output) -> Outcome:
+        """Refuse an answer that is not all of it: an undo that puts it back would destroy the rest."""
+        output.finish()
+        if work.options.no_log:
+            return Failed("no_log keeps the answer out of the log, and nothing else keeps it", clean=True)
+        if output.stdout.left_out or outcome.data.get("truncated") is True:
+            return Failed("the answer is too long to be kept as a whole", clean=True)
+        if self._masker.longest and MASK in json.dumps(outcome.data, default=str):
+            return Failed("the answer holds a secret of this run, which is not kept", clean=True)
+        return outcome
+
     def _settle(self, work: Work, intent: int, outcome: Outcome, output: Output, began: float) -> None:
         """Record what came of an intent; where nobody knows, ask the target first if it can tell."""
         cell = self._journal.state.cell(work.key)
         if outcome is not _DEAD:
             outcome = last_word(
-                outcome, work.call.effect, attempts=cell.attempts, retries=work.options.retries
+                _told(work, outcome), work.call.effect, attempts=cell.attempts, retries=work.options.retries
             )
         if isinstance(outcome, Unknown) and work.call.effect is Effect.PROBE:
             outcome = self._probe(work, intent, outcome)
@@ -209,7 +229,8 @@ class Attempts:
             connector: AnyConnector = self._connections.connector(work.call.action, work.key.target)
         except Refused as exc:
             return Probed(Finding.UNKNOWN, str(exc))
-        return connector.probe(action, self._call(work, Output(self._masker)))
+        found = connector.probe(action, self._call(work, Output(self._masker)))
+        return replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found
 
     def _call(self, work: Work, output: Output) -> Call:
         return Call(
@@ -221,8 +242,8 @@ class Attempts:
         )
 
     def _intent(self, work: Work, action: Action, attempt: int) -> Draft:
-        shown = self._text(json.dumps(action.model_dump(mode="json", by_alias=True), sort_keys=True)).encode()
-        kept = b"" if work.options.no_log else shown
+        args = action.model_dump(mode="json", by_alias=True) if work.shown is None else work.shown
+        kept = b"" if work.options.no_log else self._json(args)
         body = StepIntent(
             action=work.call.action,
             effect=work.call.effect,
@@ -257,7 +278,7 @@ class Attempts:
 
     def _data(self, outcome: Outcome) -> bytes | None:
         """Give the answer as it is kept, masked; None where it is longer than the log takes."""
-        data = self._text(json.dumps(outcome.data, sort_keys=True, default=str)).encode()
+        data = self._json(outcome.data)
         return data if len(data) <= MAX_BLOB else None
 
     def _outcome_blobs(self, outcome: Outcome, output: Output, data: bytes) -> list[Blob]:
@@ -274,6 +295,22 @@ class Attempts:
 
     def _text(self, text: str) -> str:
         return self._masker.mask_text(text)
+
+    def _json(self, value: object) -> bytes:
+        """Give JSON with the secrets masked in its values; in its text, a masked number would break it."""
+        plain = json.loads(json.dumps(value, default=str))
+        return json.dumps(mask_json(plain, self._masker), sort_keys=True).encode()
+
+
+def _told(work: Work, outcome: Outcome) -> Outcome:
+    """Give what may be told of an outcome: under `no_log` nothing that the target has said."""
+    if not work.options.no_log:
+        return outcome
+    if isinstance(outcome, Ok) or (isinstance(outcome, Failed) and outcome.unreachable):
+        return replace(outcome, data={})
+    status = outcome.data.get("rc")
+    reason = f"exit code {status}; {NOT_TOLD}" if isinstance(status, int) else NOT_TOLD
+    return replace(outcome, reason=reason, data={})
 
 
 _STATUS: Final[Mapping[type[Outcome], Literal["ok", "failed", "unknown"]]] = {

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from mimrun import canonical
 from mimrun.errors import SettingsError
 from mimrun.runbook.plan import Plan
-from mimrun.secret import Masker, Secret, read_secret
+from mimrun.secret import MASK, Masker, Secret, read_secret
 
 
 class Facts:
@@ -53,6 +53,10 @@ class Facts:
             for name, secret in self._secrets.items()
             if isinstance(secret, SettingsError)
         ]
+
+    def hidden(self, names: Collection[str]) -> dict[str, JsonValue]:
+        """Give, for the secret inputs among some names, what stands for their values where people read."""
+        return dict.fromkeys(self._secrets.keys() & set(names), MASK)
 
     def register(self, name: str, target: str, value: JsonValue, *, source: int) -> None:
         """Keep an answer under its name.

@@ -22,7 +22,7 @@ from mimrun.run.state import Cell, CellKey
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.expression import truth
 from mimrun.runbook.plan import PlannedAction, PlannedCall, PlannedCheck, StepOptions, TargetCalls
-from mimrun.runbook.render import loop_items, render_call
+from mimrun.runbook.render import fill, loop_items, render_call
 
 FORKS = 50
 """How many targets are worked on at once."""
@@ -186,10 +186,12 @@ class Fanout:
         try:
             if spot.target.capture and cell.status is CellStatus.READY and not self._capture(spot):
                 return
-            call = self._rendered(spot, spot.target.calls)
+            calls = spot.target.calls
+            call, shown = self._rendered(spot, calls), self._shown(spot, calls)
             until = self._until(spot, options.until)
             ends = spot.alone and not spot.has_item and not _is_judged(spot)
-            cell = self._attempts.work(Work(spot.key, spot.node.path, call, options, ends_step=ends), until)
+            work = Work(spot.key, spot.node.path, call, options, ends_step=ends, shown=shown)
+            cell = self._attempts.work(work, until)
             if cell.status is CellStatus.OK:
                 self._judge(spot, cell)
         except InputError as exc:
@@ -207,9 +209,7 @@ class Fanout:
                 self._fail(spot.key, f"{keyword} is not true: {expression}")
                 return
         if spot.target.verify:
-            check = self._rendered(spot, spot.target.verify)
-            assert isinstance(check, PlannedCheck)
-            reason = self._verify(spot, check)
+            reason = self._verify(spot)
             if self._in_doubt(spot.key):
                 return
             if reason:
@@ -217,8 +217,10 @@ class Fanout:
                 return
         self._note(spot.key, StepVerified(passed=True, reason="", iteration=spot.key.iteration))
 
-    def _verify(self, spot: Spot, check: PlannedCheck) -> str:
+    def _verify(self, spot: Spot) -> str:
         """Look until the effect is proven; give the reason why it is not, or ""."""
+        check, shown = self._rendered(spot, spot.target.verify), self._shown(spot, spot.target.verify)
+        assert isinstance(check, PlannedCheck)
         options = StepOptions(
             retries=check.retries,
             delay_ms=check.delay_ms,
@@ -229,7 +231,7 @@ class Fanout:
         )
         key = spot.key._replace(step=f"{spot.key.step}.verify")
         until = self._until(spot, check.expect)
-        cell = self._attempts.work(Work(key, spot.node.path, check, options), until)
+        cell = self._attempts.work(Work(key, spot.node.path, check, options, shown=shown), until)
         if cell.status is not CellStatus.OK:
             return f"verify: {cell.reason}"
         if until and not until(self._attempts.answer(key)):
@@ -243,7 +245,8 @@ class Fanout:
         key = spot.key._replace(step=f"{spot.key.step}.capture")
         options = spot.node.options.model_copy(update={"until": None, "expect": None})
         call = self._rendered(spot, spot.target.capture)
-        cell = self._attempts.work(Work(key, spot.node.path, call, options))
+        shown = self._shown(spot, spot.target.capture)
+        cell = self._attempts.work(Work(key, spot.node.path, call, options, shown=shown, whole=True))
         if cell.status is CellStatus.IN_DOUBT:
             return False
         if cell.status is not CellStatus.OK:
@@ -255,6 +258,12 @@ class Fanout:
     def _rendered(self, spot: Spot, calls: Sequence[PlannedCall]) -> PlannedCall:
         call = spot.call(calls)
         return render_call(call, self._catalog, self._variables(spot, None, secrets=call.late))
+
+    def _shown(self, spot: Spot, calls: Sequence[PlannedCall]) -> JsonValue:
+        """Give the arguments for the log, where a secret goes into them: hidden before anything is made of it."""
+        call = spot.call(calls)
+        hidden = self._facts.hidden(call.late)
+        return fill(call.args, {**self._variables(spot, None), **hidden})[0] if hidden else None
 
     def _variables(
         self, spot: Spot, result: JsonValue, *, secrets: Sequence[str] = ()

@@ -28,6 +28,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "url path": urllib.parse.quote,
     "form": urllib.parse.quote_plus,
     "url in lower case": lambda s: _lower_escapes(urllib.parse.quote(s, safe="")),
+    "a shell's quotes": lambda s: s.replace("'", "'\"'\"'"),
+    "JSON in JSON": lambda s: json.dumps(json.dumps(s)[1:-1])[1:-1],
     "hex": lambda s: s.encode().hex(),
     "hex in upper case": lambda s: s.encode().hex().upper(),
 }
