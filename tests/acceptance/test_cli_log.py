@@ -77,7 +77,7 @@ def test_what_a_target_says_never_reaches_the_terminal_as_a_command(desk: Desk) 
     words = "".join(ESCAPES.values())
     desk.write("say", f"printf '{words}'\n")
     say = f"  - {{name: Say, local.command: {{argv: [printf, '{words}']}}, register: said}}\n"
-    fail = f"  - {{name: Fail, local.shell: {{cmd: 'sh say >&2; exit 3'}}}}\n"
+    fail = "  - {name: Fail, local.shell: {cmd: 'sh say >&2; exit 3'}}\n"
     ran = desk.run(desk.runbook(say + fail))
     assert ran.code == 1, ran.err
     shown = [
