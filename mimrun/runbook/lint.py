@@ -118,7 +118,7 @@ def _head(report: Report, runbook: Runbook, check: NameCheck, today: date | None
     for name in sorted(_safe_names(runbook.hosts) & runbook.inputs.keys()):
         if not is_confined(runbook.inputs[name]):
             message = f"the input {name!r} can widen the hosts: it takes any pattern"
-            report.warn(("hosts",), message, "give the input a pattern or choices")
+            report.error(("hosts",), message, "give the input a pattern or choices")
     for number, lock in enumerate(runbook.locks):
         check.constant_text(lock, ("locks", number), "locks")
     if has_template(runbook.title) or has_template(runbook.description):

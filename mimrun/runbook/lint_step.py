@@ -83,12 +83,28 @@ class StepCheck:
         if step.verify is not None:
             self.names.expression(step.verify.expect, (*path, "verify", "expect"), answer)
         self.names.register(step.register_, (*path, "register"))
+        self._silence(step, path)
         self.names.constant_text(dict(step.environment), (*path, "environment"), "environment")
         if isinstance(step.become, str):
             self.names.constant_text(step.become, (*path, "become"), "become")
         if kind is not None:
             self._keywords(step, path)
             self._effect(step, kind, path)
+
+    def _silence(self, step: ActionStep, path: ValuePath) -> None:
+        """Complain about what needs an answer that `no_log` does not keep; it would fail behind the effect."""
+        used = {key: getattr(step, key) for key in ("until", "expect", "capture")} | {
+            "register": step.register_
+        }
+        used["verify"] = step.verify and step.verify.expect
+        for keyword, value in used.items():
+            if step.no_log and value:
+                self.report.error(
+                    (*path, keyword),
+                    f"no_log keeps the answer out of the log, and {keyword} needs it",
+                    "take one of them out",
+                    at_key=True,
+                )
 
     def _call(self, call: ActionCall, path: ValuePath, known: frozenset[str]) -> type[Action] | None:
         place = (*path, call.action)
@@ -142,7 +158,7 @@ class StepCheck:
         for name in loose:
             if not is_confined(self.runbook.inputs[name]):
                 message = f"the input {name!r} can widen the hosts: it takes any pattern"
-                self.report.warn(place, message, "give the input a pattern or choices")
+                self.report.error(place, message, "give the input a pattern or choices")
 
     def _keywords(self, step: ActionStep, path: ValuePath) -> None:
         """Complain about keywords that the connector would not honour."""

@@ -84,8 +84,13 @@ class Scope:
     @property
     def trusted(self) -> frozenset[str]:
         """Names whose values the author wrote or limits."""
-        limited = {name for name, spec in self.loaded.runbook.inputs.items() if is_confined(spec)}
-        return frozenset(self.constants.keys() | limited)
+        runbook = self.loaded.runbook
+        trusted = {name for name, spec in runbook.inputs.items() if is_confined(spec)}
+        for name, value in runbook.vars.items():
+            # A constant that an input goes into is worth what the input is worth; those above it are judged.
+            if names(value) <= trusted:
+                trusted.add(name)
+        return frozenset(trusted)
 
     def settle_constants(self) -> None:
         """Render the vars in the order in which they are written."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from mimrun.errors import InventoryError
 from mimrun.runbook.document import ValuePath
+from mimrun.runbook.expression import names
 from mimrun.runbook.inventory import Inventory
-from mimrun.runbook.model import ActionStep, BlockStep, Step
+from mimrun.runbook.model import ActionStep, BlockStep, Input, Step
 from mimrun.runbook.pattern import LOCALHOSTS
+from mimrun.runbook.regex import fits
 from mimrun.runbook.scope import Scope
+
+EVERY_HOST: Final = ("all", "*", "ungrouped")
+"""Words of a host pattern that no inventory has to define."""
+EVERY_HINT: Final = (
+    "name the hosts that are meant; an author who lets it mean every host says so by its choices"
+)
 
 
 class Targets:
@@ -68,6 +77,8 @@ class Targets:
     def _select(self, text: str, path: ValuePath) -> tuple[str, ...] | None:
         """Give the hosts of a pattern, or None after a complaint."""
         pattern = self._scope.fixed_text(text, path)
+        if self._is_widened(text, path):
+            return None
         try:
             found = self._inventory.select(pattern, strict=True)
         except InventoryError as exc:
@@ -80,11 +91,36 @@ class Targets:
             return None
         return found
 
+    def _is_widened(self, text: str, path: ValuePath) -> bool:
+        """Complain about values of the caller that could name other hosts than the author meant."""
+        runbook = self._scope.loaded.runbook
+        used = names(text) & (runbook.inputs.keys() | runbook.vars.keys())
+        loose = sorted(used - self._scope.trusted)
+        for name in loose:
+            message = f"{name!r} can widen the hosts: the caller may write any pattern"
+            self._scope.complaints.add(path, message, "give the input a pattern or choices")
+        for name in sorted(used & runbook.inputs.keys()):
+            value = self._scope.inputs[name]
+            for word in value if isinstance(value, list) else [value]:
+                if word in EVERY_HOST and not _may_mean_all(runbook.inputs[name], word):
+                    loose.append(name)
+                    self._scope.complaints.add(
+                        path, f"{name} is {word!r}, which is no host or group", EVERY_HINT
+                    )
+        return bool(loose)
+
     def _empty(self, selected: tuple[str, ...], path: ValuePath) -> None:
         shown = ", ".join(selected[:3]) + (", …" if len(selected) > 3 else "")
         message = f"the hosts of the step ({shown}) are not among the hosts of the runbook"
         hint = f"the runbook's own `hosts:` is {self._scope.loaded.runbook.hosts!r} and bounds every step"
         self._scope.complaints.add(path, message, hint)
+
+
+def _may_mean_all(spec: Input, word: str) -> bool:
+    """Say whether the author of an input meant whole patterns to be written, and not just names."""
+    if spec.choices or spec.pattern is None:
+        return word in spec.choices
+    return any(fits(spec.pattern, pattern) for pattern in ("*", "a:b", "a,b"))
 
 
 def action_steps(steps: tuple[Step, ...], prefix: str = "") -> Iterator[tuple[str, ActionStep]]:
