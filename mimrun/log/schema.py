@@ -179,7 +179,9 @@ _MEANINGS: Final = {
     "SQLITE_READONLY": "it may not be written; see its owner and mode, and those of its folder",
     "SQLITE_CANTOPEN": "it cannot be opened; see that it and its folder exist and may be written",
     "SQLITE_PERM": "it may not be opened; see its owner and mode",
-    "SQLITE_IOERR": "the disk failed; look at the system's log, then open the log anew",
+    # A disk without space for the shared memory file, and a used up quota, are told as input/output errors.
+    "SQLITE_IOERR": "its disk is full or has failed; free some space (see df and quota), else look at the "
+    "system's log; then open the log anew",
     "SQLITE_CONSTRAINT": "the database refused a row; check it with `mimrun log verify`",
 }
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -157,4 +158,22 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path) -> None:
         assert verify(store).ok
         filler.unlink()
         assert store.append([started()])[0].seq == seqs[-1] + 1
+        assert verify(store).ok
+
+
+@pytest.mark.needs("root")
+def test_a_disk_too_full_for_the_memory_file_is_said_to_be_full_or_failed(small_disk: Path) -> None:
+    path = small_disk / "log.db"
+    create_log(path, ORIGIN, ACTOR)
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    full = "SQLITE_IOERR_SHM.*its disk is full or has failed; free some space.*else look at the system's log"
+    with pytest.raises(StoreError, match=full):
+        SqliteStore(path, projectors=[Counter()])
+    # What it says to do is what helps.
+    filler.unlink()
+    with SqliteStore(path, projectors=[Counter()]) as store:
+        assert store.append([started()])
         assert verify(store).ok
