@@ -223,7 +223,7 @@ class SystemdHosts:
         world = self._world
         assert world is not None
         patience.wait_until(
-            lambda: world.poll() is not None or (self.folder / "world.sock").exists(),
+            lambda: world.poll() is not None or self._is_heard(),
             seconds=READY,
             what="the namespaces of the systemd hosts were not ready",
             why=self._log,
@@ -283,6 +283,14 @@ class SystemdHosts:
         if "error" in answer:
             raise LabError(f"the systemd hosts refused {request['do']}: {answer['error']}")
         return answer
+
+    def _is_heard(self) -> bool:
+        """Say whether the world answers; its socket's name may be there before it listens, or after its death."""
+        try:
+            self._tell(do="status")
+        except LabError:
+            return False
+        return True
 
     def _log(self) -> str:
         return _tail(self.folder / "world.log")

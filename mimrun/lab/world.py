@@ -194,14 +194,14 @@ class World:
                 machine.nspawn.wait()
 
     def _answer(self, client: socket.socket) -> None:
-        with client, client.makefile("rw") as file:
+        # Around the closing too, which sends what is left: a client that has hung up must not end the world.
+        with suppress(OSError), client, client.makefile("rw") as file:
             client.settimeout(2)
-            with suppress(TimeoutError, OSError):
-                try:
-                    answer = self._do(json.loads(file.readline()))
-                except (ValueError, KeyError, TypeError, OSError, subprocess.CalledProcessError) as error:
-                    answer = {"error": f"{type(error).__name__}: {error}"}
-                file.write(json.dumps(answer) + "\n")
+            try:
+                answer = self._do(json.loads(file.readline()))
+            except (ValueError, KeyError, TypeError, OSError, subprocess.CalledProcessError) as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            file.write(json.dumps(answer) + "\n")
 
     def _do(self, request: Mapping[str, Any]) -> dict[str, Any]:
         match request["do"]:

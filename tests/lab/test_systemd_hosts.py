@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -240,6 +241,23 @@ def test_hosts_end_with_a_world_that_is_killed(lab_folder: Path) -> None:
         group = control_group.own(started.folder)
         assert patience.came_true(lambda: not control_group.is_populated(group), seconds=15)
     assert everything_of(started.folder) == []
+
+
+def test_a_start_waits_for_a_world_that_listens_and_not_for_its_file(lab_folder: Path) -> None:
+    folder = lab_folder / "stale"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as old:  # what a killed world leaves: a name, and nobody listening
+        old.bind(str(folder / "world.sock"))
+    with SystemdHosts(folder, ["z"], net="127.0.45") as started:
+        assert started.run("z", "echo up") == "up\n"
+
+
+def test_the_world_outlives_a_client_that_hangs_up_early(hosts: SystemdHosts) -> None:
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(hosts.folder / "world.sock"))
+    hosts.cut("web1")
+    hosts.mend("web1")
 
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
