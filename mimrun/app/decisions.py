@@ -14,7 +14,7 @@ from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
-from mimrun.errors import GateError, InputError, RefusedError, RunError
+from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate, check_voter
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
@@ -59,18 +59,18 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
         gate: the path of the gate, to be sure that it is the one that was looked at.
 
     Raises:
-        RunError: the run does not wait at a gate, or at another one.
+        RefusedError: the run does not wait at a gate, or at another one.
     """
     view = find_run(home, run)
     summary = view.summary
     if summary.waits_on != "gate" or (gate and gate != summary.waits_at):
-        raise RunError(
+        raise RefusedError(
             f"{summary.run} does not wait at {'gate ' + gate if gate else 'a gate'}: {describe(view)}"
         )
     state, plan = load_state(home, summary.run), load_plan(home, summary.run)
     node, asked = plan.node(summary.waits_at), state.gates[summary.waits_at]
     if not isinstance(node, PlannedGate):
-        raise RunError(f"{summary.run}: step {summary.waits_at} is not a gate")
+        raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a gate")
     entry = home.store.entry(asked.request)
     segment = Segment.decode(home.store.blob(entry, "segment") or b"{}")
     return PendingGate(view, plan, node, asked, request_of(node, asked, state.launchers), segment)
@@ -130,17 +130,17 @@ def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]
     """Record a person's word that a manual step is done, with the evidence that it asks for.
 
     Raises:
-        RunError: the run does not wait for a manual step.
+        RefusedError: the run does not wait for a manual step.
         GateError: the person does not have the role that the step is for.
         InputError: evidence is missing, unknown or of the wrong type; all of it is named.
     """
     view = find_run(home, run)
     summary = view.summary
     if summary.waits_on != "manual":
-        raise RunError(f"{summary.run} does not wait for a manual step: {describe(view)}")
+        raise RefusedError(f"{summary.run} does not wait for a manual step: {describe(view)}")
     node = load_plan(home, summary.run).node(summary.waits_at)
     if not isinstance(node, PlannedManual):
-        raise RunError(f"{summary.run}: step {summary.waits_at} is not a manual step")
+        raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a manual step")
     if node.role and node.role not in identity.person.roles:
         raise GateError(
             f"{identity.person.id} does not have the role {node.role}, which '{node.name}' is for"
@@ -219,11 +219,11 @@ def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> Run
         the run as it was; where nobody holds it, executing it once more ends it.
 
     Raises:
-        RunError: the run is over already.
+        RefusedError: the run is over already.
     """
     view = find_run(home, run)
     if view.summary.status in TERMINAL:
-        raise RunError(f"{view.summary.run} is over already: {view.status}")
+        raise RefusedError(f"{view.summary.run} is over already: {view.status}")
     body = RunCancelRequested(reason=reason)
     name = view.summary.run
     draft = Draft(identity.actor(), body, inc=view.summary.incident, run=name)
@@ -255,7 +255,7 @@ def _same_request(view: View, seen: RunSummary) -> None:
 def _under_way(view: View, run: str) -> None:
     now = summary_in(view, run)
     if now.status in TERMINAL:
-        raise RunError(f"{run} is over already: {now.status}")
+        raise RefusedError(f"{run} is over already: {now.status}")
 
 
 def _whole(given: str, asked: str) -> str:

@@ -42,7 +42,7 @@ from mimrun.settings import Settings
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")]
 DigestOption = Annotated[
-    str,
+    str | None,
     typer.Option("--digest", metavar="HEX", help="The digest that you looked at; at least 12 characters."),
 ]
 
@@ -50,7 +50,7 @@ DigestOption = Annotated[
 def approve(
     run: RunArgument = "latest",
     *,
-    digest: DigestOption = "",
+    digest: DigestOption = None,
     reason: ReasonOption = "",
     claimed: AsOption = None,
     home: HomeOption = None,
@@ -63,14 +63,14 @@ def approve(
     only: any difference voids it. Who asked for the run cannot approve it.
     """
     vote = _Vote(run, "approved", digest, reason, claimed)
-    _cast(settings_of(home), vote, ask=not yes and not digest, as_json=as_json)
+    _cast(settings_of(home), vote, ask=not yes and digest is None, as_json=as_json)
 
 
 def reject(
     run: RunArgument = "latest",
     *,
     reason: ReasonOption = "",
-    digest: DigestOption = "",
+    digest: DigestOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -144,7 +144,7 @@ class _Vote:
 
     run: str
     decision: Literal["approved", "rejected"]
-    digest: str
+    digest: str | None
     reason: str
     claimed: str | None
 
@@ -157,7 +157,8 @@ def _cast(settings: Settings, vote: _Vote, *, ask: bool, as_json: bool) -> None:
             print_segment(console(), pending)
         if ask:
             _confirm(pending)
-        digest = vote.digest or pending.request.digest
+        # An empty digest is one that somebody's script failed to fill in, and no word of agreement.
+        digest = pending.request.digest if vote.digest is None else vote.digest
         role = decide(opened, pending, identity, vote.decision, digest=digest, reason=vote.reason)
         name = pending.run.summary.run
         verdict = verdict_of(opened, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.decisions import PendingGate
-from mimrun.cli.terminal import safe, safe_line
+from mimrun.cli.terminal import exact, safe, safe_json, safe_line
 from mimrun.connector import Effect
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.plan import (
@@ -184,7 +185,7 @@ class _View:
         tail.append(", arguments and output are not recorded" * options.no_log, "red")
         self.out.print(tail)
         for name, value in options.environment.items():
-            self._line(indent, f"environment: {safe_line(name)}={_word(value)}")
+            self._line(indent, f"environment: {safe_line(name)}={exact(value)}")
         for keyword, expression in (("until", options.until), ("expect", options.expect)):
             if expression:
                 self._line(indent, f"{keyword}: {_whole(expression)}", "dim")
@@ -201,23 +202,21 @@ def _call(call: PlannedCall) -> Iterator[str]:
         yield f"  {safe_line(name)}:"
         for line in safe(value.removesuffix("\n")).split("\n"):
             yield f"    | {line}"
+        if not value.endswith("\n"):
+            yield "    (no new line at the end)"
 
 
 def _shown(value: JsonValue) -> str:
     if isinstance(value, dict) and set(value) == {"secret"}:
         return f"*****({_whole(str(value['secret']))})"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return "[" + ", ".join(_word(str(item)) for item in value) + "]"
-    return _word(value) if isinstance(value, str) else _whole(str(value))
-
-
-def _word(text: str) -> str:
-    return _whole(text) if text and not any(c in text for c in " ,[]'\"\n") else repr(_whole(text))
+        return "[" + ", ".join(exact(str(item)) for item in value) + "]"
+    return exact(value) if isinstance(value, str) else safe_json(json.dumps(value, ensure_ascii=False))
 
 
 def _whole(text: str) -> str:
-    """Give a text on one line, safe and uncut: what is approved is what was seen."""
-    return safe_line(text, len(text) * 8 + 1)
+    """Give an expression on one line, uncut: what is approved is what was seen."""
+    return text if safe_line(text, len(text) + 1) == text else exact(text)
 
 
 def _judgement(out: Console, plan: Plan) -> None:

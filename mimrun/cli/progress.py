@@ -138,7 +138,7 @@ class Progress:
         if quiet and self._targets.get(entry.step, 0) > _HOSTS_SHOWN:
             self._unshown[entry.step][word] += 1
             return
-        line = Text("    ").append(f"{word:<11}", _STYLES.get(word, "dim")).append(safe_line(entry.target))
+        line = Text("    ").append(f"{word:<12}", _STYLES.get(word, "dim")).append(safe_line(entry.target))
         if took:
             line.append(f"  {took}", "dim")
         self._line(line.append(f"  {safe_line(reason)}", "dim" if quiet else "") if reason else line)

@@ -21,13 +21,32 @@ _UNSAFE: Final = re.compile(
 """Control characters, bidirectional overrides and invisible characters: what could forge a line."""
 
 
+_PLAIN: Final = re.compile(r"[^\W_][\w.:/@%+=~^-]*|[./~-][\w.:/@%+=~^-]*", re.ASCII)
+"""Words that need no quotes to be read as what they are."""
+
 _HIDDEN_IN_JSON: Final = re.compile(_UNSAFE.pattern.replace("\x00-\x08\x0b-\x1f", ""))
 """The same where JSON has not escaped them already; a new line between two values is fine."""
 
 
 def safe(text: str) -> str:
-    """Show characters that a terminal would obey or hide as escapes, so that output cannot forge output."""
-    return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    """Show characters that a terminal would obey or hide as escapes, so that output cannot forge output.
+
+    Where one is shown so, backslashes of the text itself are doubled: nothing reads like an escape that
+    was not one.
+    """
+    if not _UNSAFE.search(text):
+        return text
+    return _UNSAFE.sub(_escape, text.replace("\\", "\\\\"))
+
+
+def exact(text: str) -> str:
+    """Give a text on one line such that no two texts look the same: bare where it is plain, else as JSON."""
+    return text if _PLAIN.fullmatch(text) else safe_json(json.dumps(text, ensure_ascii=False))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
 def safe_line(text: str, length: int = 300) -> str:

@@ -39,7 +39,6 @@ class Kind(StrEnum):
     GATE_CLOSED = "gate.closed"
     MANUAL_REQUESTED = "manual.requested"
     MANUAL_ATTESTED = "manual.attested"
-    UNDO_PLANNED = "undo.planned"
     EXPORT_MADE = "export.made"
     GUARD_TRIPPED = "guard.tripped"
 

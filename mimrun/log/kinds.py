@@ -338,14 +338,6 @@ class ManualAttested(Body):
     fields: Digest
 
 
-class UndoPlanned(Body):
-    """The way back was worked out and frozen as a plan."""
-
-    kind = Kind.UNDO_PLANNED
-    blobs = frozenset({"plan"})
-    plan: Digest
-
-
 class ExportMade(Body):
     """A bundle of this incident, or of the whole log, left the house."""
 

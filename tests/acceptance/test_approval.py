@@ -92,7 +92,7 @@ def test_a_rejection_ends_the_run_and_its_reason_is_on_record(waiting: Desk) -> 
     status = waiting.status()
     assert (status["status"], waiting.marks()) == ("failed", ["one"])
     assert "alex rejected: the standby is behind" in status["reason"]
-    assert waiting("approve", "latest", "--as", "billie", "--yes").code == 1
+    assert waiting("approve", "latest", "--as", "billie", "--yes").code == 5
     assert waiting("resume", "--direct").code == 5
 
 
@@ -159,3 +159,11 @@ def test_a_claimed_identity_is_recorded_as_one(waiting: Desk) -> None:
     assert vote["actor"]["auth"].startswith("claimed")
     created = next(entry for entry in entries if entry["kind"] == "run.created")
     assert created["actor"]["auth"] == "os-user"
+
+
+def test_an_empty_digest_agrees_to_nothing(waiting: Desk) -> None:
+    """`--digest "$UNSET"` in a script is a mistake, and not a word of agreement."""
+    said = waiting("approve", "latest", "--as", "alex", "--digest", "", "--yes")
+    assert said.code == 2
+    assert "at least 12 characters" in said.err
+    assert waiting.status()["status"] == "waiting"

@@ -166,7 +166,7 @@ def test_exit_codes_are_what_the_front_page_says(desk: Desk) -> None:
     lost = desk.run(desk.runbook(doubtful, name="doubtful"))
     assert lost.code == 4, lost.out + lost.err
     assert desk("resume", "latest", "--direct").code == 4
-    assert desk("approve", "latest", "--as", "alex", "--yes").code == 1
+    assert desk("approve", "latest", "--as", "alex", "--yes").code == 5
     settled = desk("resolve", "latest", "1", "--skip", "--reason", "looked")
     assert settled.code == 0, settled.err
     assert "go on with: mimrun resume" in settled.out
@@ -178,7 +178,7 @@ def test_exit_codes_are_what_the_front_page_says(desk: Desk) -> None:
     assert cancelled.code == 0
     assert "cancelled" in cancelled.out
     assert desk.status()["status"] == "cancelled"
-    assert desk("cancel", "latest").code == 1, "it is over"
+    assert desk("cancel", "latest").code == 5, "it is over"
 
 
 def test_a_run_is_found_by_the_beginning_of_its_name(desk: Desk) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimrun.cli.terminal import safe, safe_line
+from mimrun.cli.terminal import exact, safe, safe_line
 
 DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 INVISIBLE = "\u200b\u200c\u200d\u2028\u2029\u2060\u2061\u2062\u2063\u2064\ufeff"
@@ -32,13 +32,38 @@ def test_what_a_terminal_would_obey_or_hide_is_shown_as_an_escape(text: str) -> 
     [
         ("\x1b[2Japproved by alex", r"\x1b[2Japproved by alex"),
         ("ok\rfailed", r"ok\x0dfailed"),
-        ("\u202eevil", r"\x202eevil"),
+        ("\u202eevil", r"\u202eevil"),
         ("two\nlines", "two ⏎ lines"),
+        ("\\x1b is not \x1b", r"\\x1b is not \x1b"),
         ("\x1b]52;c;aGk=\x07", r"\x1b]52;c;aGk=\x07"),
     ],
 )
 def test_a_line_stays_one_line_and_says_what_was_in_it(said: str, shown: str) -> None:
     assert safe_line(said) == shown
+
+
+@given(st.text(), st.text())
+def test_no_two_texts_look_the_same_to_an_approver(one: str, other: str) -> None:
+    assert (exact(one) == exact(other)) is (one == other)
+    assert exact(one) == safe_line(exact(one), len(exact(one)) + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("systemctl", "systemctl"),
+        ("--now", "--now"),
+        ("/usr/bin/id", "/usr/bin/id"),
+        ("a b", '"a b"'),
+        ("", '""'),
+        ("x ", '"x "'),
+        ("a\nb", r'"a\nb"'),
+        ("\u202e", r'"\u202e"'),
+        ("\\n", r'"\\n"'),
+    ],
+)
+def test_an_argument_is_bare_where_that_is_clear(text: str, shown: str) -> None:
+    assert exact(text) == shown
 
 
 @given(st.text(), st.integers(1, 50))
