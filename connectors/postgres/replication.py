@@ -118,9 +118,11 @@ def _before(session: Session, call: Call) -> dict[str, Json] | Failed:
 def _await_writes(session: Session, action: Promote, call: Call) -> Outcome:
     end = time.monotonic() + action.timeout
     while True:
+        # Not transaction_read_only: that is settled when a transaction begins, and stays "on" in the one of
+        # this very look when recovery ends after its beginning.
         try:
             recovering, read_only = session.one(
-                "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'", call
+                "select pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'", call
             )
         except Said as exc:
             return Unknown(f"postgres: {session.where}: the promotion was asked for; then: {exc}", exc.data)

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.postgres import Postgres
+from connectors.postgres import Postgres, replication
 from connectors.postgres.actions import Execute, PostgresSettings, Promote, Query, Replication, Rewind
+from connectors.postgres.session import Session
 from mimrun.connector import Call, Effect, Failed, Finding, Ok, Outcome, Target, Unknown
 from mimrun.lab import folder, leftover, process
 from mimrun.lab.postgres import PostgresPair
-from mimrun.lab.postgres_server import Instance
+from mimrun.lab.postgres_server import Instance, append
 
 pytestmark = pytest.mark.needs("postgres")
 
@@ -45,15 +46,19 @@ def fresh() -> Iterator[PostgresPair]:
         yield pair
 
 
-@contextmanager
-def connected(server: Instance, **vars: object) -> Iterator[Postgres]:
+def target_of(server: Instance, **vars: object) -> Target:
     given = {
         "ansible_host": server.host,
         "postgres_port": server.port,
         "postgres_user": server.user,
         "postgres_password_file": str(server.password_file),
     }
-    postgres = Postgres(PostgresSettings.of(Target(server.name, given | vars)))
+    return Target(server.name, given | vars)
+
+
+@contextmanager
+def connected(server: Instance, **vars: object) -> Iterator[Postgres]:
+    postgres = Postgres(PostgresSettings.of(target_of(server, **vars)))
     try:
         yield postgres
     finally:
@@ -452,6 +457,59 @@ def test_promotion_on_its_way_is_in_doubt_for_the_probe(pair: PostgresPair, stan
         request.unlink()
     assert probed.finding is Finding.UNKNOWN
     assert probed.reason == "a promotion has been asked for and not begun"
+
+
+class Straddling(Session):
+    """Looks at a promotion out of one transaction that was begun in recovery and goes on after its end."""
+
+    def one(self, sql: str, call: Call) -> tuple[object, ...]:
+        if "pg_promote" not in sql:
+            found = super().one(sql, call)
+            self.connection.rollback()
+            return found
+        self.connection.execute("begin")
+        assert super().one("select pg_is_in_recovery(), current_setting('transaction_read_only')", call) == (
+            True,
+            "on",
+        )
+        other = Session(self.settings)
+        other.open()
+        try:
+            answer = other.one(sql, call)
+            await_true(lambda: other.one("select pg_is_in_recovery()", call) == (False,))
+        finally:
+            other.close()
+        assert super().one("select pg_is_in_recovery(), current_setting('transaction_read_only')", call) == (
+            False,
+            "on",
+        )
+        return answer
+
+
+def test_promotion_seen_out_of_a_transaction_of_before_is_no_failure(fresh: PostgresPair) -> None:
+    session = Straddling(PostgresSettings.of(target_of(fresh.standby)))
+    session.open()
+    try:
+        outcome = replication.promote(session, Promote(), a_call())
+    finally:
+        session.close()
+    assert isinstance(outcome, Ok), outcome
+    assert (outcome.changed, outcome.data["role"]) == (True, "primary")
+
+
+def test_promotion_of_a_server_whose_settings_refuse_writes_is_a_failure(fresh: PostgresPair) -> None:
+    two = fresh.standby
+    append(two, "postgresql.conf", "default_transaction_read_only = on\n")
+    assert two.sql("select pg_reload_conf()") == "t"
+    await_true(lambda: two.sql("show default_transaction_read_only") == "on")
+    with connected(two) as standby:
+        outcome = standby.perform(Promote(), a_call())
+        assert isinstance(outcome, Failed), outcome
+        assert not outcome.clean
+        assert "is promoted, but sessions are read-only by its settings" in outcome.reason
+        written = standby.perform(Execute(sql="create table refused(i int)"), a_call())
+        assert isinstance(written, Failed)
+        assert "25006" in written.reason
 
 
 def test_failover_and_the_way_back(fresh: PostgresPair) -> None:
