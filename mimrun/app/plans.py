@@ -12,13 +12,13 @@ from mimrun.app.pinning import pin_files
 from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import check_published
 from mimrun.catalog import GROUP, Catalog
-from mimrun.errors import InventoryError, SettingsError
+from mimrun.errors import InventoryError, PlanError, Problem, SettingsError
 from mimrun.run.facts import Facts
 from mimrun.runbook.inputs import parse_inputs
 from mimrun.runbook.inventory import Inventory, load_inventory
 from mimrun.runbook.library import find_runbook
 from mimrun.runbook.plan import Plan
-from mimrun.runbook.planner import make_plan
+from mimrun.runbook.planner import check_parts, make_plan
 from mimrun.settings import Settings
 
 
@@ -58,8 +58,15 @@ def draft_plan(
 ) -> Plan:
     """Make the plan of a runbook without looking at what ran before; see `prepare_plan`."""
     loaded = find_runbook(runbook, library_folders())
-    inventory = read_inventory(settings, inventories)
     given = parse_inputs(loaded.runbook, inputs)
+    try:
+        inventory = read_inventory(settings, inventories)
+    except InventoryError as exc:
+        try:
+            check_parts(loaded, given, catalog)
+        except PlanError as more:
+            raise PlanError(problems=exc.problems + more.problems) from exc
+        raise
     return pin_files(make_plan(loaded, given, inventory, catalog, connector_versions()), catalog)
 
 
@@ -72,7 +79,10 @@ def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory
     paths = list(inventories) or ([settings.inventory] if settings.inventory else [])
     missing = [path for path in paths if "," not in str(path) and not path.exists()]
     if missing:
-        raise InventoryError(f"inventory {missing[0]} is not there; give an existing file or folder with -i")
+        hint = "give an existing file or folder with -i"
+        raise InventoryError(
+            problems=[Problem("inventory", 0, 0, f"{path} is not there", hint) for path in missing]
+        )
     return load_inventory(paths)
 
 

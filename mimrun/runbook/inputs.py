@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -32,7 +33,22 @@ _WORDS: Final = {
 }
 
 
-def parse_inputs(runbook: Runbook, given: Sequence[str]) -> dict[str, JsonValue]:
+@dataclass(frozen=True, slots=True)
+class GivenInputs:
+    """What a caller gave.
+
+    Arguments:
+        values: by name, as far as it could be read; not yet checked.
+        problems: what is wrong with the rest.
+        unread: the inputs that the rest may have been meant for: none of them is called missing.
+    """
+
+    values: Mapping[str, JsonValue]
+    problems: tuple[Problem, ...] = ()
+    unread: frozenset[str] = frozenset()
+
+
+def parse_inputs(runbook: Runbook, given: Sequence[str]) -> GivenInputs:
     """Read inputs as they are written on a command line.
 
     Arguments:
@@ -40,45 +56,42 @@ def parse_inputs(runbook: Runbook, given: Sequence[str]) -> dict[str, JsonValue]
         given: `name=text`, `name:=JSON`, or `@FILE` with a YAML or JSON mapping; later ones win.
 
     Returns:
-        the inputs that were given, each with the type that the runbook asks for; not yet checked.
-
-    Raises:
-        PlanError: with every word that cannot be read.
+        the inputs that were given, each with the type that the runbook asks for, and every word that cannot
+        be read; `complete_inputs` says it together with what is wrong with the values.
     """
     found: dict[str, JsonValue] = {}
     problems: list[Problem] = []
+    unread: set[str] = set()
     for word in given:
         try:
             found.update(_read_word(runbook, word))
         except PlanError as exc:
             problems += exc.problems or [Problem(PLACE, 0, 0, str(exc))]
-    if problems:
-        raise PlanError(problems=problems)
-    return found
+            unread |= runbook.inputs.keys() if word.startswith("@") else {word.partition("=")[0].rstrip(":")}
+    return GivenInputs(found, tuple(problems), frozenset(unread))
 
 
-def complete_inputs(runbook: Runbook, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def complete_inputs(runbook: Runbook, given: GivenInputs | Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Check inputs, and fill in the defaults of those that were not given.
 
     Arguments:
-        given: values by name; a secret is a reference: `env:NAME` or `file:PATH`.
+        given: what was read, or values by name; a secret is a reference: `env:NAME` or `file:PATH`.
 
     Returns:
         a value for every input of the runbook; a secret is `{"secret": REFERENCE}`.
 
     Raises:
-        PlanError: with every input that is missing, unknown or wrong.
+        PlanError: with every input that cannot be read, is missing, unknown or wrong.
     """
-    problems = [
-        Problem(PLACE, 0, 0, f"the runbook has no input {name!r}", suggest(name, runbook.inputs))
-        for name in given
-        if name not in runbook.inputs
-    ]
+    words = given if isinstance(given, GivenInputs) else GivenInputs(given)
+    problems = [*words.problems, *_unknown(runbook, words.values)]
     complete: dict[str, JsonValue] = {}
     for name, spec in runbook.inputs.items():
-        value = given.get(name, spec.default)
-        if value is None and (spec.required or name in given):
-            what = "needs a value" if name in given else "is missing"
+        if name in words.unread and name not in words.values:
+            continue
+        value = words.values.get(name, spec.default)
+        if value is None and (spec.required or name in words.values):
+            what = "needs a value" if name in words.values else "is missing"
             problems.append(Problem(PLACE, 0, 0, f"{name} {what}", _asked_for(name, spec)))
             continue
         try:
@@ -88,6 +101,11 @@ def complete_inputs(runbook: Runbook, given: Mapping[str, JsonValue]) -> dict[st
     if problems:
         raise PlanError(problems=problems)
     return complete
+
+
+def _unknown(runbook: Runbook, values: Mapping[str, JsonValue]) -> Iterator[Problem]:
+    for name in values.keys() - runbook.inputs.keys():
+        yield Problem(PLACE, 0, 0, f"the runbook has no input {name!r}", suggest(name, runbook.inputs))
 
 
 def check_input(spec: Input, value: JsonValue) -> JsonValue:
@@ -128,6 +146,9 @@ def is_confined(spec: Input) -> bool:
 
 
 def _read_word(runbook: Runbook, word: str) -> dict[str, JsonValue]:
+    if not _is_utf8(word):
+        name = word.partition("=")[0].rstrip(":")
+        raise PlanError(f"{name if _is_utf8(name) and name != word else repr(word)}: is not UTF-8")
     if word.startswith("@"):
         content = load_document(Path(word[1:]), error=PlanError).value
         if not isinstance(content, dict):
@@ -170,11 +191,22 @@ def _text(spec: Input, value: JsonValue) -> str:
         raise ValueError(f"is longer than {MAX_TEXT} characters")
     if "\0" in value:
         raise ValueError("must not have a NUL character")
+    if not _is_utf8(value):
+        raise ValueError("is not UTF-8")
     if spec.choices and value not in spec.choices:
         raise ValueError(f"{value!r} is not one of {', '.join(spec.choices)}")
     if spec.pattern is not None and not _fits(spec.pattern, value):
         raise ValueError(f"{value!r} does not fit the pattern {spec.pattern}")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell apart what Python makes of other bytes on a command line, or of half a pair of escapes in JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fits(pattern: str, value: str) -> bool:
@@ -210,6 +242,8 @@ def _reference(value: JsonValue) -> str:
     if not isinstance(value, str) or not REFERENCE.fullmatch(value):
         # The value itself is not shown: it may be the secret.
         raise ValueError("a secret is never given as a value; write env:NAME or file:PATH")
+    if not _is_utf8(value):
+        raise ValueError("is not UTF-8")
     return value
 
 

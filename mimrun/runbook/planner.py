@@ -17,7 +17,7 @@ from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
 from mimrun.runbook.finding import Level
-from mimrun.runbook.inputs import complete_inputs
+from mimrun.runbook.inputs import GivenInputs, complete_inputs
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint import lint
 from mimrun.runbook.loader import LoadedRunbook
@@ -40,7 +40,7 @@ from mimrun.runbook.targets import Targets, action_steps
 
 def make_plan(
     loaded: LoadedRunbook,
-    inputs: Mapping[str, JsonValue],
+    inputs: GivenInputs | Mapping[str, JsonValue],
     inventory: Inventory,
     catalog: Catalog,
     connector_versions: Mapping[str, str],
@@ -49,7 +49,7 @@ def make_plan(
 
     Arguments:
         loaded: the runbook.
-        inputs: values by name, as the caller gave them; a secret is `env:NAME` or `file:PATH`.
+        inputs: what the caller gave, or values by name; a secret is `env:NAME` or `file:PATH`.
         inventory: where the targets and their variables come from.
         catalog: the installed actions.
         connector_versions: the version of each installed connector, by name.
@@ -57,15 +57,7 @@ def make_plan(
     Raises:
         PlanError: with everything that does not go together, each with its place.
     """
-    problems = [f.problem for f in lint(loaded, catalog) if f.level is Level.ERROR]
-    complete: Mapping[str, JsonValue] = {}
-    try:
-        complete = complete_inputs(loaded.runbook, inputs)
-    except PlanError as exc:
-        problems += exc.problems
-    if problems:
-        raise PlanError(problems=problems)
-    scope = Scope(loaded, complete, Complaints(loaded))
+    scope = Scope(loaded, check_parts(loaded, inputs, catalog), Complaints(loaded))
     scope.settle_constants()
     targets = Targets(inventory, scope)
     targets.check_limit()
@@ -75,6 +67,25 @@ def make_plan(
     locks = sorted({scope.fixed_text(lock, ("locks", n)) for n, lock in enumerate(loaded.runbook.locks)})
     _refuse(scope)
     return _assembled(scope, targets, nodes, tuple(locks), connector_versions)
+
+
+def check_parts(
+    loaded: LoadedRunbook, inputs: GivenInputs | Mapping[str, JsonValue], catalog: Catalog
+) -> Mapping[str, JsonValue]:
+    """Check the runbook and the inputs, which needs no inventory; give the inputs, complete.
+
+    Raises:
+        PlanError: with everything that is wrong with the one and the other.
+    """
+    problems = [f.problem for f in lint(loaded, catalog) if f.level is Level.ERROR]
+    complete: Mapping[str, JsonValue] = {}
+    try:
+        complete = complete_inputs(loaded.runbook, inputs)
+    except PlanError as exc:
+        problems += exc.problems
+    if problems:
+        raise PlanError(problems=problems)
+    return complete
 
 
 def _refuse(scope: Scope) -> None:

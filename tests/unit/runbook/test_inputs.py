@@ -35,7 +35,8 @@ def test_words_of_a_command_line_get_the_types_of_the_inputs(runbook: Runbook, t
     given = parse_inputs(
         runbook, [f"@{file}", "times=4", 'words:=["x"]', "grace=2m", "service=haproxy", "note=a=b"]
     )
-    assert given == {
+    assert given.problems == ()
+    assert given.values == {
         "loud": True,
         "times": 4,
         "words": ["x"],
@@ -43,13 +44,14 @@ def test_words_of_a_command_line_get_the_types_of_the_inputs(runbook: Runbook, t
         "service": "haproxy",
         "note": "a=b",
     }
-    assert parse_inputs(runbook, ["words=a, b,,", "loud=no"]) == {"words": ["a", "b"], "loud": False}
+    assert parse_inputs(runbook, ["words=a, b,,", "loud=no"]).values == {"words": ["a", "b"], "loud": False}
 
 
 def test_every_wrong_word_is_named(runbook: Runbook, tmp_path: Path) -> None:
-    with pytest.raises(PlanError) as caught:
-        parse_inputs(runbook, ["times=x", "loud=perhaps", "nonsense", "words:=[", f"@{tmp_path / 'none'}"])
-    said = str(caught.value)
+    given = parse_inputs(
+        runbook, ["times=x", "loud=perhaps", "nonsense", "words:=[", f"@{tmp_path / 'none'}"]
+    )
+    said = "\n".join(map(str, given.problems))
     for words in (
         "must be an integer",
         "must be true or false",
@@ -89,6 +91,58 @@ def test_a_missing_input_says_how_to_give_it() -> None:
         "inputs: cluster is missing; give cluster=<string>: Name of the pair",
         "inputs: password is missing; give password=env:NAME: The password of the promoting role",
     ]
+
+
+def problems(runbook: Runbook, *words: str) -> list[str]:
+    with pytest.raises(PlanError) as caught:
+        complete_inputs(runbook, parse_inputs(runbook, words))
+    return [str(problem).removeprefix("inputs: ") for problem in caught.value.problems]
+
+
+def test_words_that_cannot_be_read_hide_no_other_mistake(runbook: Runbook) -> None:
+    said = problems(runbook, "times=0", "lod=yes", "zz", "loud=perhaps", "service=apache")
+    assert len(said) == 5
+    for words in (
+        "'zz' is not an input",
+        "times: 0 must be",
+        "no input 'lod'",
+        "loud: 'perhaps'",
+        "'apache'",
+    ):
+        assert any(words in line for line in said), said
+
+
+@pytest.mark.parametrize("word", ["cluster", "cluster:=[", "cluster=\udcff"])
+def test_an_input_whose_word_cannot_be_read_is_not_also_missing(word: str) -> None:
+    runbook = load_runbook(EVERYTHING.parent / "postgres-failover.yaml").runbook
+    said = problems(runbook, word, "password=env:PW")
+    assert len(said) == 1, said
+    assert "is missing" not in said[0]
+
+
+def test_a_file_that_cannot_be_read_leaves_open_what_is_missing(tmp_path: Path) -> None:
+    runbook = load_runbook(EVERYTHING.parent / "postgres-failover.yaml").runbook
+    said = problems(runbook, f"@{tmp_path / 'none'}", "clutser=alpha")
+    assert len(said) == 2, said
+    assert not any("is missing" in line for line in said)
+
+
+@pytest.mark.parametrize("word", ["note=\udcff", "words=a,\udcff", 'note:="\\ud800"'])
+def test_a_value_that_is_not_utf8_is_named(runbook: Runbook, word: str) -> None:
+    (said,) = problems(runbook, word)
+    assert said.startswith(f"{word[: word.index('=')].rstrip(':')}: is not UTF-8"), said
+
+
+def test_what_is_shown_of_a_word_that_is_not_utf8_can_be_printed(runbook: Runbook) -> None:
+    for line in problems(
+        runbook, "\udcff", "\udcff=1", "times=\udcff", "@\udcff", "x\udcff:=[", "grace=\udcff"
+    ):
+        assert line.encode()
+
+
+def test_a_reference_to_a_secret_is_utf8() -> None:
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        check_input(Input(type=InputType.SECRET), "file:/\udcff")
 
 
 @pytest.mark.parametrize("reference", ["env:PW", "file:/run/secret", {"secret": "env:PW"}])

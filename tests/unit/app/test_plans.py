@@ -1,0 +1,69 @@
+"""Plans: everything that is wrong with what was typed is said at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mimrun.app.plans import draft_plan
+from mimrun.app.runbooks import installed_catalog
+from mimrun.errors import InputError, InventoryError
+from mimrun.settings import Settings
+
+HEAD = """\
+schema: mimrun/1
+name: small
+version: 1.0.0
+title: Small
+stage: containment
+owner: me
+risk: low
+"""
+INPUTS = "inputs: {n: {type: integer, minimum: 3}, must: {}}\n"
+STEP = "steps: [{name: Look, local.command: {argv: [id]}}]\n"
+
+
+def refused(folder: Path, source: str, *words: str, inventories: tuple[str, ...] = ()) -> InputError:
+    """Try to plan a runbook, and give what is said about it."""
+    path = folder / "small.yaml"
+    path.write_text(HEAD + source)
+    with pytest.raises(InputError) as caught:
+        draft_plan(
+            Settings(home=folder),
+            installed_catalog(),
+            str(path),
+            words,
+            [folder / name for name in inventories],
+        )
+    return caught.value
+
+
+def test_unreadable_unknown_wrong_and_missing_inputs_are_named_together(tmp_path: Path) -> None:
+    error = refused(tmp_path, INPUTS + STEP, "n=1", "bb=3", "zz")
+    said = str(error)
+    for words in ("'zz' is not an input", "no input 'bb'", "n: 1 must be at least 3", "must is missing"):
+        assert words in said, said
+    assert len(error.problems) == 4
+
+
+def test_a_wrong_inventory_hides_neither_wrong_inputs_nor_a_wrong_runbook(tmp_path: Path) -> None:
+    step = "steps: [{name: Look, local.comand: {argv: [id]}}]\n"
+    error = refused(tmp_path, INPUTS + step, "n=1", "zz", inventories=("none.ini", "never.ini"))
+    said = str(error)
+    for words in (
+        "none.ini is not there",
+        "never.ini is not",
+        "did you mean 'local.command'",
+        "'zz'",
+        "n: 1",
+    ):
+        assert words in said, said
+    assert len(error.problems) == 6
+
+
+def test_a_wrong_inventory_alone_stays_an_inventory_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.ini").write_text("[web\nweb1\n")
+    error = refused(tmp_path, STEP, inventories=("broken.ini",))
+    assert isinstance(error, InventoryError)
+    assert len(error.problems) == 1
