@@ -11,11 +11,11 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from mimrun.errors import LabError
-from mimrun.lab import account, keeper, leftover, loopback, patience, process
+from mimrun.lab import account, loopback, patience
+from mimrun.lab.part import Program
 
 BACKEND: Final = "postgres"
 READY: Final = 5.0
@@ -39,7 +39,7 @@ class Server:
     enabled: bool = True
 
 
-class HaProxy:
+class HaProxy(Program):
     """A TCP proxy that sends all clients to the enabled server.
 
     Arguments:
@@ -49,21 +49,11 @@ class HaProxy:
     """
 
     def __init__(self, folder: Path, servers: tuple[Server, ...], *, net: str = loopback.NET) -> None:
-        self.folder = folder
+        super().__init__(folder, "haproxy")
         self.servers = servers
         self.host = f"{net}.100"
         self.port = 0
         self.admin_port = 0
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def admin_socket(self) -> Path:
@@ -87,33 +77,12 @@ class HaProxy:
         settings = self.folder / "haproxy.cfg"
         settings.write_text(self._settings())
         settings.chmod(0o644)
-        keeper.guard(self.folder)
-        with (self.folder / "log").open("wb") as log:
-            self._child = subprocess.Popen(
-                [program, "-db", "-f", str(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=process.environment(self.folder),
-                start_new_session=True,
-                **owner.identity(),
-            )
-        process.write_down(self.folder, "haproxy", self._child.pid)
+        child = self._launch([program, "-db", "-f", str(settings)], owner=owner)
         try:
-            self._wait(self._child)
+            self._wait(child)
         except BaseException:
             self.stop()
             raise
-
-    def stop(self) -> None:
-        """Stop it; clients that are connected are cut off."""
-        leftover.stop_all(self.folder)
-        if self._child is not None:
-            self._child.wait(timeout=5)
-            self._child = None
-        process.forget(self.folder, "haproxy")
-        keeper.release(self.folder)
 
     def command(self, text: str, *, seconds: float = 2.0) -> str:
         """Give it a command of its management guide ("show stat", "disable server postgres/db1").

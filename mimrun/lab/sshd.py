@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from mimrun.errors import LabError
 from mimrun.lab import account, keeper, leftover, loopback, patience, process
+from mimrun.lab.part import Part
 
 READY: Final = 10.0
 """Seconds a sshd gets to say its greeting. It needs a tenth of one on an idle machine."""
@@ -58,7 +58,7 @@ class SshHost:
         ]
 
 
-class SshdHosts:
+class SshdHosts(Part):
     """A set of ssh hosts on this machine.
 
     Arguments:
@@ -79,15 +79,6 @@ class SshdHosts:
         self._user = user
         self._by_pam = False
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> list[SshHost]:
         """Start every host and wait until all of them answer.

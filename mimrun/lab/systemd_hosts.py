@@ -15,11 +15,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from mimrun.errors import LabError
 from mimrun.lab import control_group, host_root, keeper, leftover, loopback, patience, process
+from mimrun.lab.part import Part
 from mimrun.lab.sshd import SshHost, make_key, public_key
 
 NET: Final = "127.0.9"
@@ -55,7 +55,7 @@ class SystemdHost(SshHost):
         )
 
 
-class SystemdHosts:
+class SystemdHosts(Part):
     """A set of systemd hosts.
 
     Arguments:
@@ -70,15 +70,6 @@ class SystemdHosts:
         self.net = net
         self.hosts: list[SystemdHost] = []
         self._world: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> list[SystemdHost]:
         """Boot every host and wait until all answer ssh and serve their page.

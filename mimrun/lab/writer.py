@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from mimrun.errors import LabError
-from mimrun.lab import keeper, leftover, patience, postgres_server, process
+from mimrun.lab import patience, postgres_server
+from mimrun.lab.part import Program
 
 TABLE_SQL: Final = (
     "create table if not exists writes (id bigint primary key, at timestamptz default clock_timestamp()); "
@@ -114,7 +113,7 @@ def note(entry: Write | Failure) -> str:
     return json.dumps(asdict(entry)) + "\n"
 
 
-class Writer:
+class Writer(Program):
     """A client that writes rows through one address or through a list of servers.
 
     Arguments:
@@ -132,20 +131,10 @@ class Writer:
         *,
         rate: int = 30,
     ) -> None:
-        self.folder = folder
+        super().__init__(folder, "writer")
         self.addresses = tuple(addresses)
         self.instance = instance
         self.rate = rate
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def notes_path(self) -> Path:
@@ -164,22 +153,10 @@ class Writer:
         self.folder = self.folder.resolve()
         self.notes_path.write_text("")
         self.instance.sql(TABLE_SQL)
-        keeper.guard(self.folder)
         package = str(Path(__file__).parents[2])
-        env = process.environment(self.folder, {"PYTHONPATH": package, "PGPASSFILE": str(self._passfile())})
         argv = [sys.executable, "-m", "mimrun.lab.writing", self.instance.binaries.path("psql")]
         argv += [self._target(), str(self.notes_path), str(self.rate)]
-        with (self.folder / "log").open("wb") as log:
-            self._child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=env,
-                start_new_session=True,
-            )
-        process.write_down(self.folder, "writer", self._child.pid)
+        self._launch(argv, environment={"PYTHONPATH": package, "PGPASSFILE": str(self._passfile())})
         try:
             patience.wait_until(
                 lambda: bool(self.notes().acknowledged),
@@ -190,15 +167,6 @@ class Writer:
         except BaseException:
             self.stop()
             raise
-
-    def stop(self) -> None:
-        """Stop writing. The notes stay."""
-        leftover.stop_all(self.folder)
-        if self._child is not None:
-            self._child.wait(timeout=5)
-            self._child = None
-        process.forget(self.folder, "writer")
-        keeper.release(self.folder)
 
     def notes(self) -> Notes:
         """Give what it has noted so far; it may still be writing."""
