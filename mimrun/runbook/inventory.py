@@ -7,7 +7,7 @@ compares the two. It is frozen data: what looks like a template in it is text an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -51,6 +51,8 @@ class Inventory:
     _members: Mapping[str, tuple[str, ...]]
     _folders: tuple[FolderVariables, ...]
     _localhost: str
+    is_given: bool = True
+    """False where no source was given: only this machine can be named then."""
 
     def __repr__(self) -> str:
         return f"Inventory({len(self._hosts)} hosts, {len(self._groups)} groups)"
@@ -121,7 +123,8 @@ class Inventory:
             InventoryError: the pattern is empty or cannot be read, a subscript is out of range, or (strict)
                 a term matches nothing.
         """
-        return select_hosts(Names(self.hosts, self._members, self._localhost), pattern, strict=strict)
+        names = Names(self.hosts, self._members, self._localhost, self.is_given)
+        return select_hosts(names, pattern, strict=strict)
 
     def _host(self, name: str) -> _Host:
         known = self._hosts.get(name)
@@ -143,7 +146,7 @@ def load_inventory(paths: Sequence[Path]) -> Inventory:
         InventoryError: with every problem of every source, each with file, line and column.
     """
     draft, folders = read_sources(paths)
-    return _freeze(draft, folders)
+    return replace(_freeze(draft, folders), is_given=bool(paths))
 
 
 def parse_inventory(text: str, file: str = "inventory.ini") -> Inventory:

@@ -20,6 +20,9 @@ from mimrun.runbook.suggestion import suggest
 LOCALHOSTS: Final = ("127.0.0.1", "localhost", "::1")
 """Names that mean this machine, in an inventory or not."""
 
+NO_INVENTORY: Final = "no inventory was given, so only this machine is known; give one with -i"
+"""The hint where a pattern names nothing because there is nothing to name."""
+
 MAX_LENGTH: Final = 4096
 """A longer pattern is refused."""
 
@@ -37,11 +40,13 @@ class Names:
         hosts: every host of the inventory, in order of appearance.
         groups: the hosts of every group and of the groups below it, by group, in order of appearance.
         localhost: the inventory's own host for this machine, or "".
+        given: False where there is no inventory at all.
     """
 
     hosts: Sequence[str]
     groups: Mapping[str, Sequence[str]]
     localhost: str = ""
+    given: bool = True
 
 
 @dataclass(slots=True)
@@ -156,7 +161,9 @@ def _compile(term: str) -> re.Pattern[str]:
 
 
 def _unmatched(selection: _Selection, term: str) -> str:
-    if "," in selection.pattern and ":" in term:
+    if not selection.names.given:
+        hint = NO_INVENTORY
+    elif "," in selection.pattern and ":" in term:
         hint = "a pattern is split at ',' or at ':', not at both: use ',' throughout"
     elif term[0] == "~" or set(term) & set("?*["):
         hint = "list what there is with 'all'"

@@ -10,7 +10,7 @@ from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.model import ActionStep, BlockStep, Input, Step
-from mimrun.runbook.pattern import LOCALHOSTS
+from mimrun.runbook.pattern import LOCALHOSTS, NO_INVENTORY
 from mimrun.runbook.regex import fits
 from mimrun.runbook.scope import Scope
 
@@ -87,7 +87,8 @@ class Targets:
                 self._scope.complaints.add(path, message, hint)
             return None
         if not found:
-            self._scope.complaints.add(path, f"the host pattern {pattern!r} selects no host")
+            hint = "" if self._inventory.is_given else NO_INVENTORY
+            self._scope.complaints.add(path, f"the host pattern {pattern!r} selects no host", hint)
             return None
         return found
 

@@ -67,3 +67,19 @@ def test_a_wrong_inventory_alone_stays_an_inventory_error(tmp_path: Path) -> Non
     error = refused(tmp_path, STEP, inventories=("broken.ini",))
     assert isinstance(error, InventoryError)
     assert len(error.problems) == 1
+
+
+@pytest.mark.parametrize("hosts", ["db1", "web*", "all", "localhost:!db1"])
+def test_hosts_without_an_inventory_are_missed_with_the_option_that_gives_one(
+    tmp_path: Path, hosts: str
+) -> None:
+    (problem,) = refused(tmp_path, f'hosts: "{hosts}"\n' + STEP).problems
+    assert (problem.line, problem.column) == (8, 8)
+    assert "no inventory was given" in problem.hint
+    assert "-i" in problem.hint
+
+
+def test_with_an_inventory_its_own_names_are_suggested(tmp_path: Path) -> None:
+    (tmp_path / "hosts.ini").write_text("[data]\ndb1\n")
+    (problem,) = refused(tmp_path, "hosts: dta\n" + STEP, inventories=("hosts.ini",)).problems
+    assert problem.hint == "did you mean 'data'?"
