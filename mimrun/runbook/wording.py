@@ -57,13 +57,14 @@ def problems_of(
         document: the file.
         base: where in the file the value stands that was validated; () for the whole runbook.
         model: the type it was validated against.
-        without: keys of the value about which nothing is to be said, because they are not filled in yet;
-            with them nothing is said about the value as a whole.
+        without: keys of the value about which nothing is to be said, because they are not filled in yet,
+            unless there are no such keys; with them nothing is said about the value as a whole.
     """
     found: dict[tuple[ValuePath, str], Problem] = {}
     for detail in error.errors(include_url=False):
         loc = detail["loc"]
-        if without and (not loc or loc[0] in without):
+        misnamed = len(loc) == 1 and detail["type"] == "extra_forbidden"
+        if without and not misnamed and (not loc or loc[0] in without):
             continue
         if detail["type"] == "too_short" and detail["input"]:
             continue  # its items are wrong, and are complained about one by one
