@@ -223,13 +223,15 @@ def _judgement(out: Console, plan: Plan) -> None:
     """Say at the end what a responder must know before the go."""
     actions = [node for node in plan.walk() if isinstance(node, PlannedAction)]
     changing = [n for n in actions if any(c.effect is not Effect.READ for t in n.targets for c in t.calls)]
-    final = [n for n in changing if not all(t.undo for t in n.targets)]
+    # A way back has no way back of its own; to say so of each of its steps would only frighten.
+    final = [n for n in changing if plan.undo_of is None and not all(t.undo for t in n.targets)]
     late = [n for n in actions if any(c.late for t in n.targets for c in t.calls)]
     out.print()
     gates = sum(isinstance(node, PlannedGate) for node in plan.walk())
     manual = sum(isinstance(node, PlannedManual) for node in plan.walk())
-    summary = f"{len(actions)} actions, {len(changing)} of them change something; {gates} gates, {manual} manual steps"
-    out.print(Text(f"  {summary}", "bold"))
+    changes = "changes" if len(changing) == 1 else "change"
+    doing = f"{_count(len(actions), 'action')}, {len(changing)} of them {changes} something"
+    out.print(Text(f"  {doing}; {_count(gates, 'gate')}, {_count(manual, 'manual step')}", "bold"))
     for word, nodes, style in (
         ("cannot be undone", final, "red"),
         ("not known in full until they are reached", late, "yellow"),
@@ -238,6 +240,10 @@ def _judgement(out: Console, plan: Plan) -> None:
             out.print(
                 Text(f"  {word}: ", style).append(", ".join(f"{n.path} {safe_line(n.name)}" for n in nodes))
             )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _names(names: Sequence[str]) -> str:
