@@ -19,6 +19,7 @@ from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, Ye
 from mimrun.cli.plan_view import print_plan
 from mimrun.cli.run import DirectOption, confirm_go
 from mimrun.cli.terminal import console, print_json, safe_line
+from mimrun.errors import RefusedError
 
 
 def undo(
@@ -53,6 +54,8 @@ def undo(
             return
         require_secrets(plan)
         confirm_go(yes=yes)
+        if plan_undo(opened, run).digest != plan.digest:
+            raise RefusedError(f"{summary.run} has changed since you looked; look at the way back again")
         name = create_run(opened, plan, identity, incident=summary.incident, direct=direct)
         launcher = None if direct else find_launcher(settings)
         stay = not as_json and sys.stdout.isatty()

@@ -33,6 +33,7 @@ from mimrun.connector import (
 from mimrun.log.entry import MAX_BLOB, Blob, Draft
 from mimrun.log.kinds import StepFinished, StepInDoubt, StepIntent, StepOutcome, StepProbed
 from mimrun.output import Output, Stream
+from mimrun.run.answer import answer_of
 from mimrun.run.connections import Connections
 from mimrun.run.guard import Guard, Halt
 from mimrun.run.journal import Journal, Stopped
@@ -133,14 +134,7 @@ class Attempts:
 
     def answer(self, key: CellKey) -> dict[str, JsonValue]:
         """Give the recorded answer of a cell, as templates see it."""
-        cell = self._journal.state.cell(key)
-        data: dict[str, JsonValue] = {}
-        if cell.outcome:
-            entry = self._journal.store.entry(cell.outcome)
-            data = json.loads(self._journal.store.blob(entry, "data") or b"{}")
-        failed = cell.passed is False or cell.status not in (CellStatus.OK, CellStatus.SKIPPED)
-        data |= {"changed": cell.changed, "failed": failed, "reason": cell.reason}
-        return data | {"skipped": cell.status is CellStatus.SKIPPED}
+        return answer_of(self._journal.store, self._journal.state.cell(key))
 
     def _try(self, work: Work, attempt: int) -> None:
         self._guard.check(work.path, changes=work.call.effect is not Effect.READ)

@@ -13,6 +13,7 @@ from mimrun.catalog import Catalog
 from mimrun.errors import GateError, InputError
 from mimrun.log.entry import Blob
 from mimrun.log.kinds import LoopExpanded, StepCaptured, StepFinished, StepSkipped, StepStarted, StepVerified
+from mimrun.run.answer import registered
 from mimrun.run.attempt import Attempts, Until, Work
 from mimrun.run.facts import Facts
 from mimrun.run.guard import Halt
@@ -287,11 +288,7 @@ class Fanout:
         keys = sorted(k for k in self._cells(node) if k.target == target.target)
         if not name or not keys:
             return
-        answers = [self._attempts.answer(key) for key in keys]
-        value: JsonValue = answers[0]
-        if node.loop is not None:
-            changed, failed = any(a["changed"] for a in answers), any(a["failed"] for a in answers)
-            value = {"results": [*answers], "changed": changed, "failed": failed}
+        value = registered(node, [self._attempts.answer(key) for key in keys])
         cells = [self._journal.state.cell(key) for key in keys]
         self._facts.register(name, target.target, value, source=max(c.outcome for c in cells))
 

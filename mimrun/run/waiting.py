@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -21,6 +20,7 @@ from mimrun.log.kinds import (
     RoleCount,
     StepFinished,
 )
+from mimrun.run.answer import evidence_of
 from mimrun.run.facts import Facts
 from mimrun.run.guard import request_of
 from mimrun.run.journal import Journal
@@ -132,9 +132,8 @@ class PeopleSteps:
         """Take up the evidence that a person left."""
         known = self._journal.state.manuals.get(node.path)
         if node.register_ and known and known.attested:
-            entry = self._journal.store.entry(known.attested)
-            evidence = json.loads(self._journal.store.blob(entry, "evidence") or b"{}")
-            self._facts.register(node.register_, "", {**evidence, "by": known.by}, source=entry.seq)
+            evidence = evidence_of(self._journal.store, known)
+            self._facts.register(node.register_, "", evidence, source=known.attested)
 
     def _segment(self, node: PlannedGate) -> Segment:
         nodes = render_nodes(self._plan.segment_after(node.path), self._facts.variables)

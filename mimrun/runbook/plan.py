@@ -91,13 +91,18 @@ class PlannedNode(Part):
 
 
 class PlannedAction(PlannedNode):
-    """An action on some targets."""
+    """An action on some targets.
+
+    Arguments:
+        undoes: in an undo plan, what is taken back: step, iteration and target of the run that did it.
+    """
 
     kind: Literal["action"] = "action"
     action: str
     targets: tuple[TargetCalls, ...]
     loop: JsonValue = None
     options: StepOptions = StepOptions()
+    undoes: str = ""
 
 
 class PlannedGate(PlannedNode):

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from builders.plans import a_plan, action, call
-from builders.runs import Bench
+from builders.plans import a_plan, action, call, gate, manual
+from builders.runs import ALEX, BILLIE, RESPONDER, Bench
+from builders.world import words
 
-from mimrun.app.undo import left_standing, plan_undo
+from mimrun.app.decisions import attest
+from mimrun.app.runs import create_run, find_run
+from mimrun.app.undo import COVERED, left_standing, plan_undo
 from mimrun.errors import RunError
-from mimrun.runbook.plan import PlannedAction, StepOptions
+from mimrun.log.moment import utc_now
+from mimrun.runbook.plan import PlannedAction, PlannedGate, StepOptions
 
 PIVOT = StepOptions(irreversible=True)
 
@@ -65,3 +71,119 @@ def test_what_stays_as_it_is_is_named(bench: Bench) -> None:
     run, _ = bench.run(a_plan(bench.world, back("1"), action("2", options=PIVOT), back("3")))
     with bench.home() as home:
         assert left_standing(home, run) == ["1 Step 1", "2 Step 2"]
+
+
+def take_back(bench: Bench, run: str) -> tuple[str, str]:
+    with bench.home() as home:
+        incident = find_run(home, run).summary.incident
+        undo = create_run(home, plan_undo(home, run), RESPONDER, incident=incident)
+    return undo, bench.execute(undo).status
+
+
+def test_what_was_found_as_wanted_is_left_as_it_was_found(bench: Bench) -> None:
+    """Starting a unit that ran already must not make the undo stop it."""
+    found = action("1", "read", undo=call("once", word="back1"))
+    run, _ = bench.run(a_plan(bench.world, found, back("2")))
+    assert undone(bench, run) == ["back2"]
+
+
+def test_what_was_as_wanted_after_a_lost_attempt_may_be_our_doing(bench: Bench) -> None:
+    late = action(
+        "1",
+        "idempotent",
+        word="x",
+        answer="failed",
+        undo=call("once", word="back1"),
+        options=StepOptions(retries=1, delay_ms=1, ignore_errors=True),
+    )
+    run, _ = bench.run(a_plan(bench.world, late))
+    assert undone(bench, run) == ["back1"]
+
+
+def test_a_way_back_that_is_not_over_is_not_begun_again(bench: Bench) -> None:
+    second = action("2", undo=call("hook", word="stuck"))
+    run, _ = bench.run(a_plan(bench.world, back("1"), second, back("3")))
+    assert take_back(bench, run)[1] == "in_doubt", "the hook is not hooked up, so it breaks"
+    with bench.home() as home, pytest.raises(RunError, match="is being taken back by"):
+        plan_undo(home, run)
+
+
+def test_a_way_back_that_broke_off_is_gone_on_with_where_it_broke_off(bench: Bench) -> None:
+    second = action("2", undo=call("once", word="stuck", answer="failed"))
+    run, _ = bench.run(a_plan(bench.world, back("1"), second, back("3")))
+    assert take_back(bench, run)[1] == "failed"
+    assert words(bench.world)[3:] == ["a:back3"]
+    assert undone(bench, run) == ["stuck", "back1"]
+    assert take_back(bench, run)[1] == "failed"
+    assert words(bench.world)[3:] == ["a:back3"]
+
+
+def test_a_run_is_taken_back_once(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, back("1")))
+    assert take_back(bench, run)[1] == "succeeded"
+    with bench.home() as home, pytest.raises(RunError, match="has been taken back by"):
+        plan_undo(home, run)
+
+
+def test_an_undo_is_told_all_that_the_run_was_told(bench: Bench) -> None:
+    read = action("1", "read", options=StepOptions(register="seen"))
+    looped = action(
+        "2", loop=["x", "y"], late=["item"], word="{{ item }}", options=StepOptions(register="all")
+    )
+    asked = manual("3").model_copy(update={"register_": "desk"})
+    needs = ("seen", "all", "desk", "result")
+    text = "{{ seen.changed }} {{ all.results | length }} {{ desk.by }} {{ result.changed }}"
+    last = action("4", undo=call("once", needs, word=text))
+    run, _ = bench.run(a_plan(bench.world, read, looped, asked, last))
+    with bench.home() as home:
+        attest(home, run, ALEX, {})
+    assert bench.execute(run).status == "succeeded"
+    assert undone(bench, run) == ["False 2 alex True"]
+
+
+def test_a_secret_of_an_undo_stays_out_of_its_plan_and_is_there_when_it_is_needed(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("hunter2-4711")
+    inputs = {"token": {"secret": f"file:{tmp_path}/token"}}
+    step = action("1", undo=call("once", ["token"], word="{{ token }}"))
+    run, _ = bench.run(a_plan(bench.world, step, inputs=dict(inputs)))
+    with bench.home() as home:
+        assert b"hunter2" not in plan_undo(home, run).encode()
+    assert take_back(bench, run)[1] == "succeeded"
+    assert words(bench.world) == ["a:w1", "a:hunter2-4711"]
+
+
+def test_a_secret_and_a_finding_do_not_meet_in_an_undo(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2-4711")
+    inputs = {"token": {"secret": f"file:{tmp_path}/token"}}
+    undo = call("once", ["captured", "token"], word="{{ token }} {{ captured.words }}")
+    run, _ = bench.run(a_plan(bench.world, action("1", capture=call("read"), undo=undo), inputs=dict(inputs)))
+    with (
+        bench.home() as home,
+        pytest.raises(RunError, match=r"needs a secret \(token\) together with .*captured"),
+    ):
+        plan_undo(home, run)
+
+
+def test_an_approval_of_long_ago_is_none_of_the_way_back(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), back("2"), gate("3", count=2), back("4")))
+    bench.approve(run)
+    bench.execute(run)
+    bench.approve(run)
+    bench.approve(run, BILLIE)
+    assert bench.execute(run).status == "succeeded"
+    with bench.home() as home:
+        assert [node.kind for node in plan_undo(home, run).nodes] == ["action", "action"]
+        later = replace(home, clock=lambda: utc_now() + COVERED + timedelta(minutes=1))
+        plan = plan_undo(later, run)
+    first = plan.nodes[0]
+    assert isinstance(first, PlannedGate)
+    assert [(need.role, need.count) for need in first.approvals] == [("change_manager", 2)]
+    undo, verdict = bench.run(plan)
+    assert verdict.status == "waiting"
+    assert len(words(bench.world)) == 2
+    bench.approve(undo)
+    bench.approve(undo, BILLIE)
+    assert bench.execute(undo).status == "succeeded"
+    assert words(bench.world)[2:] == ["a:back4", "a:back2"]
