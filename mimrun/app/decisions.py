@@ -14,7 +14,7 @@ from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
-from mimrun.errors import GateError, InputError, RefusedError
+from mimrun.errors import GateError, InputError, RefusedError, TamperError
 from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate, check_voter
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
@@ -60,6 +60,7 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
 
     Raises:
         RefusedError: the run does not wait at a gate, or at another one.
+        TamperError: the stored segment is not what the gate asks for.
     """
     view = find_run(home, run)
     summary = view.summary
@@ -73,6 +74,8 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a gate")
     entry = home.store.entry(asked.request)
     segment = Segment.decode(home.store.blob(entry, "segment") or b"{}")
+    if (segment.digest, segment.plan, segment.run) != (asked.digest, plan.digest, summary.run):
+        raise TamperError(f"entry {asked.request}: the steps on record are not those that the gate asks for")
     return PendingGate(view, plan, node, asked, request_of(node, asked, state.launchers), segment)
 
 

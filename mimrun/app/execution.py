@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, assert_never
 from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.home import Home, open_home, people_reader
+from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.catalog import Catalog
@@ -132,6 +133,8 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
     if before.status in TERMINAL:
         raise LeaseError(f"{run} is over already: {before.status}; nothing is left to do")
     plan = load_plan(home, run)
+    if not before.cancel:
+        _require_connectors(plan)
     facts = Facts(plan)
     mask_with(facts.masker)
     with Lease(home.settings.locks, run, at_least=before.epoch) as lease, about(incident=before.incident):
@@ -144,6 +147,25 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
             verdict = _verdict(executor.execute())
         log.info(Event.RUN_LEFT, status=verdict.status, reason=verdict.detail)
     return verdict
+
+
+def _require_connectors(plan: Plan) -> None:
+    """See that what performs the plan is what it was made and approved for. A run that is to end may end.
+
+    Raises:
+        RefusedError: another version of a connector is installed.
+    """
+    installed = connector_versions()
+    other = [
+        f"{name} {version} ({installed[name]} is installed)"
+        for name, version in sorted(plan.connectors.items())
+        if installed.get(name, version) != version
+    ]
+    if other:
+        raise RefusedError(
+            f"the plan was made for {', '.join(other)}, so that something else would run than was looked at;"
+            " install that version again, or cancel the run and plan it anew"
+        )
 
 
 def _noting(log: FilteringBoundLogger, around_step: AroundStep) -> AroundStep:

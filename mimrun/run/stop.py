@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from mimrun.errors import MimrunError
+from mimrun.errors import MimrunError, RunError
 from mimrun.log.kinds import Kind
 from mimrun.log.store import Store
 
@@ -59,6 +59,9 @@ class Stop:
                 self._look()
         except MimrunError as exc:
             self._failure = exc
+            self._wanted.set()
+        except Exception as exc:  # noqa: BLE001 - a watcher that is gone must not look like one that sees nothing
+            self._failure = RunError(f"nobody can know any more whether the run is to stop: {exc!r}")
             self._wanted.set()
 
     def _look(self) -> None:

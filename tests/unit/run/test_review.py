@@ -10,15 +10,17 @@ from builders.plans import a_plan, action, block, call, check, gate
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 from builders.world import words
 
+from mimrun.app import execution
 from mimrun.app.decisions import pending_gate
 from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run
 from mimrun.connector import Effect
-from mimrun.errors import GateError, StoreError
-from mimrun.log.entry import Draft
+from mimrun.errors import GateError, RunError, StoreError, TamperError
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.sqlite import SqliteStore
 from mimrun.run.state import fold
+from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.plan import StepOptions, TargetCalls
 
@@ -161,3 +163,49 @@ def test_a_vote_on_an_earlier_request_is_none_on_the_next_whatever_the_moment(be
     assert [vote.person for vote in state.gates["1"].votes] == ["alex"]
     state.apply(asked)
     assert state.gates["1"].votes == []
+
+
+def test_what_was_planned_for_one_version_of_a_connector_is_not_performed_by_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.create(a_plan(bench.world, action("1")))
+    with monkeypatch.context() as patched:
+        patched.setattr(execution, "connector_versions", lambda: {"world": "2"})
+        verdict = bench.execute(run)
+        assert (verdict.status, verdict.exit_code) == ("refused", 5)
+        assert "the plan was made for world 1 (2 is installed)" in verdict.detail
+        assert words(bench.world) == []
+        bench.cancel(run)
+        assert bench.execute(run).status == "cancelled"
+    assert words(bench.world) == []
+
+
+def test_a_segment_that_is_not_what_the_gate_asks_for_is_shown_to_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    blob = SqliteStore.blob
+
+    def other(store: SqliteStore, entry: LogEntry, name: str) -> bytes | None:
+        return (blob(store, entry, name) or b"").replace(b"w2", b"w3")
+
+    with monkeypatch.context() as patched, bench.home() as home:
+        patched.setattr(SqliteStore, "blob", other)
+        with pytest.raises(TamperError):
+            pending_gate(home, run)
+
+
+def test_a_watcher_that_breaks_stops_the_run_instead_of_leaving_it_unwatched(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+
+    def broken(store: SqliteStore) -> object:
+        raise ValueError("a bug")
+
+    with bench.home() as home:
+        monkeypatch.setattr(SqliteStore, "head", broken)
+        with Stop(home.store, run, 0) as stop:
+            assert stop.wait(5)
+            with pytest.raises(RunError, match="a bug"):
+                stop.wanted()
