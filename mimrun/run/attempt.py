@@ -48,6 +48,9 @@ from mimrun.secret import MASK, Masker
 PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)
 """How long to wait before each look of a probe."""
 
+FROZEN_S: Final = 10.0
+"""So old may what the guards have said be when the action is performed."""
+
 NOT_TOLD: Final = "what was said about it is kept out of the log by no_log"
 
 _DEAD: Final = Unknown("the worker ended before it recorded an outcome")
@@ -137,6 +140,7 @@ class Attempts:
         return answer_of(self._journal.store, self._journal.state.cell(key))
 
     def _try(self, work: Work, attempt: int) -> None:
+        looked = uptime()
         self._guard.check(work.path, changes=work.call.effect is not Effect.READ)
         action = self._catalog.action(work.call.action).model_validate(work.call.args)
         output = Output(self._masker)
@@ -148,14 +152,25 @@ class Attempts:
             raise Halt(str(exc)) from exc
         began = time.monotonic()
         # Between the durable intent and the effect only what needs no I/O is looked at again.
+        outcome: Outcome
         if self._stop.wanted() or not self._journal.lease.held():
-            outcome: Outcome = Failed("stopped before it was performed", clean=True)
+            outcome = Failed("stopped before it was performed", clean=True)
+        elif uptime() - looked > FROZEN_S and (why := self._why_not_any_more(work)):
+            outcome = Failed(f"not performed: {why}", clean=True)
         else:
             call = replace(call, deadline=began + work.options.timeout_ms / 1000)
             outcome = self._perform(work, action, call)
         if work.whole and isinstance(outcome, Ok):
             outcome = self._whole(work, outcome, output)
         self._settle(work, intent, outcome, output, began)
+
+    def _why_not_any_more(self, work: Work) -> str:
+        """Ask the guards again after this worker, or the whole machine, was frozen behind its intent."""
+        try:
+            self._guard.check(work.path, changes=work.call.effect is not Effect.READ)
+        except Halt as halt:
+            return halt.reason
+        return ""
 
     def _perform(self, work: Work, action: Action, call: Call) -> Outcome:
         try:
@@ -305,6 +320,11 @@ def _told(work: Work, outcome: Outcome) -> Outcome:
     status = outcome.data.get("rc")
     reason = f"exit code {status}; {NOT_TOLD}" if isinstance(status, int) else NOT_TOLD
     return replace(outcome, reason=reason, data={})
+
+
+def uptime() -> float:
+    """Give seconds that pass also while the machine is suspended (CLOCK_BOOTTIME, time(7))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 _STATUS: Final[Mapping[type[Outcome], Literal["ok", "failed", "unknown"]]] = {

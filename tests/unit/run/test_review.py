@@ -19,6 +19,8 @@ from mimrun.errors import GateError, RunError, StoreError, TamperError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.sqlite import SqliteStore
+from mimrun.run import attempt
+from mimrun.run.journal import Journal
 from mimrun.run.state import fold
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
@@ -209,3 +211,28 @@ def test_a_watcher_that_breaks_stops_the_run_instead_of_leaving_it_unwatched(
             assert stop.wait(5)
             with pytest.raises(RunError, match="a bug"):
                 stop.wanted()
+
+
+@pytest.mark.parametrize(("frozen_s", "status"), [(9.0, "succeeded"), (11.0, "failed")])
+def test_a_worker_that_was_frozen_behind_its_intent_asks_the_guards_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, frozen_s: float, status: str
+) -> None:
+    """SIGSTOP or a closed lid may last for hours; an approval may not be there any more afterwards."""
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    bench.approve(run)
+    write = Journal.write
+    now = 0.0
+
+    def freeze(journal: Journal, *drafts: Draft) -> object:
+        nonlocal now
+        entries = write(journal, *drafts)
+        if any(draft.kind is Kind.STEP_INTENT for draft in drafts):
+            bench.settings.people.write_text("people:\n  alex: {roles: [responder]}\n")
+            now += frozen_s
+        return entries
+
+    monkeypatch.setattr(Journal, "write", freeze)
+    monkeypatch.setattr(attempt, "uptime", lambda: now)
+    verdict = bench.execute(run)
+    assert verdict.status == status, verdict.detail
+    assert words(bench.world) == (["a:w2"] if status == "succeeded" else [])
