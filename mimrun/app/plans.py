@@ -17,6 +17,7 @@ from mimrun.run.facts import Facts
 from mimrun.runbook.inputs import parse_inputs
 from mimrun.runbook.inventory import Inventory, load_inventory
 from mimrun.runbook.library import find_runbook
+from mimrun.runbook.lint import lint_rest
 from mimrun.runbook.plan import Plan
 from mimrun.runbook.planner import check_parts, make_plan
 from mimrun.settings import Settings
@@ -57,7 +58,7 @@ def draft_plan(
     inventories: Sequence[Path],
 ) -> Plan:
     """Make the plan of a runbook without looking at what ran before; see `prepare_plan`."""
-    loaded = find_runbook(runbook, library_folders())
+    loaded = find_runbook(runbook, library_folders(), lint_rest(catalog))
     given = parse_inputs(loaded.runbook, inputs)
     try:
         inventory = read_inventory(settings, inventories)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import Problem, RunbookError
-from mimrun.runbook.loader import LoadedRunbook, load_runbook
+from mimrun.runbook.loader import Check, LoadedRunbook, load_runbook
 from mimrun.runbook.suggestion import suggest
 
 SUFFIXES: Final = (".yaml", ".yml")
@@ -47,21 +47,22 @@ class Library:
         raise RunbookError(f"no runbook {name!r}; {hint or 'the library is empty'}")
 
 
-def open_library(folders: Iterable[Path]) -> Library:
+def open_library(folders: Iterable[Path], also: Check | None = None) -> Library:
     """Read every runbook below some folders: `<stage>/<name>.yaml`.
 
     Arguments:
         folders: where to look; what is hidden is passed over, and a folder that is not there has none.
+        also: asked about the sound steps of a runbook that is wrong elsewhere.
     """
-    return _read(_files(folders))
+    return _read(_files(folders), also)
 
 
-def _read(files: Iterable[Path]) -> Library:
+def _read(files: Iterable[Path], also: Check | None) -> Library:
     loaded: list[LoadedRunbook] = []
     broken: dict[Path, tuple[Problem, ...]] = {}
     for path in files:
         try:
-            found = load_runbook(path)
+            found = load_runbook(path, also)
         except RunbookError as exc:
             broken[path] = exc.problems or (Problem(str(path), 0, 0, str(exc)),)
             continue
@@ -74,23 +75,24 @@ def _read(files: Iterable[Path]) -> Library:
     return Library(tuple(loaded), broken)
 
 
-def find_runbook(reference: str, folders: Iterable[Path]) -> LoadedRunbook:
+def find_runbook(reference: str, folders: Iterable[Path], also: Check | None = None) -> LoadedRunbook:
     """Give the runbook that a person names: by the path of its file, by name, or by `name@version`.
 
     Arguments:
         reference: what has a slash or ends in .yaml or .yml is a path.
         folders: the library.
+        also: asked about the sound steps of a runbook that is wrong elsewhere.
 
     Raises:
         RunbookError: there is none, or it cannot be read.
     """
     if "/" in reference or reference.endswith(SUFFIXES):
-        return load_runbook(Path(reference))
+        return load_runbook(Path(reference), also)
     name = reference.partition("@")[0]
     files = _files(folders)
     # A file is called like its runbook, so that those are read and not the whole library.
     near = [path for path in files if path.stem.partition("@")[0] == name]
-    return _read(near or files).find(reference)
+    return _read(near or files, also).find(reference)
 
 
 def check_published(name: str, version: str, digest: str, published: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from mimrun.catalog import Catalog
+from mimrun.errors import Problem
 from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.expression import has_template, names
 from mimrun.runbook.finding import Finding, Level, Report
@@ -17,15 +18,19 @@ from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint_call import CallCheck
 from mimrun.runbook.lint_names import RESERVED, NameCheck
 from mimrun.runbook.lint_step import StepCheck
-from mimrun.runbook.loader import LoadedRunbook
+from mimrun.runbook.loader import Check, LoadedRunbook
 from mimrun.runbook.model import ActionStep, BlockStep, Input, InputType, ManualStep, Risk, Runbook, Step
 from mimrun.runbook.regex import compile_pattern
 
-__all__ = ["Finding", "Level", "lint"]
+__all__ = ["Finding", "Level", "lint", "lint_rest"]
 
 
 def lint(
-    loaded: LoadedRunbook, catalog: Catalog, inventory: Inventory | None = None, today: date | None = None
+    loaded: LoadedRunbook,
+    catalog: Catalog,
+    inventory: Inventory | None = None,
+    today: date | None = None,
+    lost: frozenset[str] = frozenset(),
 ) -> list[Finding]:
     """Find what would fail at run time, and what somebody may regret.
 
@@ -34,6 +39,7 @@ def lint(
         catalog: the installed actions.
         inventory: where given, names that no host has are errors; else they are warnings.
         today: for `review_by`; None leaves it out.
+        lost: names that may stand in parts of the file that could not be read.
 
     Returns:
         findings in the order of the file.
@@ -42,13 +48,26 @@ def lint(
     host_names = None
     if inventory is not None:
         host_names = frozenset(name for host in inventory.hosts for name in inventory.vars(host))
-    names_check = NameCheck(report, runbook, host_names, registers=frozenset(_registers(runbook.steps)))
+    names_check = NameCheck(
+        report, runbook, host_names, registers=frozenset(_registers(runbook.steps)), lost=lost
+    )
     _inputs(report, runbook)
-    _vars(report, runbook)
+    _vars(report, runbook, lost)
     _head(report, runbook, names_check, today)
-    steps = StepCheck(report, runbook, names_check, CallCheck(report, catalog, runbook))
+    steps = StepCheck(report, runbook, names_check, CallCheck(report, catalog, runbook, lost))
     steps.all(runbook.steps, ("steps",))
     return sorted(set(report.findings))
+
+
+def lint_rest(catalog: Catalog, inventory: Inventory | None = None) -> Check:
+    """Give what the loader asks about the sound steps of a runbook that is wrong elsewhere: their errors."""
+
+    def check(rest: LoadedRunbook, lost: frozenset[str]) -> Iterator[Problem]:
+        for finding in lint(rest, catalog, inventory, lost=lost):
+            if finding.level is Level.ERROR:
+                yield finding.problem
+
+    return check
 
 
 def _registers(steps: tuple[Step, ...]) -> Iterator[str]:
@@ -94,14 +113,14 @@ def _input_complaints(spec: Input) -> Iterator[tuple[str, str]]:
         yield f"{spec.maximum} is below the minimum", "maximum"
 
 
-def _vars(report: Report, runbook: Runbook) -> None:
+def _vars(report: Report, runbook: Runbook, lost: frozenset[str]) -> None:
     """Check the constants: each can use inputs and the constants above it."""
     above: set[str] = set()
     for name, value in runbook.vars.items():
         path = ("vars", name)
         if name in RESERVED:
             report.error(path, f"the name {name!r} has a meaning of its own", "take another one", at_key=True)
-        known = NameCheck(report, runbook.model_copy(update={"vars": dict.fromkeys(above)}))
+        known = NameCheck(report, runbook.model_copy(update={"vars": dict.fromkeys(above)}), lost=lost)
         known.constant_text(value, path, f"vars.{name}")
         above.add(name)
 

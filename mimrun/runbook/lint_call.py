@@ -39,11 +39,13 @@ class CallCheck:
         report: where findings go.
         catalog: the installed actions.
         runbook: whose inputs decide what is safe.
+        lost: names about which nothing is known, because their part of the file could not be read.
     """
 
     report: Report
     catalog: Catalog
     runbook: Runbook
+    lost: frozenset[str] = frozenset()
 
     def call(self, call: ActionCall, path: ValuePath) -> type[Action] | None:
         """Check one call; give the type of its action, or None where there is none."""
@@ -93,7 +95,9 @@ class CallCheck:
             value = self.runbook.vars[name]
             return isinstance(value, int) or (isinstance(value, str) and bool(_HARMLESS.fullmatch(value)))
         spec = self.runbook.inputs.get(name)
-        if spec is None or spec.type in (InputType.SECRET, InputType.LIST):
+        if spec is None:
+            return name in self.lost
+        if spec.type in (InputType.SECRET, InputType.LIST):
             return False
         if spec.type is not InputType.STRING:
             return True

@@ -46,6 +46,7 @@ class NameCheck:
         report: where findings go.
         runbook: what is walked.
         host_names: the names of all inventory variables, or None where no inventory is given.
+        lost: names that parts of the file may define that could not be read; nobody complains about them.
     """
 
     report: Report
@@ -54,6 +55,7 @@ class NameCheck:
     registered: set[str] = field(default_factory=set)
     registers: frozenset[str] = frozenset()
     """Every name that any step registers, later ones included."""
+    lost: frozenset[str] = frozenset()
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -63,13 +65,13 @@ class NameCheck:
     @property
     def constant(self) -> frozenset[str]:
         """What is known before any host is: inputs without the secrets, and vars."""
-        return frozenset(self.runbook.inputs.keys() | self.runbook.vars.keys()) - self.secrets
+        return self.runbook.inputs.keys() | self.runbook.vars.keys()) - self.secrets
 
     def constant_text(self, value: JsonValue, path: ValuePath, what: str) -> None:
         """Check a template that can use inputs and vars, and nothing else."""
         for text, place in texts_at(value, path):
             found = self._read(text, place)
-            for name in sorted(found - self.constant):
+            for name in sorted(found - self.constant - self.lost):
                 if name in self.secrets:
                     self.report.error(
                         place, f"{what} would show the secret {name!r}", "only arguments can have it"
@@ -142,7 +144,7 @@ class NameCheck:
         secrets: bool,
     ) -> None:
         known = self.constant | self.registered | GIVEN | extra | (self.secrets if secrets else frozenset())
-        for name in sorted(found - known):
+        for name in sorted(found - known - self.lost):
             if name in self.secrets:
                 self.report.error(place, f"the secret {name!r} can only stand in the arguments of an action")
             elif name in PLACES:

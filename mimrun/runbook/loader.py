@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic import ValidationError
 
@@ -15,8 +15,9 @@ from mimrun.canonical import Json
 from mimrun.errors import Problem, RunbookError
 from mimrun.runbook.document import Document, ValuePath, read_bytes, read_document
 from mimrun.runbook.model import Runbook
+from mimrun.runbook.salvage import salvage
 from mimrun.runbook.sugar import Desugarer, action_key, step_source
-from mimrun.runbook.wording import problems_of
+from mimrun.runbook.wording import problems_of, source_path
 
 SCHEMA: Final = "mimrun/1"
 
@@ -59,21 +60,28 @@ class LoadedRunbook:
         return (*base, action_key(value))
 
 
-def load_runbook(path: Path) -> LoadedRunbook:
-    """Read a runbook from disk.
+Check: TypeAlias = Callable[[LoadedRunbook, frozenset[str]], Iterable[Problem]]
+"""Finds what else is wrong with the sound part of a runbook that is not sound; see `salvage`."""
+
+
+def load_runbook(path: Path, also: Check | None = None) -> LoadedRunbook:
+    """Read a runbook from disk; see `parse_runbook`.
 
     Raises:
         RunbookError: with every problem that was found, each with file, line and column.
     """
-    return parse_runbook(read_bytes(path), str(path))
+    return parse_runbook(read_bytes(path), str(path), also)
 
 
-def parse_runbook(source: bytes | str, file: str = "runbook.yaml") -> LoadedRunbook:
+def parse_runbook(
+    source: bytes | str, file: str = "runbook.yaml", also: Check | None = None
+) -> LoadedRunbook:
     """Read a runbook from its text.
 
     Arguments:
         source: the content of the file.
         file: the path as the person gave it, for messages.
+        also: asked about the sound steps of a runbook that is wrong elsewhere, so that all is said at once.
 
     Raises:
         RunbookError: with every problem that was found, each with file, line and column.
@@ -83,13 +91,18 @@ def parse_runbook(source: bytes | str, file: str = "runbook.yaml") -> LoadedRunb
     raw = _whole(document)
     desugarer = Desugarer(document)
     shaped = {**raw, "steps": desugarer.steps(raw["steps"], ("steps",))} if "steps" in raw else dict(raw)
-    problems = desugarer.problems
+    problems, faults = desugarer.problems, desugarer.faults
     try:
         # As JSON, because there strictness means what an author expects: no text becomes a number.
         runbook = Runbook.model_validate_json(json.dumps(shaped), strict=True)
     except ValidationError as exc:
         problems += problems_of(exc, document, (), Runbook)
+        faults += [source_path(detail["loc"], document) for detail in exc.errors(include_url=False)]
     if problems:
+        rest = salvage(document, shaped, faults) if also is not None else None
+        if also is not None and rest is not None:
+            runbook, lost = rest
+            problems += also(LoadedRunbook(runbook, canonical.digest_bytes(data), data, document), lost)
         raise RunbookError(problems=set(problems))
     return LoadedRunbook(runbook, canonical.digest_bytes(data), data, document)
 

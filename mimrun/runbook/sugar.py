@@ -21,7 +21,7 @@ CALLS: Final = ("verify", "undo", "capture")
 """Keys of a step under which another action stands."""
 CHILDREN: Final = ("block", "rescue", "always")
 
-_STAND_IN: Final[dict[str, Json]] = {"kind": "manual", "name": "?", "manual": {"instructions": "?"}}
+STAND_IN: Final[dict[str, Json]] = {"kind": "manual", "name": "?", "manual": {"instructions": "?"}}
 """Takes the place of a step that could not be read, so that the others keep their numbers."""
 
 
@@ -47,10 +47,12 @@ class Desugarer:
     Arguments:
         document: what was read.
         problems: what was found wrong so far.
+        faults: the places of all that.
     """
 
     document: Document
     problems: list[Problem] = field(default_factory=list)
+    faults: list[ValuePath] = field(default_factory=list)
 
     def steps(self, raw: Json, path: ValuePath) -> Json:
         """Give a list of steps in the shape of the model."""
@@ -61,10 +63,10 @@ class Desugarer:
     def _step(self, raw: Json, path: ValuePath) -> Json:
         if not isinstance(raw, dict):
             self._complain(path, "a step must be a mapping of keys", "begin it with `- name: …`")
-            return _STAND_IN
+            return STAND_IN
         kind = self._kind(raw, path)
         if kind is None:
-            return _STAND_IN
+            return STAND_IN
         allowed = _KINDS[kind]
         step: dict[str, Json] = {"kind": kind}
         for key, value in raw.items():
@@ -161,6 +163,7 @@ class Desugarer:
         self._complain((*path, key), f"unknown key {key!r} in a step", hint, at_key=True)
 
     def _complain(self, path: ValuePath, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.faults.append(path)
         self.problems.append(self.document.problem(path, message, hint, at_key=at_key))
 
 

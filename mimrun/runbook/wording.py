@@ -78,7 +78,7 @@ def _in_file(path: ValuePath, document: Document) -> ValuePath:
     """Cut off what pydantic adds for its own needs: the names of the members of a union."""
     value = document.value
     for length, part in enumerate(path):
-        inner = _at(value, (part,))
+        inner = value_at(value, (part,))
         if inner is None and not (isinstance(value, Mapping) and part in value):
             rest = path[length + 1 :]
             # A key that is missing is kept, so that it can be named.
@@ -105,7 +105,7 @@ def source_path(loc: tuple[int | str, ...], document: Document) -> ValuePath:
                 continue
         if key is not None:
             path.append(key)
-            value = _at(value, (key,))
+            value = value_at(value, (key,))
     return tuple(path)
 
 
@@ -114,7 +114,8 @@ def _is_tag(loc: tuple[int | str, ...], number: int) -> bool:
     return number >= 2 and isinstance(loc[number - 1], int) and loc[number - 2] in ("steps", *CHILDREN)
 
 
-def _at(value: Json, path: ValuePath) -> Json:
+def value_at(value: Json, path: ValuePath) -> Json:
+    """Give the value at a place inside another one; None where there is no such place."""
     for part in path:
         if isinstance(value, Mapping) and isinstance(part, str):
             value = value.get(part)

@@ -83,3 +83,10 @@ def test_with_an_inventory_its_own_names_are_suggested(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text("[data]\ndb1\n")
     (problem,) = refused(tmp_path, "hosts: dta\n" + STEP, inventories=("hosts.ini",)).problems
     assert problem.hint == "did you mean 'data'?"
+
+
+def test_a_wrong_form_of_one_step_does_not_hide_the_wrong_arguments_of_another(tmp_path: Path) -> None:
+    steps = "  - {name: Agree, gate: {approvals: []}}\n  - {name: Look, local.command: {agv: [id]}}\n"
+    said = str(refused(tmp_path, "steps:\n" + steps))
+    for words in ("approvals: must not be empty", "'argv' is missing", "unknown key 'agv'"):
+        assert words in said, said

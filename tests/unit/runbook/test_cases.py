@@ -11,7 +11,7 @@ import pytest
 from mimrun.catalog import Catalog
 from mimrun.errors import Problem, RunbookError
 from mimrun.runbook.finding import Level
-from mimrun.runbook.lint import lint
+from mimrun.runbook.lint import lint, lint_rest
 from mimrun.runbook.loader import load_runbook
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -41,7 +41,7 @@ def compare(path: Path, problems: list[Problem]) -> None:
 @pytest.mark.parametrize("path", files("wrong"), ids=lambda path: path.stem)
 def test_everything_that_is_wrong_is_said_at_its_place(path: Path, catalog: Catalog) -> None:
     try:
-        loaded = load_runbook(path)
+        loaded = load_runbook(path, lint_rest(catalog))
     except RunbookError as exc:
         compare(path, list(exc.problems))
         return
