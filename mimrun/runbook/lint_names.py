@@ -65,7 +65,7 @@ class NameCheck:
     @property
     def constant(self) -> frozenset[str]:
         """What is known before any host is: inputs without the secrets, and vars."""
-        return self.runbook.inputs.keys() | self.runbook.vars.keys()) - self.secrets
+        return frozenset(self.runbook.inputs.keys() | self.runbook.vars.keys()) - self.secrets
 
     def constant_text(self, value: JsonValue, path: ValuePath, what: str) -> None:
         """Check a template that can use inputs and vars, and nothing else."""
