@@ -174,17 +174,28 @@ def render_nodes(
         variables_of: what is known for a target, "" for none, without secrets.
 
     What has all its names and still no value, such as a key that an answer does not have, stays late: it
-    may stand in a step that will be skipped, and fails when it is due.
+    may stand in a step that will be skipped, and fails when it is due. So does what uses an answer that one
+    of these nodes will give anew: the one that is known by now is of before.
     """
     filled: list[Node] = []
+    coming: set[str] = set()
+
+    def known(target: str) -> Mapping[str, JsonValue]:
+        variables = variables_of(target)
+        stale = coming & variables.keys()
+        stale |= {"hostvars"} if stale else set()
+        return {name: value for name, value in variables.items() if name not in stale} if stale else variables
+
     for node in nodes:
         match node:
             case PlannedAction():
-                targets = tuple(_target(node, t, variables_of(t.target)) for t in node.targets)
+                targets = tuple(_target(node, t, known(t.target)) for t in node.targets)
                 filled.append(node.model_copy(update={"targets": targets}))
+                coming |= {node.options.register_} if node.options.register_ else set()
             case PlannedManual():
-                text, late = instructions(node.instructions, node.late, variables_of(""))
+                text, late = instructions(node.instructions, node.late, known(""))
                 filled.append(node.model_copy(update={"instructions": text, "late": late}))
+                coming |= {node.register_} if node.register_ else set()
             case _:
                 filled.append(node)
     return tuple(filled)

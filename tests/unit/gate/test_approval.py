@@ -224,3 +224,15 @@ def test_an_approval_counts_by_the_clock_where_the_log_is_ahead_of_it() -> None:
     late = Vote("alex", Decision.APPROVED, SHOWN, ahead, "because", NOW)
     assert isinstance(check_gate(asked, [late], STAFF, now=at(1799)), Open)
     assert isinstance(check_gate(asked, [late], STAFF, now=at(1800)), Waiting)
+
+
+@pytest.mark.parametrize("earlier", [vote("alex", digest=OTHER), vote("alex", after_s=-1)])
+def test_a_vote_on_something_else_does_not_keep_a_person_from_voting(earlier: Vote) -> None:
+    held = check_voter(STAFF.person("alex"), request(), [earlier], digest=SHOWN, now=at(20))
+    assert held == "change_manager"
+
+
+def test_a_person_who_fits_two_places_makes_room_for_whoever_fits_one() -> None:
+    asked = request(Needed(role="security"), Needed(role="change_manager"))
+    verdict = check_gate(asked, [vote("billie"), vote("casey")], STAFF, now=at(20))
+    assert verdict == Open(("billie", "casey"))

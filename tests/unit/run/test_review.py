@@ -236,3 +236,16 @@ def test_a_worker_that_was_frozen_behind_its_intent_asks_the_guards_again(
     verdict = bench.execute(run)
     assert verdict.status == status, verdict.detail
     assert words(bench.world) == (["a:w2"] if status == "succeeded" else [])
+
+
+@pytest.mark.parametrize("text", ["{{ seen.words | length }}", "{{ hostvars['a'].seen.words | length }}"])
+def test_an_answer_that_is_asked_for_anew_behind_a_gate_is_the_one_that_is_used(
+    bench: Bench, text: str
+) -> None:
+    looking = StepOptions(register="seen")
+    late = "hostvars" if "hostvars" in text else "seen"
+    steps = [action("3"), action("4", "read", options=looking), action("5", late=[late], word=text)]
+    run, _ = bench.run(a_plan(bench.world, action("1", "read", options=looking), gate("2"), *steps))
+    bench.approve(run)
+    assert bench.execute(run).status == "succeeded"
+    assert words(bench.world) == ["a:w3", "a:1"]
