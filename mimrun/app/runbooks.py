@@ -13,7 +13,7 @@ from mimrun.errors import InputError, Problem, RunbookError
 from mimrun.runbook.finding import Finding, Level
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.library import Library, find_runbook, open_library
-from mimrun.runbook.lint import lint
+from mimrun.runbook.lint import lint, lint_rest
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.schema import Schema, runbook_schema
 
@@ -61,12 +61,12 @@ def language_schema() -> Schema:
 
 def _lint_one(reference: str, catalog: Catalog, inventory: Inventory | None, today: date) -> list[Finding]:
     if Path(reference).is_dir():
-        library = open_library([Path(reference)])
+        library = open_library([Path(reference)], lint_rest(catalog, inventory))
         broken = [Finding(p, Level.ERROR) for problems in library.broken.values() for p in problems]
         loaded = library.runbooks
     else:
         try:
-            broken, loaded = [], (load_named(reference),)
+            broken, loaded = [], (find_runbook(reference, library_folders(), lint_rest(catalog, inventory)),)
         except InputError as exc:
             problems = exc.problems or (Problem(reference, 0, 0, str(exc)),)
             return [Finding(problem, Level.ERROR) for problem in problems]
