@@ -10,12 +10,13 @@ import pytest
 from builders.plans import a_plan, action, gate
 from builders.runs import Bench
 
+from mimrun.app.decisions import pending_gate
 from mimrun.app.execution import worker_name
 from mimrun.app.home import people_reader
 from mimrun.app.runs import load_state
 from mimrun.errors import LeaseError
 from mimrun.log.entry import Actor
-from mimrun.log.kinds import StepStarted
+from mimrun.log.kinds import RunStarted, StepStarted
 from mimrun.log.moment import utc_now
 from mimrun.run.guard import Guard, Halt
 from mimrun.run.journal import Journal
@@ -39,6 +40,9 @@ def worker(bench: Bench, plan: Plan) -> Iterator[Worker]:
     run, _ = bench.run(plan)
     with bench.home() as home, Lease(bench.settings.locks, run, at_least=1) as lease:
         journal = Journal(home.store, load_state(home, run), lease, Actor("worker", worker_name()))
+        started = RunStarted(worker=journal.actor.id, epoch=lease.epoch, resumed=True)
+        for entry in home.store.append([journal.draft(started)]):
+            journal.state.apply(entry)
         with Stop(home.store, run, journal.state.seq) as stop:
             guard = Guard(plan, journal, stop, people_reader(bench.settings.people), utc_now)
             yield Worker(guard, journal, lease, stop)
@@ -72,3 +76,10 @@ def test_a_worker_that_let_go_of_its_lease_records_nothing(bench: Bench) -> None
         at_work.lease.release()
         with pytest.raises(LeaseError, match="let go"):
             at_work.journal.note(StepStarted(name="x", form="y", targets=()), step="1")
+
+
+def test_votes_are_held_against_the_digest_of_the_segment_that_is_shown(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    with bench.home() as home:
+        pending = pending_gate(home, run)
+    assert pending.request.digest == pending.segment.digest == bench.state(run).gates["1"].digest
