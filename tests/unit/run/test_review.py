@@ -11,7 +11,7 @@ from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 from builders.world import words
 
 from mimrun.app import execution
-from mimrun.app.decisions import pending_gate
+from mimrun.app.decisions import decide, pending_gate
 from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run
 from mimrun.connector import Effect
@@ -20,11 +20,14 @@ from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.sqlite import SqliteStore
 from mimrun.run import attempt
+from mimrun.run.fanout import Fanout
+from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
-from mimrun.run.state import fold
+from mimrun.run.result import Result
+from mimrun.run.state import CellKey, fold
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.plan import StepOptions, TargetCalls
+from mimrun.runbook.plan import PlannedAction, StepOptions, TargetCalls
 
 Hooks = dict[str, Callable[[], object]]
 
@@ -189,7 +192,8 @@ def test_a_segment_that_is_not_what_the_gate_asks_for_is_shown_to_nobody(
     blob = SqliteStore.blob
 
     def other(store: SqliteStore, entry: LogEntry, name: str) -> bytes | None:
-        return (blob(store, entry, name) or b"").replace(b"w2", b"w3")
+        found = blob(store, entry, name) or b""
+        return found.replace(b"w2", b"w3") if name == "segment" else found
 
     with monkeypatch.context() as patched, bench.home() as home:
         patched.setattr(SqliteStore, "blob", other)
@@ -249,3 +253,46 @@ def test_an_answer_that_is_asked_for_anew_behind_a_gate_is_the_one_that_is_used(
     bench.approve(run)
     assert bench.execute(run).status == "succeeded"
     assert words(bench.world) == ["a:w3", "a:1"]
+
+
+def test_a_plan_that_is_not_the_frozen_one_is_not_performed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.create(a_plan(bench.world, action("1")))
+    blob = SqliteStore.blob
+
+    def other(store: SqliteStore, entry: LogEntry, name: str) -> bytes | None:
+        return (blob(store, entry, name) or b"").replace(b"w1", b"w9")
+
+    monkeypatch.setattr(SqliteStore, "blob", other)
+    with pytest.raises(TamperError, match="not the one that was frozen"):
+        bench.execute(run)
+    assert words(bench.world) == []
+
+
+def test_neither_rescue_nor_always_is_done_after_people_said_no(bench: Bench) -> None:
+    guarded = block(
+        "1",
+        [gate("1.block.1"), action("1.block.2")],
+        rescue=[action("1.rescue.1")],
+        always=[action("1.always.1")],
+    )
+    run, _ = bench.run(a_plan(bench.world, guarded))
+    with bench.home() as home:
+        pending = pending_gate(home, run)
+        decide(home, pending, ALEX, "rejected", digest=pending.request.digest, reason="not tonight")
+    assert bench.execute(run).status == "failed"
+    assert words(bench.world) == []
+
+
+def test_no_run_ends_over_an_intent_without_an_outcome(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(fanout: Fanout, node: PlannedAction, conditions: Sequence[str]) -> Result:
+        fanout._journal.state.cell(CellKey("1", "a")).status = CellStatus.PERFORMING
+        raise Halt("enough")
+
+    run = bench.create(a_plan(bench.world, action("1")))
+    with monkeypatch.context() as patched:
+        patched.setattr(Fanout, "perform", lost)
+        with pytest.raises(RunError, match="step 1 on a was begun and its outcome is not on record"):
+            bench.execute(run)
+    assert bench.execute(run).status == "succeeded"
