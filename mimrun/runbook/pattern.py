@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -155,7 +156,10 @@ def _enumerate(selection: _Selection, term: str) -> Sequence[str]:
 
 def _compile(term: str) -> re.Pattern[str]:
     try:
-        return re.compile(term[1:] if term[0] == "~" else fnmatch.translate(term))
+        with warnings.catch_warnings():
+            # What a later Python may read differently is no concern of whoever types a pattern now.
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(term[1:] if term[0] == "~" else fnmatch.translate(term))
     except (re.error, RecursionError, OverflowError) as exc:
         raise InventoryError(f"the host pattern {term!r} is not a regular expression: {exc}") from exc
 

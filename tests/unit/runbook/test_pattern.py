@@ -172,3 +172,9 @@ def test_addresses_are_told_from_names() -> None:
         "10.0.0.1",
         "::1",
     ]
+
+
+def test_a_regular_expression_that_python_warns_about_is_read_as_it_is_today() -> None:
+    with pytest.raises(InventoryError, match="not a regular expression"):
+        select_hosts(Names(["web1"], {"web": ["web1"]}), "~[[,x")
+    assert select_hosts(Names(["web1"], {"web": ["web1"]}), "~[[w]eb1") == ("web1",)
