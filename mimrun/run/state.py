@@ -19,7 +19,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
-from mimrun.run.transitions import CellEvent, CellStatus, RunEvent, RunStatus, next_cell, next_run
+from mimrun.run.transitions import CellEvent, CellStatus, RunStatus, next_cell, next_run, run_event
 
 MAX_LOST: Final = 2
 """How many requests in a row may get lost on the way to a target before that counts as a failure."""
@@ -147,6 +147,9 @@ class RunState:
         Raises:
             TamperError: the entry cannot follow.
         """
+        event = run_event(entry.body)
+        if event is not None:
+            self.status = next_run(self.status, event, seq=entry.seq)
         apply = _APPLY.get(entry.kind)
         if apply is not None:
             apply(self, entry)
@@ -200,13 +203,8 @@ def _body(entry: LogEntry, kind: type[B]) -> B:
     return entry.body
 
 
-def _run_event(state: RunState, entry: LogEntry, event: RunEvent) -> None:
-    state.status = next_run(state.status, event, seq=entry.seq)
-
-
 def _created(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.RunCreated)
-    _run_event(state, entry, RunEvent.CREATE)
     state.run, state.incident, state.created_at = entry.run, entry.inc, write_moment(entry.ts)
     state.plan, state.title = body.plan, body.title
     state.launchers |= {body.launched_by} | acted(entry.actor.id, entry.actor.auth)
@@ -214,7 +212,6 @@ def _created(state: RunState, entry: LogEntry) -> None:
 
 def _started(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.RunStarted)
-    _run_event(state, entry, RunEvent.START)
     if body.epoch <= state.epoch:
         raise TamperError(f"entry {entry.seq}: epoch {body.epoch} is not above {state.epoch}")
     state.epoch = body.epoch
@@ -227,16 +224,11 @@ def _mode(state: RunState, entry: LogEntry) -> None:
 
 def _waiting(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.RunWaiting)
-    _run_event(state, entry, RunEvent.DOUBT if body.on == "doubt" else RunEvent.WAIT)
     state.waits_on, state.waits_at, state.reason = body.on, entry.step, body.reason
-
-
-_ENDS: Final = {"succeeded": RunEvent.SUCCEED, "failed": RunEvent.FAIL, "cancelled": RunEvent.CANCEL}
 
 
 def _ended(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.RunEnded)
-    _run_event(state, entry, _ENDS[body.status])
     state.reason, state.ended_at = body.reason, write_moment(entry.ts)
 
 

@@ -17,7 +17,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
-from mimrun.run.transitions import TERMINAL, RunEvent, RunStatus, next_run
+from mimrun.run.transitions import TERMINAL, RunStatus, next_run, run_event
 
 
 class RunSummary(BaseModel):
@@ -79,9 +79,6 @@ class RunSummaries:
         return summarize(RunSummary.decode(state), entry).encode()
 
 
-_ENDS: Final = {"succeeded": RunEvent.SUCCEED, "failed": RunEvent.FAIL, "cancelled": RunEvent.CANCEL}
-
-
 def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
     """Give the summary after an entry.
 
@@ -89,27 +86,25 @@ def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
         TamperError: the entry cannot follow.
     """
     changes: dict[str, object] = {"last_seq": entry.seq, "first_seq": was.first_seq or entry.seq}
+    event = run_event(entry.body)
+    if event is not None:
+        changes["status"] = next_run(was.status, event, seq=entry.seq)
     match entry.body:
         case kinds.PlanFrozen():
             changes["plan_seq"] = entry.seq
         case kinds.RunCreated() as body:
             changes |= {"run": entry.run, "incident": entry.inc, "plan": body.plan, "title": body.title}
             changes |= {"launched_by": body.launched_by, "created_at": write_moment(entry.ts)}
-            changes["status"] = next_run(was.status, RunEvent.CREATE, seq=entry.seq)
         case kinds.RunStarted() as body:
             changes |= {"epoch": body.epoch, "waits_on": "", "waits_at": "", "reason": ""}
-            changes["status"] = next_run(was.status, RunEvent.START, seq=entry.seq)
         case kinds.RunMode() as body:
             changes["mode"] = body.mode
         case kinds.RunWaiting() as body:
             changes |= {"waits_on": body.on, "waits_at": entry.step, "reason": body.reason}
-            event = RunEvent.DOUBT if body.on == "doubt" else RunEvent.WAIT
-            changes["status"] = next_run(was.status, event, seq=entry.seq)
         case kinds.RunCancelRequested() as body:
             changes["cancel"] = body.reason or "cancelled"
         case kinds.RunEnded() as body:
             changes |= {"ended_at": write_moment(entry.ts), "reason": body.reason}
-            changes["status"] = next_run(was.status, _ENDS[body.status], seq=entry.seq)
         case kinds.StepStarted() as body:
             changes |= {"step": entry.step, "step_name": body.name}
         case _:

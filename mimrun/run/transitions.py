@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from mimrun.errors import TamperError
+from mimrun.log import kinds
 
 
 class RunStatus(StrEnum):
@@ -98,6 +99,24 @@ NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
     (CellStatus.IN_DOUBT, CellEvent.RESOLVE_SKIP): CellStatus.SKIPPED,
     (CellStatus.IN_DOUBT, CellEvent.RESOLVE_ABORT): CellStatus.FAILED,
 }
+
+
+_ENDS: Final = {"succeeded": RunEvent.SUCCEED, "failed": RunEvent.FAIL, "cancelled": RunEvent.CANCEL}
+
+
+def run_event(body: kinds.Body) -> RunEvent | None:
+    """Say what an entry with this body does to its run; None where the run stays where it is."""
+    match body:
+        case kinds.RunCreated():
+            return RunEvent.CREATE
+        case kinds.RunStarted():
+            return RunEvent.START
+        case kinds.RunWaiting():
+            return RunEvent.DOUBT if body.on == "doubt" else RunEvent.WAIT
+        case kinds.RunEnded():
+            return _ENDS[body.status]
+        case _:
+            return None
 
 
 def next_run(status: RunStatus, event: RunEvent, *, seq: int = 0) -> RunStatus:

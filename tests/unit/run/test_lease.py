@@ -113,5 +113,5 @@ def test_asking_does_not_get_in_the_way_of_taking(tmp_path: Path) -> None:
     with Lease(tmp_path, "run-1"):
         pass
     for _ in range(50):
-        is_held(tmp_path, "run-1")
+        assert not is_held(tmp_path, "run-1")
         Lease(tmp_path, "run-1").release()
