@@ -159,6 +159,9 @@ class Call:
         stop: set when a person cancels; a connector ends the remote work and answers `Unknown`.
         become: the user to act as on the target, or None.
         environment: variables for a command.
+        attempt: which attempt of this cell it is, from 1; a probe asks about the attempt with this number.
+        effect: the class that the plan counts on; None outside a run. Where it is `probe`, the attempt
+            must leave what a probe needs to tell whether it happened.
     """
 
     key: str
@@ -167,6 +170,8 @@ class Call:
     stop: threading.Event = field(default_factory=threading.Event)
     become: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    effect: Effect | None = None
 
     def left(self) -> float:
         """Seconds until the deadline; never below zero."""

@@ -144,7 +144,7 @@ class Attempts:
         self._guard.check(work.path, changes=work.call.effect is not Effect.READ)
         action = self._catalog.action(work.call.action).model_validate(work.call.args)
         output = Output(self._masker)
-        call = self._call(work, output)
+        call = self._call(work, output, attempt)
         try:
             intent = self._journal.write(self._intent(work, action, attempt))[0].seq
         except Stopped as exc:
@@ -238,16 +238,19 @@ class Attempts:
             connector: AnyConnector = self._connections.connector(work.call.action, work.key.target)
         except Refused as exc:
             return Probed(Finding.UNKNOWN, str(exc))
-        found = connector.probe(action, self._call(work, Output(self._masker)))
+        attempt = self._journal.state.cell(work.key).attempts
+        found = connector.probe(action, self._call(work, Output(self._masker), attempt))
         return replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found
 
-    def _call(self, work: Work, output: Output) -> Call:
+    def _call(self, work: Work, output: Output, attempt: int) -> Call:
         return Call(
             key=idempotency_key(self._journal.state.run, work.key),
             deadline=time.monotonic() + work.options.timeout_ms / 1000,
             output=output,
             become=work.options.become,
             environment=work.options.environment,
+            attempt=attempt,
+            effect=work.call.effect,
         )
 
     def _intent(self, work: Work, action: Action, attempt: int) -> Draft:
