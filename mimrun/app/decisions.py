@@ -30,7 +30,8 @@ from mimrun.run.state import CellKey, GateState, RunState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.model import EvidenceType
-from mimrun.runbook.plan import Plan, PlannedGate, PlannedManual, Segment
+from mimrun.runbook.node import PlannedGate, PlannedManual
+from mimrun.runbook.plan import Plan, Segment
 
 Resolution: TypeAlias = Literal["applied", "not_applied", "skip", "abort"]
 

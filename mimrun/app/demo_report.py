@@ -11,7 +11,8 @@ from pydantic import JsonValue
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kind import Kind
-from mimrun.runbook.plan import Plan, PlannedAction
+from mimrun.runbook.node import PlannedAction
+from mimrun.runbook.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from mimrun.run.connections import Connections
 from mimrun.run.executor import Executor
 from mimrun.run.facts import Facts
 from mimrun.run.fanout import Fanout
+from mimrun.run.fold import apply
 from mimrun.run.guard import Guard
 from mimrun.run.journal import Journal
 from mimrun.run.lease import Lease
@@ -195,7 +196,7 @@ def _take_over(journal: Journal, mode: Mode, reason: str) -> None:
     started = RunStarted(worker=journal.actor.id, epoch=epoch, resumed=state.epoch > 0)
     store.append([journal.draft(started)], guard=lambda view: check_takeover(view, run, epoch))
     for entry in store.entries(run=run, after=seen):
-        state.apply(entry)
+        apply(state, entry)
     if state.mode != mode or reason:
         journal.note(RunMode(mode=mode, reason=reason))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mimrun.app.home import Home
 from mimrun.log.entry import LogEntry
+from mimrun.run.fold import apply
 from mimrun.run.lease import is_held
 from mimrun.run.state import RunState
 from mimrun.run.transitions import TERMINAL, RunStatus
@@ -49,7 +50,7 @@ class Follower:
         The run is about to be executed: only a rest that comes after a new start counts from here on.
         """
         for entry in self._home.store.entries(run=self.run, after=self.state.seq):
-            self.state.apply(entry)
+            apply(self.state, entry)
         self._before = self.state.epoch
 
     def rests(self) -> bool:
@@ -89,6 +90,6 @@ class Follower:
         """Give what has been recorded since the last look, waiting a little for it."""
         seen = []
         for entry in self._home.store.follow(self.state.seq, timeout, run=self.run):
-            self.state.apply(entry)
+            apply(self.state, entry)
             seen.append(Seen(entry, self.state))
         return seen

@@ -8,7 +8,7 @@ goes into the plan when it is made, and the connector refuses any other content 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,8 @@ from mimrun.catalog import Catalog
 from mimrun.errors import InputError, PlanError, Problem
 from mimrun.run.facts import Facts
 from mimrun.runbook.expression import expression_names, has_template, render, truth
-from mimrun.runbook.plan import Node, Plan, PlannedAction, PlannedBlock, PlannedCall, TargetCalls
+from mimrun.runbook.node import Node, PlannedAction, PlannedCall, TargetCalls, with_parts
+from mimrun.runbook.plan import Plan
 
 Calls = TypeVar("Calls", bound=PlannedCall)
 
@@ -34,13 +35,14 @@ def pin_files(plan: Plan, catalog: Catalog) -> Plan:
         PlanError: a file cannot be read, or its name is not known yet; every one of them is named.
     """
     pins = _Pins(plan, catalog)
-    nodes = tuple(pins.nodes(plan.nodes))
+    nodes = tuple(pins.node(node) for node in plan.nodes)
+    handlers = tuple(pins.action(handler) for handler in plan.handlers)
     if pins.problems:
         raise PlanError(problems=set(pins.problems))
     if not pins.digests:
         return plan
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
-    return Plan.decode(plan.model_copy(update={"nodes": nodes}).encode())
+    return Plan.decode(plan.model_copy(update={"nodes": nodes, "handlers": handlers}).encode())
 
 
 @dataclass(slots=True)
@@ -60,15 +62,13 @@ class _Pins:
     digests: dict[Path, str] = field(default_factory=dict)
     facts: Facts | None = None
 
-    def nodes(self, nodes: Sequence[Node]) -> Iterator[Node]:
-        for node in nodes:
-            if isinstance(node, PlannedBlock):
-                parts = {key: tuple(self.nodes(getattr(node, key))) for key in ("block", "rescue", "always")}
-                yield node.model_copy(update=parts)
-            elif isinstance(node, PlannedAction):
-                yield node.model_copy(update={"targets": tuple(self._target(node, t) for t in node.targets)})
-            else:
-                yield node
+    def node(self, node: Node) -> Node:
+        if isinstance(node, PlannedAction):
+            return self.action(node)
+        return with_parts(node, self.node)
+
+    def action(self, node: PlannedAction) -> PlannedAction:
+        return node.model_copy(update={"targets": tuple(self._target(node, t) for t in node.targets)})
 
     def _target(self, node: PlannedAction, target: TargetCalls) -> TargetCalls:
         items: Sequence[Mapping[str, JsonValue]] = [{}]

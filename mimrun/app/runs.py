@@ -14,9 +14,10 @@ from mimrun.errors import InputError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.store import Store, View
+from mimrun.run.fold import fold
 from mimrun.run.lease import is_held
 from mimrun.run.published import PublishedVersions
-from mimrun.run.state import RunState, fold
+from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.runbook import library

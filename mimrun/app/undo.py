@@ -25,16 +25,8 @@ from mimrun.run.transitions import TERMINAL, CellStatus, RunStatus
 from mimrun.runbook.expression import names
 from mimrun.runbook.inputs import is_secret
 from mimrun.runbook.model import Needed, OnTimeout
-from mimrun.runbook.plan import (
-    Node,
-    Plan,
-    PlannedAction,
-    PlannedCall,
-    PlannedGate,
-    Segment,
-    StepOptions,
-    TargetCalls,
-)
+from mimrun.runbook.node import Node, PlannedAction, PlannedCall, PlannedGate, StepOptions, TargetCalls
+from mimrun.runbook.plan import Plan, Segment
 from mimrun.runbook.render import render_call
 
 COVERED: Final = timedelta(hours=24)

@@ -15,17 +15,21 @@ from mimrun.app.decisions import PendingGate
 from mimrun.cli.terminal import exact, safe, safe_json, safe_line
 from mimrun.connector import Effect
 from mimrun.runbook.duration import format_duration
-from mimrun.runbook.plan import (
+from mimrun.runbook.node import (
     Node,
-    Plan,
     PlannedAction,
     PlannedBlock,
     PlannedCall,
     PlannedCheck,
     PlannedGate,
+    PlannedInclude,
     PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
     TargetCalls,
+    parts_of,
 )
+from mimrun.runbook.plan import Plan
 
 _RISK: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
 _EFFECT: Final = {
@@ -121,15 +125,20 @@ class _View:
                 self._head(indent, node, f"MANUAL by {node.role or 'anybody'}", style="bold yellow")
                 for line in safe(node.instructions.strip()).split("\n"):
                     self._line(f"{indent}    ", line)
-            case PlannedBlock():
-                self._head(indent, node, "block")
-                for title, part in (("", node.block), ("rescue", node.rescue), ("always", node.always)):
-                    if title and part:
-                        self._line(f"{indent}    ", f"{title}:", "dim")
-                    for child in part:
-                        self.node(child, depth + 1)
+            case PlannedBlock() | PlannedSerial() | PlannedParallel() | PlannedInclude():
+                self._head(indent, node, _form(node))
+                for part in parts_of(node):
+                    self._title_part(node, part, indent + "    ")
+                    self.node(part, depth + 1)
             case _:
                 assert_never(node)
+
+    def _title_part(self, node: Node, part: Node, indent: str) -> None:
+        """Print what begins with this part of a block: its rescue, or what is done in any case."""
+        if isinstance(node, PlannedBlock):
+            for title, nodes in (("rescue", node.rescue), ("always", node.always)):
+                if nodes[:1] == (part,):
+                    self._line(indent, f"{title}:", "dim")
 
     def _line(self, indent: str, text: str, style: str = "") -> None:
         self.out.print(Text(indent).append(text, style))
@@ -248,3 +257,20 @@ def _count(number: int, noun: str) -> str:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(safe_line(name) for name in names)
+
+
+def _form(node: PlannedBlock | PlannedSerial | PlannedParallel | PlannedInclude) -> str:
+    """Say how the parts of a node belong together."""
+    match node:
+        case PlannedBlock():
+            return "block"
+        case PlannedSerial():
+            pause = f", {format_duration(node.pause_ms)} apart" if node.pause_ms else ""
+            return f"serial: {len(node.batches)} batches{pause}"
+        case PlannedParallel():
+            rule = "no other begins a step" if node.on_failure == "stop" else "the others finish first"
+            return f"parallel: when more than {node.max_failures} of {len(node.branches)} fail, {rule}"
+        case PlannedInclude():
+            return f"include {node.runbook.name}@{node.runbook.version}"
+        case _:
+            assert_never(node)

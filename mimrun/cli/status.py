@@ -19,7 +19,7 @@ from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
 from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import RunState
-from mimrun.runbook.plan import PlannedBlock
+from mimrun.runbook.node import Leaf
 
 STYLES = {
     "running": "bold blue",
@@ -133,7 +133,7 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
         )
     )
     for node in load_plan(home, summary.run).walk():
-        if isinstance(node, PlannedBlock):
+        if not isinstance(node, Leaf):
             continue
         word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
         if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):

@@ -16,6 +16,7 @@ from mimrun.connector import Effect, Finding
 from mimrun.log.field import Count, Digest, Moment, Name, Part, Reason, Seq, Title, Word
 from mimrun.log.kind import Body as Body  # noqa: PLC0414 - this page is where others find both
 from mimrun.log.kind import Kind as Kind  # noqa: PLC0414 - likewise
+from mimrun.log.kinds_control import *  # noqa: F403 - one page for whoever reads or writes entries
 
 TARGETS_SIZE = 8000
 """Bytes of target names that `step.started` keeps; the frozen plan has them all."""
@@ -87,11 +88,11 @@ class RunMode(Body):
 
 
 class RunWaiting(Body):
-    """The worker lets go of the run: a person must decide, do something, or settle a doubt."""
+    """The worker lets go of the run: a person must decide, act or settle a doubt, or a lock is not free."""
 
     kind = Kind.RUN_WAITING
     blobs = frozenset({"reason"})
-    on: Literal["gate", "manual", "doubt"]
+    on: Literal["gate", "manual", "doubt", "lock", "pause", "killswitch"]
     reason: Reason
 
 
@@ -107,21 +108,14 @@ class Recap(Part):
 
 
 class RunEnded(Body):
-    """The run is over for good."""
+    """The run is over for good; of an undo that left something standing, `reason` says what."""
 
     kind = Kind.RUN_ENDED
     blobs = frozenset({"reason"})
+    runbook: Reason = ""
     status: Literal["succeeded", "failed", "cancelled"]
     reason: Reason
     recap: Recap
-
-
-class RunCancelRequested(Body):
-    """Somebody asked for the run to stop."""
-
-    kind = Kind.RUN_CANCEL_REQUESTED
-    blobs = frozenset({"reason"})
-    reason: Reason
 
 
 class StepStarted(Body):
@@ -199,12 +193,17 @@ class StepEvidence(Body):
 
 
 class StepInDoubt(Body):
-    """Nobody knows whether the effect happened; a person must say."""
+    """A person must say what became of a step.
+
+    `lost`: nobody knows whether the effect happened. `conflict`: an undo found another state than the
+    run had left; `stuck`: an undo failed; both with nothing of it open.
+    """
 
     kind = Kind.STEP_IN_DOUBT
     blobs = frozenset({"reason"})
+    why: Literal["lost", "conflict", "stuck"] = "lost"
     reason: Reason
-    intent: Seq
+    intent: Count
     iteration: Count = 0
 
 

@@ -11,7 +11,8 @@ from mimrun.log.store import Store
 from mimrun.run.facts import Facts
 from mimrun.run.state import Cell, ManualState, RunState
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.plan import Plan, PlannedAction, PlannedManual
+from mimrun.runbook.node import PlannedAction, PlannedManual
+from mimrun.runbook.plan import Plan
 
 
 def answer_of(store: Store, cell: Cell) -> dict[str, JsonValue]:

@@ -42,7 +42,7 @@ from mimrun.run.move import Move, last_word, next_move
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.plan import PlannedCall, StepOptions
+from mimrun.runbook.node import PlannedCall, StepOptions
 from mimrun.secret import MASK, Masker
 
 PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)

@@ -30,7 +30,18 @@ from mimrun.run.result import (
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
 from mimrun.run.waiting import PeopleSteps
-from mimrun.runbook.plan import Node, Plan, PlannedAction, PlannedBlock, PlannedGate, PlannedManual
+from mimrun.runbook.node import (
+    Node,
+    PlannedAction,
+    PlannedBlock,
+    PlannedGate,
+    PlannedInclude,
+    PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
+    parts_of,
+)
+from mimrun.runbook.plan import Plan
 
 
 class Executor:
@@ -138,6 +149,8 @@ class Executor:
         conditions = (*outer, node.when) if node.when else tuple(outer)
         if isinstance(node, PlannedBlock):
             return self._block(node, conditions)
+        if isinstance(node, PlannedSerial | PlannedParallel | PlannedInclude):
+            return self._sequence(parts_of(node), conditions)
         if node.path in self._journal.state.finished:
             return self._recall(node)
         if self._stop.wanted() and node.path not in self._journal.state.started:

@@ -22,7 +22,7 @@ from mimrun.run.result import Done, Failed, Parked, Result
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.expression import truth
-from mimrun.runbook.plan import PlannedAction, PlannedCall, PlannedCheck, StepOptions, TargetCalls
+from mimrun.runbook.node import PlannedAction, PlannedCall, PlannedCheck, StepOptions, TargetCalls
 from mimrun.runbook.render import fill, loop_items, render_call
 
 FORKS = 50

@@ -13,7 +13,8 @@ from mimrun.log.kinds import GuardTripped
 from mimrun.run.journal import Journal
 from mimrun.run.state import GateState
 from mimrun.run.stop import Stop
-from mimrun.runbook.plan import Plan, PlannedBlock, PlannedGate, may_bypass
+from mimrun.runbook.node import Leaf, PlannedGate
+from mimrun.runbook.plan import Plan, may_bypass
 
 
 class Halt(Exception):
@@ -131,6 +132,6 @@ def _gates_before(plan: Plan) -> Mapping[str, Sequence[str]]:
     for node in plan.walk():
         if isinstance(node, PlannedGate):
             gates = (node.path, *gates)
-        elif not isinstance(node, PlannedBlock):
+        elif isinstance(node, Leaf):
             before[node.path] = gates
     return before

@@ -9,6 +9,7 @@ from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Body, Kind, StepEvidence, StepOutcome
 from mimrun.log.store import Store, View
+from mimrun.run.fold import apply
 from mimrun.run.lease import Lease
 from mimrun.run.state import RunState
 from mimrun.run.summary import check_epoch, check_not_cancelled
@@ -89,7 +90,7 @@ class Journal:
             raise Stopped(str(exc)) from exc
         with self._lock:
             for entry in entries:
-                self.state.apply(entry)
+                apply(self.state, entry)
         return entries[len(held) :]
 
     def note(self, body: Body, *, step: str = "", target: str = "", blobs: Iterable[Blob] = ()) -> LogEntry:

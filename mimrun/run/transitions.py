@@ -94,6 +94,9 @@ NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
     (CellStatus.FAILED, CellEvent.INTEND): CellStatus.PERFORMING,
     (CellStatus.UNKNOWN, CellEvent.INTEND): CellStatus.PERFORMING,
     (CellStatus.UNKNOWN, CellEvent.DOUBT): CellStatus.IN_DOUBT,
+    # An undo that finds another state than was left, and one that failed: a person must say.
+    (CellStatus.READY, CellEvent.DOUBT): CellStatus.IN_DOUBT,
+    (CellStatus.FAILED, CellEvent.DOUBT): CellStatus.IN_DOUBT,
     (CellStatus.IN_DOUBT, CellEvent.RESOLVE_APPLIED): CellStatus.OK,
     (CellStatus.IN_DOUBT, CellEvent.RESOLVE_NOT_APPLIED): CellStatus.READY,
     (CellStatus.IN_DOUBT, CellEvent.RESOLVE_SKIP): CellStatus.SKIPPED,

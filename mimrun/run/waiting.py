@@ -28,7 +28,8 @@ from mimrun.run.result import Denied, Done, Failed, Parked, Result
 from mimrun.run.state import GateState
 from mimrun.runbook.expression import render, truth
 from mimrun.runbook.model import OnTimeout
-from mimrun.runbook.plan import Node, Plan, PlannedGate, PlannedManual, Segment
+from mimrun.runbook.node import Node, PlannedGate, PlannedManual
+from mimrun.runbook.plan import Plan, Segment
 from mimrun.runbook.render import render_nodes
 
 ANYBODY = "anybody"

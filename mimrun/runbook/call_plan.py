@@ -16,7 +16,7 @@ from mimrun.runbook.expression import has_template, names, truth
 from mimrun.runbook.lint_call import effect_of
 from mimrun.runbook.lint_names import texts_at
 from mimrun.runbook.model import ActionCall, ActionStep
-from mimrun.runbook.plan import PlannedCall, PlannedCheck, TargetCalls
+from mimrun.runbook.node import PlannedCall, PlannedCheck, TargetCalls
 from mimrun.runbook.render import WORD_LISTS, fill, loop_items, option_faults, validate
 from mimrun.runbook.scope import Scope
 from mimrun.runbook.suggestion import suggest

@@ -9,135 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from mimrun import canonical
-from mimrun.connector import Effect
-from mimrun.runbook.model import Evidence, Limits, Needed, OnTimeout, Part, Risk, Stage
-
-
-class PlannedCall(Part):
-    """One action with its arguments, as far as they are known.
-
-    Arguments:
-        action: `<connector>.<verb>`.
-        args: rendered where `late` is empty; else the author's source text.
-        late: the names that the arguments still wait for: registered answers, `item`, secret inputs.
-        effect: the class that holds for this call.
-    """
-
-    action: str
-    args: dict[str, JsonValue]
-    late: tuple[str, ...] = ()
-    effect: Effect
-
-
-class PlannedCheck(PlannedCall):
-    """A call whose answer must satisfy an expression."""
-
-    expect: str | None = None
-    retries: int = 0
-    delay_ms: int = 1000
-
-
-class StepOptions(Part):
-    """How an action step is carried out: the author's keywords, with durations in milliseconds."""
-
-    register_: str | None = Field(None, alias="register")
-    retries: int = 0
-    until: str | None = None
-    delay_ms: int = 1000
-    timeout_ms: int = 300_000
-    expect: str | None = None
-    become: str | None = None
-    environment: dict[str, str] = {}
-    ignore_errors: bool = False
-    irreversible: bool = False
-    no_log: bool = False
-    effect_reason: str = ""
-
-
-class TargetCalls(Part):
-    """What an action step does on one target.
-
-    Arguments:
-        target: the inventory name.
-        calls: one for each item of the loop; just one where there is no loop, or its list is late.
-        items: the loop's items where they are known, one for each call.
-        verify, undo, capture: as the author gave them, for each call.
-    """
-
-    target: str
-    calls: tuple[PlannedCall, ...]
-    items: tuple[JsonValue, ...] | None = None
-    verify: tuple[PlannedCheck, ...] = ()
-    undo: tuple[PlannedCall, ...] = ()
-    capture: tuple[PlannedCall, ...] = ()
-
-
-class PlannedNode(Part):
-    """What every node of the plan has.
-
-    Arguments:
-        path: where the step stands: "3", "3.block.1", "3.rescue.2"; unique in the plan.
-        when: the author's condition, evaluated when the step is reached; None where there is none.
-    """
-
-    path: str
-    name: str
-    when: str | None = None
-
-
-class PlannedAction(PlannedNode):
-    """An action on some targets.
-
-    Arguments:
-        undoes: in an undo plan, what is taken back: step, iteration and target of the run that did it.
-    """
-
-    kind: Literal["action"] = "action"
-    action: str
-    targets: tuple[TargetCalls, ...]
-    loop: JsonValue = None
-    options: StepOptions = StepOptions()
-    undoes: str = ""
-
-
-class PlannedGate(PlannedNode):
-    """A place where people must agree."""
-
-    kind: Literal["gate"] = "gate"
-    change: str
-    approvals: tuple[Needed, ...]
-    expires_ms: int
-    on_timeout: OnTimeout
-
-
-class PlannedManual(PlannedNode):
-    """Work that a person does and signs for."""
-
-    kind: Literal["manual"] = "manual"
-    role: str | None
-    instructions: str
-    late: tuple[str, ...] = ()
-    evidence: dict[str, Evidence] = {}
-    register_: str | None = Field(None, alias="register")
-
-
-class PlannedBlock(PlannedNode):
-    """Steps that belong together."""
-
-    kind: Literal["block"] = "block"
-    block: tuple[Node, ...]
-    rescue: tuple[Node, ...] = ()
-    always: tuple[Node, ...] = ()
-
-
-Node: TypeAlias = Annotated[
-    PlannedAction | PlannedGate | PlannedManual | PlannedBlock, Field(discriminator="kind")
-]
+from mimrun.runbook.model import Limits, Part
+from mimrun.runbook.node import Node, PlannedAction, PlannedGate, PlannedManual, RunbookRef, parts_of
 
 
 class PlannedTarget(Part):
@@ -145,18 +23,6 @@ class PlannedTarget(Part):
 
     name: str
     vars: dict[str, JsonValue]
-
-
-class RunbookRef(Part):
-    """Which runbook, exactly."""
-
-    name: str
-    version: str
-    digest: str
-    title: str
-    stage: Stage
-    risk: Risk
-    owner: str
 
 
 class Plan(Part):
@@ -168,7 +34,11 @@ class Plan(Part):
         targets: every host that any step may touch, in inventory order.
         groups: the inventory's groups, cut down to these targets.
         connectors: name → version of every connector used.
+        max_failures: how many hosts may fail over the whole run; the run stops when there are more.
+        handlers: what follows the last step on the hosts where something changed ("h1", "h2", …).
+        timeout_ms: how long the run may be at work; waiting for people does not count.
         undo_of: the run that this plan takes back, where it is an undo plan.
+        retry_of: the run whose failed hosts this plan is for, where it is a retry.
     """
 
     format: Literal["mimplan/1"] = "mimplan/1"
@@ -180,8 +50,12 @@ class Plan(Part):
     connectors: dict[str, str]
     limits: Limits
     locks: tuple[str, ...] = ()
+    max_failures: int = 0
     nodes: tuple[Node, ...]
+    handlers: tuple[PlannedAction, ...] = ()
+    timeout_ms: int = 4 * 3_600_000
     undo_of: str | None = None
+    retry_of: str | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -200,6 +74,7 @@ class Plan(Part):
     def walk(self) -> Iterator[Node]:
         """Give every node in the order in which it is written, blocks before their parts."""
         yield from _walk(self.nodes)
+        yield from self.handlers
 
     def node(self, path: str) -> Node:
         """Give the node at a path. Raises KeyError where there is none."""
@@ -230,7 +105,11 @@ class Plan(Part):
                 if inside and not self._is_conditional(node.path):
                     between.append(node.path)
                 inside = inside or node.path == gate
-            elif inside and not isinstance(node, PlannedBlock) and _all_bypassed(node.path, between):
+            elif (
+                inside
+                and isinstance(node, PlannedAction | PlannedManual)
+                and _all_bypassed(node.path, between)
+            ):
                 segment.append(node)
         return tuple(segment)
 
@@ -297,15 +176,11 @@ class Segment(Part):
         return cls.model_validate_json(data)
 
 
-def _walk(nodes: tuple[Node, ...]) -> Iterator[Node]:
+def _walk(nodes: Sequence[Node]) -> Iterator[Node]:
     for node in nodes:
         yield node
-        if isinstance(node, PlannedBlock):
-            yield from _walk(node.block)
-            yield from _walk(node.rescue)
-            yield from _walk(node.always)
+        yield from _walk(parts_of(node))
 
 
-PlannedBlock.model_rebuild()
 Plan.model_rebuild()
 Segment.model_rebuild()

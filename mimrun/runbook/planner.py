@@ -22,17 +22,16 @@ from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint import lint
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.model import ActionCall, ActionStep, BlockStep, GateStep, ManualStep, Step
-from mimrun.runbook.plan import (
+from mimrun.runbook.node import (
     Node,
-    Plan,
     PlannedAction,
     PlannedBlock,
     PlannedGate,
     PlannedManual,
-    PlannedTarget,
     RunbookRef,
     StepOptions,
 )
+from mimrun.runbook.plan import Plan, PlannedTarget
 from mimrun.runbook.render import instructions
 from mimrun.runbook.scope import Complaints, Scope, frozen_vars
 from mimrun.runbook.targets import Targets, action_steps

@@ -18,7 +18,7 @@ from mimrun.connector import Action
 from mimrun.errors import InputError, PlanError
 from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.expression import has_template, leading_names, names, render
-from mimrun.runbook.plan import Node, PlannedAction, PlannedCall, PlannedManual, TargetCalls
+from mimrun.runbook.node import Node, PlannedAction, PlannedCall, PlannedManual, TargetCalls
 
 MAX_ITEMS: Final = 10_000
 """Items of one loop on one target."""

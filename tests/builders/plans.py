@@ -10,20 +10,19 @@ from pydantic import JsonValue
 
 from mimrun.connector import Effect
 from mimrun.runbook.model import Limits, Needed, OnTimeout, Risk, Stage
-from mimrun.runbook.plan import (
+from mimrun.runbook.node import (
     Node,
-    Plan,
     PlannedAction,
     PlannedBlock,
     PlannedCall,
     PlannedCheck,
     PlannedGate,
     PlannedManual,
-    PlannedTarget,
     RunbookRef,
     StepOptions,
     TargetCalls,
 )
+from mimrun.runbook.plan import Plan, PlannedTarget
 
 
 def call(verb: str, late: Sequence[str] = (), **args: JsonValue) -> PlannedCall:

@@ -15,7 +15,8 @@ from builders.world import words
 
 from mimrun.app.decisions import attest, resolve
 from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.runbook.plan import Plan, StepOptions
+from mimrun.runbook.node import StepOptions
+from mimrun.runbook.plan import Plan
 
 MOST = 80
 """More appends than any run here makes."""

@@ -11,7 +11,8 @@ from mimrun.app.execution import execute_run
 from mimrun.app.plans import draft_plan
 from mimrun.catalog import installed_catalog
 from mimrun.errors import PlanError
-from mimrun.runbook.plan import Plan, PlannedAction, PlannedCall
+from mimrun.runbook.node import PlannedAction, PlannedCall
+from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
 HEAD = """\

@@ -14,7 +14,7 @@ from mimrun.app.runs import create_run, find_run
 from mimrun.app.undo import COVERED, left_standing, plan_undo
 from mimrun.errors import RunError
 from mimrun.log.moment import utc_now
-from mimrun.runbook.plan import PlannedAction, PlannedGate, StepOptions
+from mimrun.runbook.node import PlannedAction, PlannedGate, StepOptions
 
 PIVOT = StepOptions(irreversible=True)
 

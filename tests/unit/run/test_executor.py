@@ -8,7 +8,7 @@ from builders.world import words
 from mimrun.app.decisions import attest, decide, doubts, pending_gate, request_cancel, resolve
 from mimrun.errors import GateError
 from mimrun.run.state import CellKey
-from mimrun.runbook.plan import StepOptions
+from mimrun.runbook.node import StepOptions
 
 
 def test_steps_are_done_in_order_and_the_run_succeeds(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from builders.world import words
 from mimrun.app.decisions import attest, decide, pending_gate
 from mimrun.errors import GateError, LogError, RefusedError
 from mimrun.runbook.model import OnTimeout
-from mimrun.runbook.plan import StepOptions
+from mimrun.runbook.node import StepOptions
 
 Hooks = dict[str, Callable[[], object]]
 

@@ -20,12 +20,14 @@ from mimrun.log.entry import Actor, Draft, LogEntry
 from mimrun.log.kinds import Kind, RunStarted, StepStarted
 from mimrun.log.moment import utc_now
 from mimrun.log.sqlite import SqliteStore
+from mimrun.run.fold import apply
 from mimrun.run.guard import Guard, Halt
 from mimrun.run.journal import Journal
 from mimrun.run.lease import Lease
 from mimrun.run.stop import Stop
 from mimrun.run.summary import check_takeover
-from mimrun.runbook.plan import Plan, StepOptions
+from mimrun.runbook.node import StepOptions
+from mimrun.runbook.plan import Plan
 
 
 @dataclass
@@ -45,7 +47,7 @@ def worker(bench: Bench, plan: Plan) -> Iterator[Worker]:
         journal = Journal(home.store, load_state(home, run), lease, Actor("worker", worker_name()))
         started = RunStarted(worker=journal.actor.id, epoch=lease.epoch, resumed=True)
         for entry in home.store.append([journal.draft(started)]):
-            journal.state.apply(entry)
+            apply(journal.state, entry)
         with Stop(home.store, run, journal.state.seq) as stop:
             guard = Guard(plan, journal, stop, people_reader(bench.settings.people), utc_now)
             yield Worker(guard, journal, lease, stop)

@@ -21,13 +21,14 @@ from mimrun.log.kinds import Kind
 from mimrun.log.sqlite import SqliteStore
 from mimrun.run import attempt
 from mimrun.run.fanout import Fanout
+from mimrun.run.fold import apply, fold
 from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
 from mimrun.run.result import Result
-from mimrun.run.state import CellKey, fold
+from mimrun.run.state import CellKey
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.plan import PlannedAction, StepOptions, TargetCalls
+from mimrun.runbook.node import PlannedAction, StepOptions, TargetCalls
 
 Hooks = dict[str, Callable[[], object]]
 
@@ -166,7 +167,7 @@ def test_a_vote_on_an_earlier_request_is_none_on_the_next_whatever_the_moment(be
     asked = next(entry for entry in entries if entry.kind is Kind.GATE_REQUESTED)
     state = fold(entries)
     assert [vote.person for vote in state.gates["1"].votes] == ["alex"]
-    state.apply(asked)
+    apply(state, asked)
     assert state.gates["1"].votes == []
 
 

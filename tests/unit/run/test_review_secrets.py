@@ -14,7 +14,8 @@ from mimrun.app.execution import Verdict, execute_run
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Failed, Ok, Outcome
 from mimrun.output import KEPT
-from mimrun.runbook.plan import Plan, StepOptions
+from mimrun.runbook.node import StepOptions
+from mimrun.runbook.plan import Plan
 
 SECRET = 'it\'s-a "quoted" 4711'
 

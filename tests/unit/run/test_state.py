@@ -22,7 +22,8 @@ from mimrun.connector import Effect, Finding
 from mimrun.errors import TamperError
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
-from mimrun.run.state import CellKey, RunState, fold
+from mimrun.run.fold import apply, fold
+from mimrun.run.state import CellKey, RunState
 from mimrun.run.summary import RunSummary, summarize
 from mimrun.run.transitions import CellStatus, RunStatus
 
@@ -216,7 +217,7 @@ def test_whatever_is_appended_summary_and_fold_agree_or_both_refuse(bodies: list
         one = entry(body, seq, step=step, target=target)
         before = (state.status, summary.status)
         try:
-            state.apply(one)
+            apply(state, one)
         except TamperError:
             if body.kind.startswith("run.") and not isinstance(body, kinds.RunStarted):
                 with pytest.raises(TamperError):

@@ -102,7 +102,7 @@ class CellMachine(RuleBasedStateMachine):
             if after is CellStatus.OK:
                 assert before in (CellStatus.PERFORMING, CellStatus.IN_DOUBT)
             if after is CellStatus.IN_DOUBT:
-                assert before is CellStatus.UNKNOWN
+                assert before in (CellStatus.UNKNOWN, CellStatus.READY, CellStatus.FAILED)
 
 
 TestCellMachine = CellMachine.TestCase

@@ -24,7 +24,7 @@ from mimrun.run.journal import Journal
 from mimrun.run.lease import Lease
 from mimrun.run.state import CellKey
 from mimrun.run.stop import Stop
-from mimrun.runbook.plan import StepOptions
+from mimrun.runbook.node import StepOptions
 
 Hooks = dict[str, Callable[[], object]]
 WORKER = Actor("worker", "host:2", "engine", "lease")

@@ -17,7 +17,8 @@ from mimrun.connector import Effect
 from mimrun.errors import PlanError
 from mimrun.runbook.inventory import Inventory, load_inventory, parse_inventory
 from mimrun.runbook.loader import load_runbook, parse_runbook
-from mimrun.runbook.plan import Plan, PlannedAction, PlannedBlock, PlannedGate, PlannedManual
+from mimrun.runbook.node import PlannedAction, PlannedBlock, PlannedGate, PlannedManual
+from mimrun.runbook.plan import Plan
 from mimrun.runbook.planner import make_plan
 
 CASES = Path(__file__).parents[2] / "cases"

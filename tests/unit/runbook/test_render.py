@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from mimrun.catalog import Catalog
 from mimrun.connector import Effect
 from mimrun.errors import InputError, PlanError
-from mimrun.runbook.plan import PlannedAction, PlannedCall, PlannedCheck, PlannedManual, TargetCalls
+from mimrun.runbook.node import PlannedAction, PlannedCall, PlannedCheck, PlannedManual, TargetCalls
 from mimrun.runbook.render import render_call, render_nodes
 
 
