@@ -118,11 +118,17 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a probe found out, why it says so, and the data the action would have answered with."""
+    """What a probe found out, why it says so, and the data the action would have answered with.
+
+    Arguments:
+        outcome: with `applied`, what exactly came of it where that is on record: it stands instead of
+            "ok and changed". An action that ran and failed is said in this way.
+    """
 
     finding: Finding
     reason: str
     data: Mapping[str, Json] = field(default_factory=dict)
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,8 @@ class Call:
         attempt: which attempt of this cell it is, from 1; a probe asks about the attempt with this number.
         effect: the class that the plan counts on; None outside a run. Where it is `probe`, the attempt
             must leave what a probe needs to tell whether it happened.
+        age: for a probe, the seconds since the attempt was put on record, by the wall clock; None where
+            nobody knows.
     """
 
     key: str
@@ -172,6 +180,7 @@ class Call:
     environment: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 1
     effect: Effect | None = None
+    age: float | None = None
 
     def left(self) -> float:
         """Seconds until the deadline; never below zero."""
@@ -322,7 +331,10 @@ def _without_secrets(answer: AnswerT, call: Call) -> AnswerT:
     data = {masker.mask_text(key): mask_json(value, masker) for key, value in answer.data.items()}
     if isinstance(answer, Ok):
         return replace(answer, data=data)
-    return replace(answer, reason=masker.mask_text(answer.reason), data=data)
+    answer = replace(answer, reason=masker.mask_text(answer.reason), data=data)
+    if isinstance(answer, Probed):
+        return replace(answer, outcome=answer.outcome and _without_secrets(answer.outcome, call))
+    return answer
 
 
 def mask_json(value: Json, masker: Masker) -> Json:

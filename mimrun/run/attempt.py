@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, Literal, assert_never
 
 from pydantic import JsonValue
@@ -222,7 +223,7 @@ class Attempts:
             self._journal.note(told, step=work.key.step, target=work.key.target)
             match found.finding:
                 case Finding.APPLIED:
-                    return Ok(changed=True, data=found.data)
+                    return _told(work, _as_probed(lost, found))
                 case Finding.NOT_APPLIED:
                     return Failed(
                         f"{lost.reason}; a probe proves that nothing happened: {found.reason}", clean=True
@@ -238,8 +239,10 @@ class Attempts:
             connector: AnyConnector = self._connections.connector(work.call.action, work.key.target)
         except Refused as exc:
             return Probed(Finding.UNKNOWN, str(exc))
-        attempt = self._journal.state.cell(work.key).attempts
-        found = connector.probe(action, self._call(work, Output(self._masker), attempt))
+        cell = self._journal.state.cell(work.key)
+        call = self._call(work, Output(self._masker), cell.attempts)
+        begun = self._journal.store.entry(cell.intent).ts
+        found = connector.probe(action, replace(call, age=(datetime.now(UTC) - begun).total_seconds()))
         return replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found
 
     def _call(self, work: Work, output: Output, attempt: int) -> Call:
@@ -312,6 +315,13 @@ class Attempts:
         """Give JSON with the secrets masked in its values; in its text, a masked number would break it."""
         plain = json.loads(json.dumps(value, default=str))
         return json.dumps(mask_json(plain, self._masker), sort_keys=True).encode()
+
+
+def _as_probed(lost: Unknown, found: Probed) -> Outcome:
+    """Give the outcome of an action that happened and whose answer was lost."""
+    if isinstance(found.outcome, Failed):
+        return replace(found.outcome, reason=f"{lost.reason}; a probe found: {found.outcome.reason}")
+    return found.outcome or Ok(changed=True, data=found.data)
 
 
 def _told(work: Work, outcome: Outcome) -> Outcome:

@@ -202,6 +202,13 @@ def test_answers_of_probe_and_check_come_through() -> None:
     assert Panel(lambda call: difference).check(Press(), a_call()) == difference
 
 
+def test_no_secret_leaves_in_what_a_probe_found_out() -> None:
+    failed = Failed("exit code 3: hunter2", clean=False, data={"rc": 3, "stderr": "hunter2"})
+    found = Panel(lambda call: Probed(Finding.APPLIED, "it ran", outcome=failed))
+    masked = Failed("exit code 3: *****", clean=False, data={"rc": 3, "stderr": "*****"})
+    assert found.probe(Press(), a_call("hunter2")).outcome == masked
+
+
 def test_a_connector_that_says_nothing_about_probing_does_not_know() -> None:
     plain = Plain(PanelSettings.of(Target("panel-1")))
     assert plain.probe(Press(), a_call()) == Probed(Finding.UNKNOWN, "plain.press cannot be probed")
