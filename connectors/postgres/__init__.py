@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from connectors.postgres import replication, rewind, statement
+from connectors.postgres import applied, replication, rewind, statement
 from connectors.postgres.actions import (
     Execute,
     PostgresAction,
@@ -69,7 +69,11 @@ class Postgres(Connector[PostgresSettings, PostgresAction]):
             case Query() | Replication():
                 return Probed(Finding.NOT_APPLIED, "reading leaves nothing behind")
             case Execute():
-                return Probed(Finding.UNKNOWN, "nothing tells whether a statement was committed")
+                if action.applied_table:
+                    return applied.probe(self._session, action, call)
+                return Probed(
+                    Finding.UNKNOWN, "nothing tells whether a statement was committed: no applied_table"
+                )
             case _:
                 assert_never(action)
 
@@ -80,4 +84,5 @@ class Postgres(Connector[PostgresSettings, PostgresAction]):
             return replication.check(self._session, call)
         if isinstance(action, Rewind):
             return rewind.check(self._session, action, call)
-        return Difference(None, "would run; what it changes is not known")
+        assert isinstance(action, Execute)
+        return statement.check(self._session, action, call)

@@ -13,6 +13,23 @@ MOST_ROWS: Final = 1000
 READING: Final = ("select", "with", "values", "table", "show", "explain")
 BRACKETS: Final = ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare")
 """Statements that open and close transactions; that is the connector's part."""
+TAKEN_BACK: Final = (
+    "insert",
+    "update",
+    "delete",
+    "merge",
+    "truncate",
+    "create",
+    "alter",
+    "drop",
+    "grant",
+    "revoke",
+    "comment",
+    "lock",
+    "refresh",
+)
+"""Statements whose whole effect a rollback takes back. Others, such as `select f()`, may reach outside."""
+TABLE: Final = r"^([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62}$"
 FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([a-z]+)", re.IGNORECASE | re.DOTALL)
 ACTING: Final = re.compile(
     r"\b(pg_promote|pg_(terminate|cancel)_backend|pg_reload_conf|pg_rotate_logfile\w*|pg_switch_wal"
@@ -101,6 +118,44 @@ class Execute(Statement):
         default=True,
         description="False for what PostgreSQL runs outside of transactions only: alter system, vacuum.",
     )
+    applied_table: str | None = Field(
+        None,
+        pattern=TABLE,
+        description="A table, `schema.name`, that gets this step's key in the statement's own transaction, so"
+        " that the statement is never committed twice and a lost answer can be found out.",
+    )
+    create_applied_table: bool = Field(
+        default=False, description="Whether to make that table where it is not there."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.create_applied_table and self.applied_table is None:
+            raise ValueError("create_applied_table needs applied_table: which table")
+        if self.applied_table is None:
+            return self
+        if not self.transaction:
+            raise ValueError("applied_table needs a transaction; take one of them away")
+        schema = self.ledger()[0]
+        if schema.startswith("pg_") or schema == "information_schema":
+            raise ValueError(
+                f"applied_table: schema {schema} is PostgreSQL's own; a table in it does not last"
+            )
+        return self
+
+    def ledger(self) -> tuple[str, str]:
+        """Give the applied table's schema and name; the schema is `public` where none is written."""
+        schema, _, name = (self.applied_table or "").rpartition(".")
+        return schema or "public", name
+
+    def effect_class(self) -> Effect:
+        """Give `probe` where the key is committed with the statement, else `once`."""
+        return Effect.ONCE if self.applied_table is None else Effect.PROBE
+
+    def summary(self) -> str:
+        """Give the statement, its values, and where its key is kept."""
+        kept = f"  [applied once by {'.'.join(self.ledger())}]" if self.applied_table else ""
+        return super().summary() + kept
 
 
 class Promote(Action):

@@ -95,6 +95,8 @@ def promote(session: Session, action: Promote, call: Call) -> Outcome:
         return before
     if before["role"] == "primary":
         return Ok(changed=False, data=before)
+    if call.stop.is_set():
+        return Failed("postgres: stopped by a person; no promotion was asked for yet", clean=True)
     try:
         # Not waited for here: a wait that is cut off on the server would not take the request back.
         session.one("select pg_promote(false)", call)
@@ -137,9 +139,9 @@ def _await_writes(session: Session, action: Promote, call: Call) -> Outcome:
             reason = f"postgres: {session.where} is promoted, but sessions are read-only by its settings"
             return Failed(reason, clean=False)
         if time.monotonic() >= end or call.left() < PAUSE or call.stop.wait(PAUSE):
-            return Unknown(
-                f"postgres: {session.where}: the promotion was asked for and has not come to its end"
-            )
+            why = "stopped by a person: " if call.stop.is_set() else ""
+            asked = "the promotion was asked for, cannot be taken back, and has not come to its end"
+            return Unknown(f"postgres: {session.where}: {why}{asked}")
 
 
 def probe(session: Session, call: Call) -> Probed:

@@ -214,7 +214,7 @@ def _run(session: Session, action: Rewind, argv: Sequence[str], call: Call) -> t
             said = _end(child)
     call.output.feed(stderr=said)
     if why:
-        return None, why
+        return None, f"{why}; it is proven ended" if _is_gone(child) else f"{why}, and could not be ended"
     words = [line.removeprefix("pg_rewind: ") for line in said.decode(errors="replace").splitlines()]
     return child.returncode, "; ".join(words)[-2000:]
 
@@ -227,6 +227,26 @@ def _end(child: subprocess.Popen[bytes]) -> bytes:
         with suppress(subprocess.TimeoutExpired):
             return child.communicate(timeout=max(until - time.monotonic(), 0))[0]
     return b""
+
+
+def _is_gone(child: subprocess.Popen[bytes]) -> bool:
+    """Say whether nobody lives in the group of a program that was ended. Source: proc(5)."""
+    until = time.monotonic() + GRACE / 10
+    while alive := child.poll() is None or _has_members(child.pid):
+        if time.monotonic() > until:
+            break
+        time.sleep(TICK / 5)
+    return not alive
+
+
+def _has_members(group: int) -> bool:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name in brackets may hold brackets itself: count from the last one.
+            state, _, member_of = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(member_of) == group and state not in "ZX":
+                return True
+    return False
 
 
 def _data(action: Rewind, said: str) -> dict[str, Json]:

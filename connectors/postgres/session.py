@@ -6,6 +6,8 @@ import os
 import select
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     import psycopg
 
 TICK: Final = 0.05
-GRACE: Final = 2.0
-"""Seconds that the server gets to answer a cancellation before the connection is cut."""
+CANCELLING: Final = 0.7
+"""Seconds that the server gets to answer a cancellation, before its process for us is ended."""
+ENDING: Final = 0.7
+"""Seconds that it gets to end that process and to say so, before the connection is cut."""
+IDLE: Final = 10_000
+"""Milliseconds after which the server ends a transaction in which nobody says anything any more."""
 MARGIN: Final = 250
 """Milliseconds by which the server's own time-out comes before ours: its word is better than our silence."""
 NOT_YET: Final = (
@@ -29,6 +35,11 @@ NOT_YET: Final = (
     "too many clients",
     "remaining connection slots",
 )
+END: Final = """
+select pid, pg_terminate_backend(pid) from pg_stat_activity
+where application_name = %s and pid <> pg_backend_pid()
+"""
+GONE: Final = "select count(*) from pg_stat_activity where pid = any(%s) and application_name = %s"
 
 
 class Said(Exception):
@@ -56,6 +67,8 @@ class Session:
         self.settings = settings
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._why = ""
+        # Of this session alone, so that another connection finds its process, also behind a pooler.
+        self._application = f"mimrun-{uuid.uuid4().hex[:16]}"
 
     @property
     def connection(self) -> psycopg.Connection[tuple[object, ...]]:
@@ -105,25 +118,9 @@ class Session:
             return
         self.close()
         import psycopg  # noqa: PLC0415 - 0.15 s that only a step of this connector pays
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
 
-        password = self.password()
         try:
-            self._connection = psycopg.connect(
-                make_conninfo("", **self.parameters()),
-                password=password,
-                connect_timeout=self.settings.postgres_connect_timeout,
-                application_name="mimrun",
-                client_encoding="utf8",
-                # A host that lost its power sends nothing: notice it in seconds, not in hours.
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=3,
-                tcp_user_timeout=10_000,
-                autocommit=True,
-                # Only what asks for it is prepared.
-                prepare_threshold=2**31,
-            )
+            self._connection = self._connect(self._application, self.settings.postgres_connect_timeout)
         except psycopg.Error as exc:
             said = " ".join(str(exc).split())
             refused = ("FATAL" in said or "certificate" in said or "SSL" in said) and not any(
@@ -131,6 +128,26 @@ class Session:
             )
             raise (Refused if refused else Unreachable)(f"postgres: {self.where}: {said}") from exc
         values.adapt(self._connection)
+
+    def _connect(self, application: str, patience: int) -> psycopg.Connection[tuple[object, ...]]:
+        import psycopg  # noqa: PLC0415 - see open()
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
+
+        return psycopg.connect(
+            make_conninfo("", **self.parameters()),
+            password=self.password(),
+            connect_timeout=patience,
+            application_name=application,
+            client_encoding="utf8",
+            # A host that lost its power sends nothing: notice it in seconds, not in hours.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+            autocommit=True,
+            # Only what asks for it is prepared.
+            prepare_threshold=2**31,
+        )
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -150,7 +167,10 @@ class Session:
         """Give the settings that every transaction begins with."""
         left = int(call.left() * 1000)
         timeout = max(left - MARGIN, left // 2, 1)
-        return f"set local statement_timeout = {timeout}; set local timezone = 'UTC'; set local datestyle = 'ISO'"
+        return (
+            f"set local statement_timeout = {timeout}; set local idle_in_transaction_session_timeout = {IDLE};"
+            " set local timezone = 'UTC'; set local datestyle = 'ISO'"
+        )
 
     @contextmanager
     def asking(self, call: Call) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
@@ -169,6 +189,8 @@ class Session:
         try:
             yield self.connection
         except psycopg.Error as exc:
+            done.set()
+            watcher.join()  # what it has seen of the end is part of the answer
             call.output.feed(stderr=str(exc).encode() + b"\n")
             self._raise(exc)
         finally:
@@ -226,10 +248,36 @@ class Session:
         else:
             return
         self._why = "stopped by a person" if call.stop.is_set() else "not done by its deadline"
+        until = time.monotonic() + CANCELLING
         # 1. Ask the server to cancel; its answer then says what became of the statement.
         with suppress(Exception):
-            connection.cancel_safe(timeout=GRACE)
-        # 2. A server that does not answer is hung up on.
-        if not done.wait(GRACE):
-            with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+            connection.cancel_safe(timeout=CANCELLING)
+        if done.wait(max(until - time.monotonic(), 0)):
+            return
+        # 2. End the server process over another connection, and look whether it is gone.
+        ended: list[str] = []
+        ender = threading.Thread(target=self._end, args=(ended,), daemon=True)
+        ender.start()
+        ender.join(ENDING)
+        proof = ended[0] if ended else "whether the server goes on with it is not proven"
+        self._why = f"{self._why}, and it did not react to a cancellation; {proof}"
+        # 3. A server that does not answer is hung up on.
+        if not done.is_set():
+            with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
+
+    def _end(self, ended: list[str]) -> None:
+        """End the server process of this session; put in a word of proof once it is gone."""
+        until = time.monotonic() + 3 * ENDING
+        with (
+            suppress(Exception),
+            self._connect("mimrun-stop", self.settings.postgres_connect_timeout) as other,
+        ):
+            pids = [row[0] for row in other.execute(END, (self._application,))]
+            # A process that was never seen is none that is known to be gone: it may be another server's.
+            while pids and time.monotonic() < until:
+                row = other.execute(GONE, (pids, self._application)).fetchone()
+                if row == (0,):
+                    ended.append(f"its server process {pids[0]} is proven ended")
+                    return
+                time.sleep(TICK)

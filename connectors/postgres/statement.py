@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
-from connectors.postgres import values
-from connectors.postgres.actions import Execute, Query, Statement, first_word
+from connectors.postgres import applied, values
+from connectors.postgres.actions import TAKEN_BACK, Execute, Query, Statement, first_word
 from connectors.postgres.session import Said, Session
-from mimrun.connector import Call, Failed, Json, LostAnswer, Ok, Outcome
+from mimrun.connector import Call, Difference, Failed, Finding, Json, LostAnswer, Ok, Outcome, Unknown
 
 if TYPE_CHECKING:
     import psycopg
 
 COUNTED: Final = ("INSERT", "UPDATE", "DELETE", "MERGE")
-TAKEN_BACK: Final = (
-    "insert",
-    "update",
-    "delete",
-    "merge",
-    "truncate",
-    "create",
-    "alter",
-    "drop",
-    "grant",
-    "revoke",
-    "comment",
-    "lock",
-    "refresh",
+PLANNED: Final = ("insert", "update", "delete", "merge", "with", "select", "values")
+"""Statements that the server plans without doing them."""
+ROWS: Final = re.compile(r"^ *(?:->)? *(?:Insert|Update|Delete|Merge) on ([^ ]+)")
+ESTIMATE: Final = re.compile(r" rows=(\d+) ")
+RESET: Final = (
+    "reset statement_timeout; reset idle_in_transaction_session_timeout; reset timezone; reset datestyle"
 )
-"""Statements whose whole effect a rollback takes back. Others, such as `select f()`, may reach outside."""
 SYNTAX_ERROR: Final = "42601"
 """Said before anything of a statement is done. Source: PostgreSQL, appendix A."""
 
@@ -58,29 +50,71 @@ def execute(session: Session, action: Execute, call: Call) -> Outcome:
     return _in_transaction(session, action, call) if action.transaction else _alone(session, action, call)
 
 
+def check(session: Session, action: Execute, call: Call) -> Difference:
+    """Say what a statement would change, as far as the server's planner tells without doing it."""
+    if action.applied_table:
+        found = applied.probe(session, action, call)
+        if found.finding is Finding.APPLIED:
+            return Difference(changes=False, detail=f"{found.reason}: it is not run again")
+    if first_word(action.sql) not in PLANNED or not action.transaction:
+        return Difference(None, "would run; the server does not tell beforehand what it changes")
+    try:
+        with session.asking(call) as connection:
+            connection.execute(f"begin read only; {session.bounds(call)}")
+            planned = connection.execute(b"explain " + action.sql.encode(), _params(action), prepare=True)
+            lines = [str(row[0]) for row in planned]
+            connection.rollback()
+    except Said as exc:
+        return Difference(None, f"it would fail now: {exc}")
+    return _expected(lines)
+
+
+def _expected(lines: Sequence[str]) -> Difference:
+    """Read a plan: which table is written, and how many rows the planner expects to be found for it."""
+    for number, line in enumerate(lines):
+        written = ROWS.match(line)
+        if written:
+            counts = [int(n) for later in lines[number + 1 : number + 2] for n in ESTIMATE.findall(later)]
+            about = f"; the planner expects about {counts[0]} rows" if counts else ""
+            return Difference(None, f"would write {written[1]}{about}; which ones is not known beforehand")
+    return Difference(None, "would run; what the functions in it change is not known")
+
+
 def _in_transaction(session: Session, action: Execute, call: Call) -> Outcome:
     taken_back = first_word(action.sql) in TAKEN_BACK
-    committing = False
+    begun = committing = False
     try:
         with session.asking(call) as connection:
             connection.execute(f"begin; {session.bounds(call)}")
+            # 1. Where a key is kept: nobody else is at work with it, and it is not there yet.
+            found = applied.take(connection, action, call) if action.applied_table else None
+            if found is not None:
+                connection.rollback()
+                return found
+            # 2. The statement, and the key behind it.
+            begun = True
             cursor = _run(connection, action)
-            data = _data(cursor, action)
+            done = Ok(changed=_changed(cursor), data=_data(cursor, action))
+            if action.applied_table:
+                applied.keep(connection, action, call, done)
+            # 3. Alone in its message: as long as it may be on its way, the transaction holds its key's lock.
             committing = True
             ended = connection.execute("commit").statusmessage
     except Said as exc:
+        if not begun and exc.sqlstate == applied.LOCKED:
+            return Unknown(f"postgres: {applied.BUSY}: {exc}")
         # The server has answered, and no transaction is open any more: it is rolled back.
         rolled_back = session.is_idle()
-        clean = rolled_back and (taken_back or exc.sqlstate == SYNTAX_ERROR)
+        clean = rolled_back and (taken_back or not begun or exc.sqlstate == SYNTAX_ERROR)
         reason = f"postgres: {exc}" + ("; rolled back" if rolled_back else "")
         return Failed(reason, clean=clean, data=exc.data)
     except LostAnswer as exc:
-        if committing or not taken_back:
+        if committing or (begun and not taken_back):
             raise
         return Failed(f"{exc}; no commit was sent, so the server keeps nothing of it", clean=True)
     if ended != "COMMIT":
         return Failed(f"postgres: the commit was answered with {ended}", clean=taken_back)
-    return Ok(changed=_changed(cursor), data=data)
+    return done
 
 
 def _alone(session: Session, action: Execute, call: Call) -> Outcome:
@@ -89,7 +123,7 @@ def _alone(session: Session, action: Execute, call: Call) -> Outcome:
             connection.execute(session.bounds(call).replace("set local", "set"))
             cursor = _run(connection, action)
             data = _data(cursor, action)
-            connection.execute("reset statement_timeout; reset timezone; reset datestyle")
+            connection.execute(RESET)
     except Said as exc:
         return Failed(f"postgres: {exc}", clean=exc.sqlstate == SYNTAX_ERROR, data=exc.data)
     return Ok(changed=_changed(cursor), data=data)
