@@ -15,6 +15,7 @@ from mimrun.connector import (
     Action,
     Call,
     Connector,
+    Difference,
     Effect,
     Failed,
     Finding,
@@ -121,6 +122,12 @@ class World(Connector[WorldSettings, WorldAction]):
         if there:
             return Probed(Finding.APPLIED, "the word is there", {"word": getattr(action, "word", "")})
         return Probed(Finding.NOT_APPLIED, "the word is not there")
+
+    def _check(self, action: WorldAction, call: Call) -> Difference:
+        if isinstance(action, MarkIdempotent):
+            there = f"{self.settings.inventory_hostname}:{action.word}" in words(self.settings.world)
+            return Difference(not there, f"the word {action.word} is {'there' if there else 'added'}")
+        return super()._check(action, call)
 
 
 def lines(world: Path) -> list[str]:

@@ -1,0 +1,296 @@
+"""Check mode: what a plan would change on the targets as they are now, without changing anything.
+
+Readings are made, so that conditions and arguments that depend on them are known. Everything else is
+only asked for the difference it would make. What cannot be known is unknown, and says why: it is never
+left undefined and never shown as fine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, assert_never
+
+from pydantic import JsonValue
+
+from mimrun.catalog import Catalog
+from mimrun.connector import Action, Call, Effect, Ok
+from mimrun.errors import MimrunError
+from mimrun.output import Output
+from mimrun.run.connections import Connections
+from mimrun.run.facts import Facts
+from mimrun.runbook.expression import expression_names, names, truth
+from mimrun.runbook.node import (
+    Leaf,
+    Node,
+    PlannedAction,
+    PlannedBlock,
+    PlannedCall,
+    PlannedGate,
+    PlannedManual,
+    TargetCalls,
+    parts_of,
+)
+from mimrun.runbook.plan import Plan
+from mimrun.runbook.render import loop_items, render_call
+
+FORKS: Final = 50
+"""How many targets are looked at once."""
+
+RECOVERY: Final = "only done when a step before it fails"
+
+
+class Prospect(StrEnum):
+    """What would come of a step on a target."""
+
+    CHANGES = "changes"  #: it would change something, as its detail says
+    UNCHANGED = "unchanged"  #: it would find everything as it wants it
+    READ = "read"  #: a reading; it was made
+    SKIPPED = "skipped"  #: its condition does not hold
+    UNKNOWN = "unknown"  #: nobody can tell before it is done
+    FAILS = "fails"  #: it would fail on this target as it is now
+    ASKS = "asks"  #: a gate or a manual step: the run would wait for people
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What would come of one step on one target for one item of its loop.
+
+    Arguments:
+        target: the inventory name; "" for a step that belongs to no host.
+        detail: for a person: the difference, or why it is not known.
+    """
+
+    step: str
+    name: str
+    target: str
+    prospect: Prospect
+    detail: str = ""
+    iteration: int = 0
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The forecast for `--json`."""
+        return {
+            "step": self.step,
+            "name": self.name,
+            "target": self.target,
+            "iteration": self.iteration,
+            "prospect": self.prospect.value,
+            "detail": self.detail,
+        }
+
+
+class _Unknown(Exception):
+    """Something that is needed cannot be known before the run; the message says why."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one target's part of a step brought: forecasts, and the answer where there is one."""
+
+    forecasts: list[Forecast] = field(default_factory=list)
+    answers: list[Mapping[str, JsonValue]] = field(default_factory=list)
+
+
+class Check:
+    """Walks a plan in check mode.
+
+    Arguments:
+        plan: the frozen plan.
+        facts: what is known; readings are added to it.
+        catalog: the action types.
+        connections: the open connectors.
+    """
+
+    def __init__(self, plan: Plan, facts: Facts, catalog: Catalog, connections: Connections) -> None:
+        self._plan, self._facts = plan, facts
+        self._catalog, self._connections = catalog, connections
+        self._unknown: dict[str, str] = {}
+        self._changed_by = ""
+        self._failed: set[str] = set()
+
+    def forecasts(self) -> Iterator[tuple[Forecast, ...]]:
+        """Give what would come of each step, one step after the other, as soon as it is known."""
+        for node, conditions in _in_order((*self._plan.nodes, *self._plan.handlers), ()):
+            if len(self._failed) > self._plan.max_failures:
+                why = f"the run would have stopped: {', '.join(sorted(self._failed)[:3])} would have failed"
+                yield (Forecast(node.path, node.name, "", Prospect.SKIPPED, why),)
+                continue
+            match node:
+                case PlannedAction():
+                    yield self._action(node, conditions)
+                case PlannedGate():
+                    yield (Forecast(node.path, node.name, "", Prospect.ASKS, "people must agree here"),)
+                case PlannedManual():
+                    self._register_unknown(node.register_, f"a person does step {node.path}")
+                    self._changed_by = self._changed_by or node.path
+                    yield (Forecast(node.path, node.name, "", Prospect.ASKS, "done by a person"),)
+                case _:
+                    assert_never(node)
+
+    def _action(self, node: PlannedAction, conditions: Sequence[str]) -> tuple[Forecast, ...]:
+        targets = [target for target in node.targets if target.target not in self._failed]
+        with ThreadPoolExecutor(max(1, min(len(targets), FORKS)), thread_name_prefix="check") as pool:
+            seen = list(pool.map(lambda target: self._target(node, target, conditions), targets))
+        for target, one in zip(targets, seen, strict=True):
+            self._take(node, target.target, one)
+        if any(f.prospect in _MAY_CHANGE for one in seen for f in one.forecasts) and not _is_reading(node):
+            self._changed_by = self._changed_by or node.path
+        return tuple(forecast for one in seen for forecast in one.forecasts)
+
+    def _take(self, node: PlannedAction, target: str, seen: _Seen) -> None:
+        name = node.options.register_
+        if seen.answers and name:
+            value: JsonValue = {**seen.answers[0]}
+            if node.loop is not None:
+                value = {
+                    "results": [{**answer} for answer in seen.answers],
+                    "changed": False,
+                    "failed": False,
+                }
+            self._facts.register(name, target, value, source=0)
+        else:
+            why = next((f.detail for f in seen.forecasts if f.detail), "")
+            self._register_unknown(
+                name, f"step {node.path} is not done in check mode" + (f": {why}" * bool(why))
+            )
+        if not node.options.ignore_errors and any(f.prospect is Prospect.FAILS for f in seen.forecasts):
+            self._failed.add(target)
+
+    def _register_unknown(self, name: str | None, why: str) -> None:
+        if name:
+            self._unknown.setdefault(name, why)
+
+    def _target(self, node: PlannedAction, target: TargetCalls, conditions: Sequence[str]) -> _Seen:
+        seen = _Seen()
+
+        def note(prospect: Prospect, detail: str = "", number: int = 0) -> None:
+            shown = self._facts.masker.mask_text(detail)
+            seen.forecasts.append(Forecast(node.path, node.name, target.target, prospect, shown, number))
+
+        try:
+            variables = self._variables(target.target)
+            for condition in conditions:
+                if not self._truth(condition, variables):
+                    note(Prospect.SKIPPED, f"when: {condition}")
+                    seen.answers.append({**_READ, "reason": f"when: {condition}", "skipped": True})
+                    return seen
+            for number, item in enumerate(self._items(node, target, variables)):
+                more = variables if node.loop is None else {**variables, "item": item}
+                call = target.calls[number if len(target.calls) > number else 0]
+                prospect, detail, answer = self._one(node, target.target, call, more)
+                note(prospect, detail, number)
+                if answer is not None:
+                    seen.answers.append(answer)
+        except _Unknown as exc:
+            note(Prospect.UNKNOWN, str(exc))
+        except MimrunError as exc:
+            note(Prospect.FAILS, str(exc))
+        if any(f.prospect is not Prospect.READ for f in seen.forecasts):
+            seen.answers.clear()
+        return seen
+
+    def _one(
+        self, node: PlannedAction, target: str, call: PlannedCall, variables: Mapping[str, JsonValue]
+    ) -> tuple[Prospect, str, Mapping[str, JsonValue] | None]:
+        """Look at one item on one target: make the reading, or ask for the difference."""
+        self._require(call.late, variables)
+        secrets = self._facts.variables(target, secrets=call.late)
+        full = render_call(call, self._catalog, {**secrets, **variables})
+        action = self._catalog.action(full.action).model_validate(full.args)
+        connector = self._connections.connector(full.action, target)
+        circumstances = self._call(node)
+        if not _is_made(node, full, action):
+            if full.effect is Effect.READ:
+                return (
+                    Prospect.UNKNOWN,
+                    "a reading by its author's word; `check_mode: false` makes it here",
+                    None,
+                )
+            found = connector.check(action, circumstances)
+            return _PROSPECTS[found.changes], found.detail, None
+        if self._changed_by:
+            why = f"what it reads may be different once step {self._changed_by} is done"
+            return Prospect.UNKNOWN, why, None
+        outcome = connector.perform(action, circumstances)
+        if not isinstance(outcome, Ok):
+            return Prospect.FAILS, outcome.reason, None
+        answer: dict[str, JsonValue] = json.loads(json.dumps(outcome.data, default=str)) | dict(_READ)
+        known = {**variables, "result": answer}
+        if node.options.register_:
+            known[node.options.register_] = answer
+        if node.options.until and not self._truth(node.options.until, known):
+            return Prospect.UNKNOWN, f"it would wait: until {node.options.until}", None
+        if node.options.expect and not self._truth(node.options.expect, known):
+            return Prospect.FAILS, f"expect is not true: {node.options.expect}", None
+        return Prospect.READ, "", answer
+
+    def _items(
+        self, node: PlannedAction, target: TargetCalls, variables: Mapping[str, JsonValue]
+    ) -> Sequence[JsonValue]:
+        if target.items is not None:
+            return target.items
+        if node.loop is None:
+            return [None]
+        self._require(names(node.loop), variables)
+        return loop_items(node.loop, variables)
+
+    def _variables(self, target: str) -> dict[str, JsonValue]:
+        variables = self._facts.variables(target)
+        return {name: value for name, value in variables.items() if name not in self._unknown}
+
+    def _truth(self, expression: str, variables: Mapping[str, JsonValue]) -> bool:
+        self._require(expression_names(expression), variables)
+        return truth(expression, variables)
+
+    def _require(self, wanted: Collection[str], variables: Mapping[str, JsonValue]) -> None:
+        """Raise where a name is asked for that only the run itself can know."""
+        for name in sorted(wanted):
+            if name in self._unknown and name not in variables:
+                raise _Unknown(f"it depends on {name!r}, which is not known: {self._unknown[name]}")
+            if name == "hostvars" and self._unknown:
+                raise _Unknown(
+                    f"it depends on what other hosts answer, and {min(self._unknown)!r} is not known"
+                )
+
+    def _call(self, node: PlannedAction) -> Call:
+        return Call(
+            key="check",
+            deadline=time.monotonic() + node.options.timeout_ms / 1000,
+            output=Output(self._facts.masker),
+            become=node.options.become,
+            environment=node.options.environment,
+        )
+
+
+_READ: Final[Mapping[str, JsonValue]] = {"changed": False, "failed": False, "reason": "", "skipped": False}
+"""What an answer has besides its data, as after a real reading."""
+_MAY_CHANGE: Final = frozenset({Prospect.CHANGES, Prospect.UNKNOWN})
+_PROSPECTS: Final = {True: Prospect.CHANGES, False: Prospect.UNCHANGED, None: Prospect.UNKNOWN}
+
+
+def _is_reading(node: PlannedAction) -> bool:
+    return all(call.effect is Effect.READ for target in node.targets for call in target.calls)
+
+
+def _is_made(node: PlannedAction, call: PlannedCall, action: Action) -> bool:
+    """Say whether a reading is made in check mode: its connector vouches for it, or its author asks for it."""
+    if call.effect is not Effect.READ:
+        return False
+    return action.effect_class() is Effect.READ or not node.options.check_mode
+
+
+def _in_order(nodes: Sequence[Node], outer: Sequence[str]) -> Iterator[tuple[Leaf, tuple[str, ...]]]:
+    """Give every step with the conditions that hold for it; what only a failure leads to is left out."""
+    for node in nodes:
+        conditions = (*outer, node.when) if node.when else tuple(outer)
+        if isinstance(node, Leaf):
+            yield node, conditions
+        elif isinstance(node, PlannedBlock):
+            yield from _in_order((*node.block, *node.always), conditions)
+        else:
+            yield from _in_order(parts_of(node), conditions)
