@@ -140,6 +140,8 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
     mask_with(facts.masker)
     with Lease(home.settings.locks, run, at_least=before.epoch) as lease, about(incident=before.incident):
         state = load_state(home, run)
+        if not before.cancel:
+            facts.remember({path for path in state.started if state.finished.get(path) != "skipped"})
         journal = Journal(home.store, state, lease, Actor("worker", worker_name(), "engine", "lease"))
         log = program_log(home.settings)
         log.info(Event.RUN_TAKEN, mode=mode, reason=reason, epoch=lease.epoch, resumed=state.epoch > 0)

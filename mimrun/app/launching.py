@@ -15,7 +15,9 @@ from typing import Protocol
 
 from mimrun.app.execution import Mode
 from mimrun.errors import MimrunError
+from mimrun.run.secrets import secret_references
 from mimrun.runbook.plan import Plan
+from mimrun.secret import is_of_this_process
 from mimrun.settings import Settings
 
 GROUP = "mimrun.launchers"
@@ -93,12 +95,9 @@ def wake(settings: Settings, idle_exit_s: int = 600) -> Launcher | None:
 
 def stays_here(plan: Plan) -> str:
     """Say why a plan can only be executed by the process that a person called, or ""."""
-    mine = [
-        name
-        for name, value in plan.inputs.items()
-        if isinstance(value, dict) and str(value.get("secret", "")).startswith("env:")
-    ]
-    return f"the secret {', '.join(mine)} is in the environment of this command" if mine else ""
+    references = secret_references(plan)
+    mine = [name for name, reference in references.items() if is_of_this_process(reference)]
+    return f"the secret {', '.join(mine)} is read with the environment of this command" if mine else ""
 
 
 def hand_over(

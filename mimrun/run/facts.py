@@ -7,15 +7,17 @@ exactly what the first worker saw.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cached_property
 
 from pydantic import JsonValue
 
 from mimrun import canonical
 from mimrun.errors import SettingsError
+from mimrun.run.secrets import RunSecrets, secret_references
+from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
-from mimrun.secret import MASK, Masker, Secret, read_secret
+from mimrun.secret import MASK, Masker
 
 
 class Facts:
@@ -31,32 +33,69 @@ class Facts:
         self._sources: dict[tuple[str, str], int] = {}
         self._hostvars = self._hostvars_at_first()
         self._lock = threading.Lock()
+        self._references = secret_references(plan)
+        self._secrets = RunSecrets(self._references.values())
 
-    @cached_property
-    def _secrets(self) -> Mapping[str, Secret | SettingsError]:
-        """The secret inputs, each read once; where one cannot be read, why not."""
-        return {
-            name: _read(str(value["secret"]))
-            for name, value in self.plan.inputs.items()
-            if isinstance(value, dict) and _is_reference(value)
-        }
-
-    @cached_property
+    @property
     def masker(self) -> Masker:
-        """Takes every secret of this run out of what is captured. One that cannot be read cannot be used."""
-        return Masker(secret for secret in self._secrets.values() if isinstance(secret, Secret))
+        """Takes the secrets of this run out of what is captured; it learns those that are fetched later."""
+        return self._secrets.masker
 
     def unreadable(self) -> list[str]:
-        """Name the secret inputs that cannot be read on this machine, and why."""
-        return [
-            f"input {name}: {secret}"
-            for name, secret in self._secrets.items()
-            if isinstance(secret, SettingsError)
-        ]
+        """Fetch every secret input, and name those that cannot be fetched on this machine, and why."""
+        return [why for name in self._references if (why := self._why_unreadable(name))]
+
+    def fetch(self, names: Collection[str]) -> None:
+        """Fetch the secret inputs among some names, so that they are there when they are needed.
+
+        Raises:
+            SettingsError: one cannot be fetched on this machine.
+        """
+        for name in sorted(self._references.keys() & set(names)):
+            self._reveal(name)
+
+    def remember(self, used: Collection[str]) -> None:
+        """Learn the secrets again that an earlier worker of this run has used: they may still be shown.
+
+        Arguments:
+            used: paths of the steps that were begun.
+
+        Raises:
+            SettingsError: one cannot be fetched on this machine, and so could not be masked any more.
+        """
+        nodes = (node for node in self.plan.walk() if isinstance(node, PlannedAction) and node.path in used)
+        late = {name for node in nodes for name in _late(node)}
+        try:
+            # An included runbook's input is called by its bare name there.
+            self.fetch([name for name in self._references if name.rpartition(".")[2] in late])
+        except SettingsError as exc:
+            raise SettingsError(f"{exc}; this run has used it, and could not mask it any more") from exc
 
     def hidden(self, names: Collection[str]) -> dict[str, JsonValue]:
-        """Give, for the secret inputs among some names, what stands for their values where people read."""
-        return dict.fromkeys(self._secrets.keys() & set(names), MASK)
+        """Give, for the secret inputs among some names, what stands for their values where people read.
+
+        Where a store says which version it gave, the version stands there too.
+        """
+        return {name: self._shown(name) for name in self._references.keys() & set(names)}
+
+    def _shown(self, name: str) -> str:
+        reference = self._references[name]
+        version = self._secrets.version(reference)
+        pinned = reference.endswith(f"@{version}")
+        return f"{MASK}({reference}{'' if pinned else f'@{version}'})" if version else MASK
+
+    def _reveal(self, name: str) -> str:
+        try:
+            return self._secrets.reveal(self._references[name]).reveal()
+        except SettingsError as exc:
+            raise SettingsError(f"input {name}: {exc}") from exc
+
+    def _why_unreadable(self, name: str) -> str:
+        try:
+            self._reveal(name)
+        except SettingsError as exc:
+            return str(exc)
+        return ""
 
     def register(self, name: str, target: str, value: JsonValue, *, source: int) -> None:
         """Keep an answer under its name.
@@ -110,11 +149,8 @@ class Facts:
             known |= self.plan.vars_of(target)
         known |= self._registered(target)
         known |= {k: v for k, v in self.plan.inputs.items() if not _is_reference(v)}
-        for name in self._secrets.keys() & set(secrets):
-            secret = self._secrets[name]
-            if isinstance(secret, SettingsError):
-                raise SettingsError(f"input {name}: {secret}")
-            known[name] = secret.reveal()
+        for name in sorted(self._references.keys() & set(secrets)):
+            known[name] = self._reveal(name)
         known["inventory_hostname"] = target
         known["groups"] = self._groups
         known["hostvars"] = self._hostvars
@@ -131,11 +167,10 @@ class Facts:
             return known
 
 
-def _read(reference: str) -> Secret | SettingsError:
-    try:
-        return read_secret(reference)
-    except SettingsError as exc:
-        return exc
+def _late(node: PlannedAction) -> set[str]:
+    """Name everything that the calls of a step wait for."""
+    calls = (call for t in node.targets for part in (t.calls, t.verify, t.undo, t.capture) for call in part)
+    return {name for call in calls for name in call.late}
 
 
 def _is_reference(value: JsonValue) -> bool:

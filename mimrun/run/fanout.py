@@ -185,6 +185,8 @@ class Fanout:
         if cell.passed is not None or cell.status in (CellStatus.SKIPPED, CellStatus.IN_DOUBT):
             return
         try:
+            # Whatever the step will need, its verification included, is fetched before it has any effect.
+            self._facts.fetch(_late_names(spot))
             if spot.target.capture and cell.status is CellStatus.READY and not self._capture(spot):
                 return
             calls = spot.target.calls
@@ -341,6 +343,11 @@ class Fanout:
 
     def _note(self, key: CellKey, body: StepVerified | StepSkipped | StepCaptured, *blobs: Blob) -> None:
         self._journal.note(body, step=key.step, target=key.target, blobs=blobs)
+
+
+def _late_names(spot: Spot) -> set[str]:
+    calls = (*spot.target.calls, *spot.target.verify, *spot.target.capture)
+    return {name for call in calls for name in call.late}
 
 
 def _is_judged(spot: Spot) -> bool:

@@ -19,14 +19,12 @@ from mimrun.runbook.duration import format_duration, parse_duration
 from mimrun.runbook.model import Input, InputType, Runbook
 from mimrun.runbook.regex import fits
 from mimrun.runbook.suggestion import suggest
+from mimrun.secret import ALLOWED, REFERENCE, suggest_reference
 
 PLACE: Final = "inputs"
 """What a message names instead of a file."""
 
 MAX_TEXT: Final = 65_536
-REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*")
-"""How a secret is named."""
-
 _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -75,7 +73,8 @@ def complete_inputs(runbook: Runbook, given: GivenInputs | Mapping[str, JsonValu
     """Check inputs, and fill in the defaults of those that were not given.
 
     Arguments:
-        given: what was read, or values by name; a secret is a reference: `env:NAME` or `file:PATH`.
+        given: what was read, or values by name; a secret is a reference: `env:NAME`,
+            `file:PATH`, `keyring:SERVICE/USERNAME` or `vault:MOUNT/PATH#FIELD`.
 
     Returns:
         a value for every input of the runbook; a secret is `{"secret": REFERENCE}`.
@@ -241,7 +240,9 @@ def _reference(value: JsonValue) -> str:
         value = value["secret"]
     if not isinstance(value, str) or not REFERENCE.fullmatch(value):
         # The value itself is not shown: it may be the secret.
-        raise ValueError("a secret is never given as a value; write env:NAME or file:PATH")
+        hint = suggest_reference(value) if isinstance(value, str) else ""
+        meant = f" ({hint})" if hint else ""
+        raise ValueError(f"a secret is never given as a value; write {ALLOWED}{meant}")
     if not _is_utf8(value):
         raise ValueError("is not UTF-8")
     return value

@@ -13,9 +13,10 @@ from mimrun.canonical import MAX_INTEGER, Json
 from mimrun.errors import Problem
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import has_template, names, optional_names
-from mimrun.runbook.inputs import REFERENCE, is_confined, is_secret
+from mimrun.runbook.inputs import is_confined, is_secret
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.render import fill
+from mimrun.secret import REFERENCE
 
 _SECRET: Final = re.compile(
     r"(?:^|_)(?:pass|passwd|password|passphrase|secret|token|api_?key|private_key)s?$", re.I

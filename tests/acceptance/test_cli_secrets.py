@@ -98,7 +98,7 @@ def test_a_secret_given_as_a_value_is_refused_and_not_repeated(desk: Desk) -> No
     for word in (f"token={SECRET}", f'token:="{SECRET}"'):
         said = desk.run(book, word)
         assert said.code == 2
-        assert "env:NAME or file:PATH" in said.err
+        assert "write env:NAME, file:PATH, keyring:" in said.err
         assert leaks(desk, said) == []
 
 

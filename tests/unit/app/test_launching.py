@@ -77,7 +77,8 @@ def test_a_run_whose_secret_is_in_this_environment_stays_here() -> None:
     def plan(**inputs):
         return a_plan(Path("/w"), action("1"), inputs=inputs)
 
-    assert stays_here(plan(token={"secret": "env:TOKEN"})).startswith(
-        "the secret token is in the environment"
-    )
+    for reference in ("env:TOKEN", "vault:secret/portal#token", "keyring:portal/mimrun"):
+        assert stays_here(plan(token={"secret": reference})).startswith(
+            "the secret token is read with the environment"
+        )
     assert stays_here(plan(token={"secret": "file:/run/token"}, other="env:TOKEN")) == ""

@@ -82,12 +82,15 @@ def test_a_secret_is_shown_only_to_the_step_that_names_it(monkeypatch: pytest.Mo
     assert facts.masker.mask_text("hunter2-one hunter2-two") == "***** *****"
 
 
-def test_a_secret_keeps_its_value_for_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_keeps_the_value_that_it_was_first_used_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "hunter2-one")
     facts = Facts(plan(mine={"secret": "env:MINE"}))
-    assert facts.masker.longest
+    assert facts.masker.longest, "what lies in the environment is masked before it is used"
     monkeypatch.setenv("MINE", "hunter2-two")
-    assert facts.variables("a", secrets=["mine"])["mine"] == "hunter2-one", "or it would not be masked"
+    assert facts.variables("a", secrets=["mine"])["mine"] == "hunter2-two"
+    monkeypatch.setenv("MINE", "hunter2-three")
+    assert facts.variables("b", secrets=["mine"])["mine"] == "hunter2-two"
+    assert facts.masker.mask_text("hunter2-one hunter2-two") == "***** *****", "both have been seen"
 
 
 def test_a_secret_that_cannot_be_read_stops_only_who_needs_it() -> None:
@@ -96,3 +99,28 @@ def test_a_secret_that_cannot_be_read_stops_only_who_needs_it() -> None:
     assert "mine" not in facts.variables("a", secrets=["item"])
     with pytest.raises(SettingsError, match=r"input mine: .*NOT_SET_HERE"):
         facts.variables("a", secrets=["mine"])
+
+
+def test_a_secret_appears_nowhere_among_the_variables_of_who_does_not_name_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINE", "hunter2-one")
+    facts = Facts(plan(mine={"secret": "env:MINE"}))
+    assert facts.variables("a", secrets=["mine"])["mine"] == "hunter2-one"
+    for target in ("a", "b", ""):
+        assert "hunter2-one" not in str(facts.variables(target)), "not by hostvars, either"
+
+
+def test_what_an_earlier_worker_has_used_is_learnt_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = action("1", hosts=["a"], late=["mine"], word="{{ mine }}")
+    later = action("2", hosts=["a"], late=["yours"], word="{{ yours }}")
+    inputs = {"mine": {"secret": f"file:{tmp_path}/mine"}, "yours": {"secret": f"file:{tmp_path}/yours"}}
+    facts = Facts(a_plan(Path("/world"), used, later, hosts=["a"], inputs=inputs))
+    with pytest.raises(SettingsError, match=r"input mine: .*could not mask it any more"):
+        facts.remember({"1"})
+    (tmp_path / "mine").write_text("hunter2-one")
+    again = Facts(facts.plan)
+    again.remember({"1"})
+    assert again.masker.mask_text("hunter2-one") == "*****"
