@@ -66,6 +66,10 @@ def print_plan(out: Console, plan: Plan) -> None:
     view = _View(out, frozenset(names), full=False)
     for node in plan.nodes:
         view.node(node, 1)
+    if plan.handlers:
+        out.print(Text("  at the end, where something changed:", "dim"))
+    for handler in plan.handlers:
+        view.node(handler, 1)
     _judgement(out, plan)
 
 
@@ -198,6 +202,8 @@ class _View:
         for keyword, expression in (("until", options.until), ("expect", options.expect)):
             if expression:
                 self._line(indent, f"{keyword}: {_whole(expression)}", "dim")
+        if node.notify:
+            self._line(indent, f"notifies {', '.join(node.notify)} where it changes something", "dim")
 
 
 def _call(call: PlannedCall) -> Iterator[str]:

@@ -15,7 +15,7 @@ from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import has_template, names, truth
 from mimrun.runbook.lint_call import effect_of
 from mimrun.runbook.lint_names import texts_at
-from mimrun.runbook.model import ActionCall, ActionStep
+from mimrun.runbook.model import ActionCall, Handler
 from mimrun.runbook.node import PlannedCall, PlannedCheck, TargetCalls
 from mimrun.runbook.render import WORD_LISTS, fill, loop_items, option_faults, validate
 from mimrun.runbook.scope import Scope
@@ -57,7 +57,7 @@ class CallPlanner:
         self._scope = scope
         self._catalog = catalog
 
-    def on_target(self, step: ActionStep, path: str, target: str) -> TargetCalls:
+    def on_target(self, step: Handler, path: str, target: str) -> TargetCalls:
         """Give what a step does on a target."""
         variables = self._scope.variables(target)
         skipped = self._is_skipped(step, path, target, variables)
@@ -82,16 +82,14 @@ class CallPlanner:
             capture=tuple(lists["capture"]),
         )
 
-    def _more(self, step: ActionStep, keyword: str, *, looping: bool) -> frozenset[str]:
+    def _more(self, step: Handler, keyword: str, *, looping: bool) -> frozenset[str]:
         more = {"item"} if looping and step.loop is not None else set()
         if keyword == "undo":
             more |= {"captured"} if step.capture is not None else set()
             more |= {step.register_} if step.register_ else set()
         return frozenset(more)
 
-    def _is_skipped(
-        self, step: ActionStep, path: str, target: str, variables: Mapping[str, JsonValue]
-    ) -> bool:
+    def _is_skipped(self, step: Handler, path: str, target: str, variables: Mapping[str, JsonValue]) -> bool:
         """Check the condition of a step where its names are known, and say whether it is false."""
         if step.when is None:
             return False
@@ -102,7 +100,7 @@ class CallPlanner:
         return known is False
 
     def _items(
-        self, step: ActionStep, path: str, target: str, variables: Mapping[str, JsonValue]
+        self, step: Handler, path: str, target: str, variables: Mapping[str, JsonValue]
     ) -> tuple[tuple[JsonValue, ...] | None, tuple[str, ...]]:
         """Give the items of a step's loop, or None with the names that they wait for."""
         if step.loop is None:
@@ -118,7 +116,7 @@ class CallPlanner:
 
     def _call(
         self,
-        step: ActionStep,
+        step: Handler,
         keyword: str,
         call: ActionCall,
         place: _Place,

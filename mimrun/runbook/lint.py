@@ -16,11 +16,13 @@ from mimrun.runbook.finding import Finding, Level, Report
 from mimrun.runbook.inputs import check_input, is_confined
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint_call import CallCheck
+from mimrun.runbook.lint_handlers import check_handlers
 from mimrun.runbook.lint_names import RESERVED, NameCheck
 from mimrun.runbook.lint_step import StepCheck
 from mimrun.runbook.loader import Check, LoadedRunbook
-from mimrun.runbook.model import ActionStep, BlockStep, Input, InputType, ManualStep, Risk, Runbook, Step
+from mimrun.runbook.model import Handler, Input, InputType, ManualStep, Risk, Runbook
 from mimrun.runbook.regex import compile_pattern
+from mimrun.runbook.tree import handlers, walk_steps
 
 __all__ = ["Finding", "Level", "lint", "lint_rest"]
 
@@ -48,14 +50,14 @@ def lint(
     host_names = None
     if inventory is not None:
         host_names = frozenset(name for host in inventory.hosts for name in inventory.vars(host))
-    names_check = NameCheck(
-        report, runbook, host_names, registers=frozenset(_registers(runbook.steps)), lost=lost
-    )
+    names_check = NameCheck(report, runbook, host_names, registers=frozenset(_registers(runbook)), lost=lost)
     _inputs(report, runbook)
     _vars(report, runbook, lost)
     _head(report, runbook, names_check, today)
     steps = StepCheck(report, runbook, names_check, CallCheck(report, catalog, runbook, lost))
     steps.all(runbook.steps, ("steps",))
+    steps.handlers(runbook.handlers)
+    check_handlers(report, runbook, catalog, lost)
     return sorted(set(report.findings))
 
 
@@ -70,11 +72,9 @@ def lint_rest(catalog: Catalog, inventory: Inventory | None = None) -> Check:
     return check
 
 
-def _registers(steps: tuple[Step, ...]) -> Iterator[str]:
-    for step in steps:
-        if isinstance(step, BlockStep):
-            yield from _registers((*step.block, *step.rescue, *step.always))
-        elif isinstance(step, ActionStep | ManualStep) and step.register_:
+def _registers(runbook: Runbook) -> Iterator[str]:
+    for _, step in (*walk_steps(runbook.steps), *handlers(runbook)):
+        if isinstance(step, Handler | ManualStep) and step.register_:
             yield step.register_
 
 

@@ -14,7 +14,17 @@ from mimrun.runbook.finding import Report
 from mimrun.runbook.inputs import is_confined
 from mimrun.runbook.lint_call import CallCheck, effect_of
 from mimrun.runbook.lint_names import NameCheck
-from mimrun.runbook.model import ActionCall, ActionStep, BlockStep, GateStep, ManualStep, Risk, Runbook, Step
+from mimrun.runbook.model import (
+    ActionCall,
+    ActionStep,
+    BlockStep,
+    GateStep,
+    Handler,
+    ManualStep,
+    Risk,
+    Runbook,
+    Step,
+)
 from mimrun.runbook.sugar import CHILDREN
 
 STRICTNESS: Final = (Effect.READ, Effect.IDEMPOTENT, Effect.PROBE, Effect.ONCE)
@@ -46,6 +56,14 @@ class StepCheck:
         for number, step in enumerate(steps):
             self._step(step, (*path, number))
 
+    def handlers(self, handlers: tuple[Handler, ...]) -> None:
+        """Check the handlers, which know everything that the steps register."""
+        for number, handler in enumerate(handlers):
+            path = ("handlers", number)
+            self._name(handler.name, path)
+            self.names.expression(handler.when, (*path, "when"))
+            self._action(handler, path)
+
     def _step(self, step: Step, path: ValuePath) -> None:
         self._name(step.name, path)
         self.names.expression(step.when, (*path, "when"))
@@ -70,7 +88,7 @@ class StepCheck:
             self.report.warn((*path, "name"), f"another step is called {name!r} too", f"it is on line {line}")
         self.seen.setdefault(name, (*path, "name"))
 
-    def _action(self, step: ActionStep, path: ValuePath) -> None:
+    def _action(self, step: Handler, path: ValuePath) -> None:
         item = _ITEM if step.loop is not None else _NONE
         answer = item | {"result"} | ({step.register_} if step.register_ else _NONE)
         self._loop(step, path)
@@ -91,7 +109,7 @@ class StepCheck:
             self._keywords(step, path)
             self._effect(step, kind, path)
 
-    def _silence(self, step: ActionStep, path: ValuePath) -> None:
+    def _silence(self, step: Handler, path: ValuePath) -> None:
         """Complain about what needs an answer that `no_log` does not keep; it would fail behind the effect."""
         used = {key: getattr(step, key) for key in ("until", "expect", "capture")} | {
             "register": step.register_
@@ -111,7 +129,7 @@ class StepCheck:
         self.names.template(dict(call.args), place, known, secrets=True)
         return self.calls.call(call, place)
 
-    def _inner(self, step: ActionStep, keyword: str, path: ValuePath, item: frozenset[str]) -> None:
+    def _inner(self, step: Handler, keyword: str, path: ValuePath, item: frozenset[str]) -> None:
         call: ActionCall | None = getattr(step, keyword)
         if call is None:
             return
@@ -131,7 +149,7 @@ class StepCheck:
                 at_key=True,
             )
 
-    def _loop(self, step: ActionStep, path: ValuePath) -> None:
+    def _loop(self, step: Handler, path: ValuePath) -> None:
         place = (*path, "loop")
         self.names.template(step.loop, place)
         if isinstance(step.loop, str):
@@ -146,7 +164,7 @@ class StepCheck:
         elif step.loop is not None and not isinstance(step.loop, list):
             self.report.error(place, "loop needs a list", "a mapping becomes one with `| dict2items`")
 
-    def _hosts(self, step: ActionStep, path: ValuePath) -> None:
+    def _hosts(self, step: Handler, path: ValuePath) -> None:
         if step.hosts is None:
             return
         place = (*path, "hosts")
@@ -160,7 +178,7 @@ class StepCheck:
                 message = f"the input {name!r} can widen the hosts: it takes any pattern"
                 self.report.error(place, message, "give the input a pattern or choices")
 
-    def _keywords(self, step: ActionStep, path: ValuePath) -> None:
+    def _keywords(self, step: Handler, path: ValuePath) -> None:
         """Complain about keywords that the connector would not honour."""
         name = step.call.action.partition(".")[0]
         try:
@@ -173,7 +191,7 @@ class StepCheck:
                     (*path, keyword), f"actions of {name} do not honour {keyword}", "take it out", at_key=True
                 )
 
-    def _effect(self, step: ActionStep, kind: type[Action], path: ValuePath) -> None:
+    def _effect(self, step: Handler, kind: type[Action], path: ValuePath) -> None:
         own = effect_of(kind, step.call.args)
         effect = own
         if step.effect is not None:

@@ -90,7 +90,11 @@ def parse_runbook(
     document = read_document(data, file)
     raw = _whole(document)
     desugarer = Desugarer(document)
-    shaped = {**raw, "steps": desugarer.steps(raw["steps"], ("steps",))} if "steps" in raw else dict(raw)
+    shaped = dict(raw)
+    if "steps" in raw:
+        shaped["steps"] = desugarer.steps(raw["steps"], ("steps",))
+    if "handlers" in raw:
+        shaped["handlers"] = desugarer.handlers(raw["handlers"], ("handlers",))
     problems, faults = desugarer.problems, desugarer.faults
     try:
         # As JSON, because there strictness means what an author expects: no text becomes a number.

@@ -167,8 +167,8 @@ class StepPart(Part):
     tags: tuple[Slug, ...] = ()
 
 
-class ActionStep(StepPart):
-    """A step that does one action on each of its hosts."""
+class Handler(StepPart):
+    """An action that follows the last step, on the hosts where a step that notifies it changed something."""
 
     kind: Literal["action"] = "action"
     call: ActionCall
@@ -195,9 +195,17 @@ class ActionStep(StepPart):
     effect: EffectOverride | None = Field(None, description="A claim about the effect class.")
     become: bool | str = Field(False, description="Act as root, or as the named user.")
     environment: dict[str, str] = Field({}, description="Variables for a command.")
-    run_once: bool = Field(False, description="Only on the first host.")
     ignore_errors: bool = Field(False, description="Go on when it fails.")
     no_log: bool = Field(False, description="Keep arguments and output out of the log.")
+
+
+class ActionStep(Handler):
+    """A step that does one action on each of its hosts."""
+
+    run_once: bool = Field(False, description="Only on the first host.")
+    notify: tuple[Title, ...] = Field(
+        (), description="Handlers that follow the last step where this one changed something."
+    )
 
 
 class GateStep(StepPart):
@@ -248,6 +256,10 @@ class Runbook(Part):
     locks: tuple[str, ...] = Field((), description="What must not be worked on by two runs at once.")
     tags: tuple[Slug, ...] = ()
     steps: tuple[Step, ...] = Field(min_length=1)
+    handlers: tuple[Handler, ...] = Field(
+        (),
+        description="Actions that follow the last step, once, where a step that notifies them changed something.",
+    )
 
 
 BlockStep.model_rebuild()

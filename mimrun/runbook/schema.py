@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from mimrun.catalog import Catalog
 from mimrun.connector import Action
-from mimrun.runbook.model import ActionCall, ActionStep, BlockStep, GateStep, ManualStep, Runbook, Verify
+from mimrun.runbook.model import (
+    ActionCall,
+    ActionStep,
+    BlockStep,
+    GateStep,
+    Handler,
+    ManualStep,
+    Runbook,
+    Verify,
+)
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%]", "description": "A template: {{ expression }}"}
@@ -32,8 +41,8 @@ def runbook_schema(catalog: Catalog) -> Schema:
     schema = Runbook.model_json_schema(by_alias=True)
     defs: Schema = schema["$defs"]
     actions = dict(_actions(catalog, defs))
-    for kind in _KINDS:
-        _reshape(defs[kind.__name__], kind.__name__, actions)
+    for kind in (*_KINDS, Handler):
+        _reshape(defs[kind.__name__], actions)
     for name in (ActionCall.__name__, Verify.__name__):
         defs[name] = _call(defs[name], actions)
     any_step = {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in _KINDS]}
@@ -85,7 +94,7 @@ def _relaxed(schema: Schema) -> Schema:
     return about
 
 
-def _reshape(step: Schema, kind: str, actions: Mapping[str, Schema]) -> None:
+def _reshape(step: Schema, actions: Mapping[str, Schema]) -> None:
     """Give a step the keys that an author writes."""
     properties: Schema = step["properties"]
     properties.pop("kind", None)
@@ -95,7 +104,12 @@ def _reshape(step: Schema, kind: str, actions: Mapping[str, Schema]) -> None:
             properties[key] = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "boolean"}]} | {
                 k: v for k, v in properties[key].items() if k == "description"
             }
-    if kind == ActionStep.__name__:
+    if "notify" in properties:
+        one = {"type": "string", "minLength": 1}
+        properties["notify"] = {**properties["notify"], "anyOf": [one, {"type": "array", "items": one}]}
+        for key in ("type", "items"):
+            properties["notify"].pop(key)
+    if "call" in properties:
         properties.pop("call")
         properties.update(actions)
         step["oneOf"] = [{"required": [name]} for name in actions]

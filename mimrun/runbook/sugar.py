@@ -6,7 +6,7 @@ Everything that is wrong with the shape is noted with its place; what is left is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,7 @@ from mimrun.canonical import Json
 from mimrun.errors import Problem
 from mimrun.runbook.document import Document, ValuePath
 from mimrun.runbook.habit import YES_AND_NO, step_hint
-from mimrun.runbook.model import ActionStep, BlockStep, GateStep, ManualStep, Part, Verify
+from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, Part, Verify
 from mimrun.runbook.suggestion import suggest
 
 CALLS: Final = ("verify", "undo", "capture")
@@ -23,6 +23,11 @@ CHILDREN: Final = ("block", "rescue", "always")
 
 STAND_IN: Final[dict[str, Json]] = {"kind": "manual", "name": "?", "manual": {"instructions": "?"}}
 """Takes the place of a step that could not be read, so that the others keep their numbers."""
+_HANDLER_STAND_IN: Final[dict[str, Json]] = {
+    "kind": "action",
+    "name": "?",
+    "call": {"action": "x.x", "args": {}},
+}
 
 
 def _keys(model: type[Part], *without: str) -> frozenset[str]:
@@ -35,7 +40,10 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "gate": _keys(GateStep),
     "manual": _keys(ManualStep),
     "block": _keys(BlockStep),
+    "handler": _keys(Handler, "call"),
 }
+_CHOICES: Final = ("gate", "manual", "block")
+"""Keys that say what a step does, besides actions."""
 _VERIFY_KEYS: Final = _keys(Verify, "action", "args")
 _CONDITIONS: Final = ("when", "until", "expect")
 
@@ -58,30 +66,46 @@ class Desugarer:
         """Give a list of steps in the shape of the model."""
         if not isinstance(raw, list):
             return raw
-        return [self._step(step, (*path, number)) for number, step in enumerate(raw)]
+        return [self._step(step, (*path, number), self._kind) for number, step in enumerate(raw)]
 
-    def _step(self, raw: Json, path: ValuePath) -> Json:
+    def handlers(self, raw: Json, path: ValuePath) -> Json:
+        """Give a list of handlers in the shape of the model."""
+        if not isinstance(raw, list):
+            return raw
+        shaped = [self._step(step, (*path, number), self._handler) for number, step in enumerate(raw)]
+        return [_HANDLER_STAND_IN if step is STAND_IN else step for step in shaped]
+
+    def _step(self, raw: Json, path: ValuePath, kind_of: Callable[[dict[str, Json], ValuePath], str]) -> Json:
         if not isinstance(raw, dict):
             self._complain(path, "a step must be a mapping of keys", "begin it with `- name: …`")
             return STAND_IN
-        kind = self._kind(raw, path)
-        if kind is None:
+        kind = kind_of(raw, path)
+        if not kind:
             return STAND_IN
         allowed = _KINDS[kind]
-        step: dict[str, Json] = {"kind": kind}
+        acts = kind in ("action", "handler")
+        step: dict[str, Json] = {"kind": "action" if acts else kind}
         for key, value in raw.items():
             if key in allowed:
                 step[key] = self._value(key, value, (*path, key))
             elif not _is_action(key):
                 self._unknown(key, path, kind)
-        if kind == "action":
+        if acts:
             step["call"] = self._call(raw, path)
         return step
 
-    def _kind(self, raw: dict[str, Json], path: ValuePath) -> str | None:
-        """Find out what a step is, or complain."""
+    def _handler(self, raw: dict[str, Json], path: ValuePath) -> str:
+        """See that a handler has one action, or complain and give ""."""
         actions = [key for key in raw if _is_action(key)]
-        chosen = actions + [key for key in ("gate", "manual", "block") if key in raw]
+        if len(actions) == 1 and not any(key in raw for key in _CHOICES):
+            return "handler"
+        self._complain(path, "a handler needs exactly one action", "such as `ssh.command: {argv: [id]}`")
+        return ""
+
+    def _kind(self, raw: dict[str, Json], path: ValuePath) -> str:
+        """Find out what a step is, or complain and give ""."""
+        actions = [key for key in raw if _is_action(key)]
+        chosen = actions + [key for key in _CHOICES if key in raw]
         if len(chosen) == 1:
             return "action" if actions else chosen[0]
         if chosen:
@@ -92,7 +116,7 @@ class Desugarer:
                 "make two steps of it",
                 at_key=True,
             )
-            return None
+            return ""
         before = len(self.problems)
         for key in raw:
             if key not in _KINDS["action"]:
@@ -103,7 +127,7 @@ class Desugarer:
                 "the step does nothing",
                 "give it one action (`ssh.command: {…}`), gate, manual or block",
             )
-        return None
+        return ""
 
     def _value(self, key: str, value: Json, path: ValuePath) -> Json:
         if value is None:
@@ -116,6 +140,8 @@ class Desugarer:
             return self._nested_call(key, value, path)
         if key in _CONDITIONS and isinstance(value, bool):
             return str(value).lower()
+        if key == "notify" and isinstance(value, str):
+            return [value]
         return value
 
     def _nested_call(self, keyword: str, raw: Json, path: ValuePath) -> Json:
@@ -148,19 +174,19 @@ class Desugarer:
     def _unknown(self, key: str, path: ValuePath, kind: str) -> None:
         """Complain about a key, in the order: Ansible's word, wrong place, misspelt, else what is allowed."""
         allowed = _KINDS[kind]
-        homes = [other for other, keys in _KINDS.items() if key in keys]
+        homes = [other for other, keys in _KINDS.items() if key in keys and other != "handler"]
         hint = step_hint(key)
         if not hint and homes:
             self._complain(
                 (*path, key),
-                f"{key!r} does not belong to a step with {_a(kind)}",
+                f"{key!r} does not belong to {'' if kind == 'handler' else 'a step with '}{_a(kind)}",
                 f"it is for {_list(homes)}",
                 at_key=True,
             )
             return
         if not hint:
-            hint = suggest(key, allowed | {"gate", "manual", "block"})
-        self._complain((*path, key), f"unknown key {key!r} in a step", hint, at_key=True)
+            hint = suggest(key, allowed if kind == "handler" else allowed | {*_CHOICES})
+        self._complain((*path, key), f"unknown key {key!r} in {_holder(kind)}", hint, at_key=True)
 
     def _complain(self, path: ValuePath, message: str, hint: str = "", *, at_key: bool = False) -> None:
         self.faults.append(path)
@@ -168,7 +194,12 @@ class Desugarer:
 
 
 def step_source(step: str) -> ValuePath:
-    """Give the place of a step in its document: "3.block.1" is `("steps", 2, "block", 0)`."""
+    """Give the place of a step in its document: "3.block.1" is `("steps", 2, "block", 0)`.
+
+    The handler "h2" is at `("handlers", 1)`.
+    """
+    if step.startswith("h"):
+        return ("handlers", int(step[1:]) - 1)
     return ("steps", *(int(part) - 1 if part.isdigit() else part for part in step.split(".")))
 
 
@@ -179,6 +210,10 @@ def action_key(raw: Json) -> str:
 
 def _is_action(key: str) -> bool:
     return "." in key and not key.startswith(("ansible.", "community."))
+
+
+def _holder(kind: str) -> str:
+    return "a handler" if kind == "handler" else "a step"
 
 
 def _a(kind: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mimrun.errors import InventoryError
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
 from mimrun.runbook.inventory import Inventory
-from mimrun.runbook.model import ActionStep, BlockStep, Input, Step
+from mimrun.runbook.model import ActionStep, Handler, Input
 from mimrun.runbook.pattern import LOCALHOSTS, NO_INVENTORY
 from mimrun.runbook.regex import fits
 from mimrun.runbook.scope import Scope
+from mimrun.runbook.tree import action_steps, handlers
 
 EVERY_HOST: Final = ("all", "*", "ungrouped")
 """Words of a host pattern that no inventory has to define."""
@@ -36,9 +37,11 @@ class Targets:
         self._scope = scope
         self._bound = self._select(scope.loaded.runbook.hosts, ("hosts",))
         self.of_step: dict[str, tuple[str, ...]] = {}
-        """The hosts of each action step, by its path."""
-        for path, step in action_steps(scope.loaded.runbook.steps):
+        """The hosts of each action step and handler, by its path."""
+        for path, step in action_steps(scope.loaded.runbook):
             self.of_step[path] = self._of(step, scope.loaded.step_path(path, "hosts"))
+        for path, handler in handlers(scope.loaded.runbook):
+            self._of_handler(handler, path)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -61,7 +64,29 @@ class Targets:
             message = f"the plan would touch {len(touched)} hosts, and the runbook allows {limit}"
             self._scope.complaints.add(("limits", "hosts"), message, "name fewer hosts")
 
-    def _of(self, step: ActionStep, path: ValuePath) -> tuple[str, ...]:
+    def _of_handler(self, handler: Handler, path: str) -> None:
+        """Find the hosts of a handler: those of its pattern on which a step notifies it.
+
+        A handler that nobody notifies has none, and is no part of the plan.
+        """
+        notifying = set[str]()
+        steps = [
+            (at, step) for at, step in action_steps(self._scope.loaded.runbook) if handler.name in step.notify
+        ]
+        for at, _ in steps:
+            notifying.update(self.of_step[at])
+        place = self._scope.loaded.step_path(path, "hosts")
+        found = self._of(handler, place)
+        if not steps or not found or not notifying:
+            return
+        self.of_step[path] = tuple(host for host in found if host in notifying)
+        if not self.of_step[path]:
+            message = (
+                f"the hosts of the handler ({_some(found)}) are not among those of the steps that notify it"
+            )
+            self._scope.complaints.add(place, message, f"these work on {_some(sorted(notifying))}")
+
+    def _of(self, step: Handler, path: ValuePath) -> tuple[str, ...]:
         if self._bound is None:
             return ()
         found: tuple[str, ...] = self._bound
@@ -72,7 +97,7 @@ class Targets:
             found = tuple(host for host in selected if host in (*self._bound, *LOCALHOSTS))
             if not found:
                 self._empty(selected, path)
-        return found[:1] if step.run_once else found
+        return found[:1] if isinstance(step, ActionStep) and step.run_once else found
 
     def _select(self, text: str, path: ValuePath) -> tuple[str, ...] | None:
         """Give the hosts of a pattern, or None after a complaint."""
@@ -111,10 +136,13 @@ class Targets:
         return bool(loose)
 
     def _empty(self, selected: tuple[str, ...], path: ValuePath) -> None:
-        shown = ", ".join(selected[:3]) + (", …" if len(selected) > 3 else "")
-        message = f"the hosts of the step ({shown}) are not among the hosts of the runbook"
+        message = f"the hosts of the step ({_some(selected)}) are not among the hosts of the runbook"
         hint = f"the runbook's own `hosts:` is {self._scope.loaded.runbook.hosts!r} and bounds every step"
         self._scope.complaints.add(path, message, hint)
+
+
+def _some(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts[:3]) + (", …" if len(hosts) > 3 else "")
 
 
 def _may_mean_all(spec: Input, word: str) -> bool:
@@ -122,14 +150,3 @@ def _may_mean_all(spec: Input, word: str) -> bool:
     if spec.choices or spec.pattern is None:
         return word in spec.choices
     return any(fits(spec.pattern, pattern) for pattern in ("*", "a:b", "a,b"))
-
-
-def action_steps(steps: tuple[Step, ...], prefix: str = "") -> Iterator[tuple[str, ActionStep]]:
-    """Give every action step with its path."""
-    for number, step in enumerate(steps, 1):
-        path = f"{prefix}{number}"
-        if isinstance(step, ActionStep):
-            yield path, step
-        elif isinstance(step, BlockStep):
-            for key, inner in (("block", step.block), ("rescue", step.rescue), ("always", step.always)):
-                yield from action_steps(inner, f"{path}.{key}.")

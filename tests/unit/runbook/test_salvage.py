@@ -27,7 +27,10 @@ risk: low
 """
 GATE = "  - {name: Agree, gate: {approvals: []}}\n"
 WRONG = "  - {name: Look, ssh.comand: {argv: [id]}}\n"
-SOUND = [(CASES / "sound" / name).read_text() for name in ("everything.yaml", "postgres-failover.yaml")]
+SOUND = [
+    (CASES / "sound" / name).read_text()
+    for name in ("everything.yaml", "postgres-failover.yaml", "flow.yaml")
+]
 
 
 def said(source: str, catalog: Catalog | None) -> list[str]:

@@ -31,7 +31,10 @@ def validator(catalog: Catalog) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("name", ["sound/postgres-failover", "sound/everything", "risky/warnings"])
+@pytest.mark.parametrize(
+    "name",
+    [path.relative_to(CASES).with_suffix("").as_posix() for path in sorted(CASES.glob("[rs]*/*.yaml"))],
+)
 def test_what_loads_is_valid(validator: jsonschema.Draft202012Validator, name: str) -> None:
     path = CASES / f"{name}.yaml"
     load_runbook(path)
@@ -52,6 +55,13 @@ STEPS = [
     "{name: a, block: [{name: b}]}",
     "{name: a, ssh.command: {argv: [id]}, verify: {expect: x}}",
     "{name: a, ssh.command: {argv: [id]}, undo: {ssh.command: {argv: [id]}, retries: 1}}",
+    "{name: a, ssh.command: {argv: [id]}, notify: 5}",
+]
+HANDLERS = [
+    "{name: a, gate: {approvals: [{role: x}]}}",
+    "{name: a, ssh.command: {argv: [id]}, notify: b}",
+    "{name: a, ssh.command: {argv: [id]}, run_once: true}",
+    "{ssh.command: {argv: [id]}}",
 ]
 
 
@@ -64,6 +74,20 @@ def test_a_step_that_does_not_load_is_not_valid(
     with pytest.raises(RunbookError):
         parse_runbook("\n".join(f"{k}: {v}" for k, v in HEAD.items()) + f"\nsteps: [{step}]")
     assert not validator.is_valid({**HEAD, "steps": [yaml.safe_load(step)]})
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_handler_that_does_not_load_is_not_valid(
+    validator: jsonschema.Draft202012Validator, handler: str
+) -> None:
+    import yaml  # noqa: PLC0415 - the judge's own reader, and not ours
+
+    steps = "steps: [{name: a, wait.port: {port: 1}}]"
+    with pytest.raises(RunbookError):
+        parse_runbook("\n".join(f"{k}: {v}" for k, v in HEAD.items()) + f"\n{steps}\nhandlers: [{handler}]")
+    whole = {**HEAD, **yaml.safe_load(steps)}
+    assert validator.is_valid(whole)
+    assert not validator.is_valid({**whole, "handlers": [yaml.safe_load(handler)]})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""Planned nodes: each step with its hosts, its calls and its circumstances."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from mimrun.catalog import Catalog
+from mimrun.runbook.bounds import ExpressionError
+from mimrun.runbook.call_plan import CallPlanner, known_truth
+from mimrun.runbook.document import ValuePath
+from mimrun.runbook.expression import names
+from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, Step
+from mimrun.runbook.node import (
+    Node,
+    PlannedAction,
+    PlannedBlock,
+    PlannedGate,
+    PlannedManual,
+    StepOptions,
+)
+from mimrun.runbook.render import instructions
+from mimrun.runbook.scope import Scope
+from mimrun.runbook.targets import Targets
+from mimrun.runbook.tree import handlers
+
+
+class NodePlanner:
+    """Turns steps into nodes, from top to bottom, so that each knows what is registered before it."""
+
+    def __init__(self, scope: Scope, targets: Targets, catalog: Catalog) -> None:
+        self._scope, self._targets = scope, targets
+        self._calls = CallPlanner(scope, catalog)
+        self._handlers = {
+            handler.name: path for path, handler in handlers(scope.loaded.runbook) if path in targets.of_step
+        }
+
+    def handlers(self) -> tuple[PlannedAction, ...]:
+        """Plan the handlers that some step notifies; they come after all steps."""
+        runbook = self._scope.loaded.runbook
+        return tuple(
+            self._action(handler, path, self._scope.fixed_text(handler.name, self._path(path, "name")))
+            for path, handler in handlers(runbook)
+            if path in self._targets.of_step
+        )
+
+    def nodes(self, steps: tuple[Step, ...], prefix: str) -> tuple[Node, ...]:
+        """Plan some steps.
+
+        Arguments:
+            prefix: what their paths begin with: "", "3.block.".
+        """
+        return tuple(self._node(step, f"{prefix}{number}") for number, step in enumerate(steps, 1))
+
+    def _node(self, step: Step, path: str) -> Node:
+        name = self._scope.fixed_text(step.name, self._path(path, "name"))
+        match step:
+            case ActionStep():
+                return self._action(step, path, name)
+            case GateStep():
+                self._condition(step.when, path)
+                gate = step.gate
+                return PlannedGate(
+                    path=path,
+                    name=name,
+                    when=step.when,
+                    change=gate.change,
+                    approvals=gate.approvals,
+                    expires_ms=gate.expires,
+                    on_timeout=gate.on_timeout,
+                )
+            case ManualStep():
+                return self._manual(step, path, name)
+            case BlockStep():
+                return PlannedBlock(
+                    path=path,
+                    name=name,
+                    when=step.when,
+                    block=self.nodes(step.block, f"{path}.block."),
+                    rescue=self.nodes(step.rescue, f"{path}.rescue."),
+                    always=self.nodes(step.always, f"{path}.always."),
+                )
+            case _:
+                assert_never(step)
+
+    def _action(self, step: Handler, path: str, name: str) -> PlannedAction:
+        node = PlannedAction(
+            path=path,
+            name=name,
+            when=step.when,
+            action=step.call.action,
+            targets=tuple(self._calls.on_target(step, path, t) for t in self._targets.of_step[path]),
+            loop=step.loop,
+            options=self._options(step, path),
+            notify=self._notified(step),
+        )
+        self._register(step.register_)
+        return node
+
+    def _notified(self, step: Handler) -> tuple[str, ...]:
+        """Give the paths of the handlers that a step notifies, each once and in the order of the handlers."""
+        wanted = step.notify if isinstance(step, ActionStep) else ()
+        return tuple(path for name, path in self._handlers.items() if name in wanted)
+
+    def _options(self, step: Handler, path: str) -> StepOptions:
+        become = step.become
+        if isinstance(become, str):
+            become = self._scope.fixed_text(become, self._path(path, "become"))
+        environment = {
+            key: self._scope.fixed_text(value, self._path(path, "environment", key))
+            for key, value in step.environment.items()
+        }
+        return StepOptions(
+            register_=step.register_,
+            retries=step.retries,
+            until=step.until,
+            delay_ms=step.delay,
+            timeout_ms=step.timeout,
+            expect=step.expect,
+            become=("root" if become else None) if isinstance(become, bool) else become,
+            environment=environment,
+            ignore_errors=step.ignore_errors,
+            irreversible=step.irreversible,
+            no_log=step.no_log,
+            effect_reason=step.effect.reason if step.effect else "",
+        )
+
+    def _manual(self, step: ManualStep, path: str, name: str) -> PlannedManual:
+        self._condition(step.when, path)
+        variables = self._scope.variables("")
+        place = self._path(path, "manual", "instructions")
+        text = step.manual.instructions
+        late = self._scope.late(text, variables, frozenset())
+        for missing in sorted(self._scope.undefined(text, variables, late)):
+            hint = "a manual step belongs to no host: name it as hostvars['HOST'].NAME"
+            self._scope.complaints.add(place, f"{missing!r} is undefined", hint)
+        if not late:
+            try:
+                text, late = instructions(text, tuple(sorted(names(text))), variables)
+            except ExpressionError as exc:
+                self._scope.complaints.add(place, exc.message, exc.hint)
+        node = PlannedManual(
+            path=path,
+            name=name,
+            when=step.when,
+            role=step.manual.role,
+            instructions=text,
+            late=late,
+            evidence=step.manual.evidence,
+            register_=step.register_,
+        )
+        self._register(step.register_)
+        return node
+
+    def _condition(self, when: str | None, path: str) -> None:
+        """Check the condition of a step that belongs to no host."""
+        known = None if when is None else known_truth(when, self._scope.variables(""), self._scope)
+        if isinstance(known, ExpressionError):
+            self._scope.complaints.add(self._path(path, "when"), known.message, known.hint)
+
+    def _register(self, name: str | None) -> None:
+        if name is not None:
+            self._scope.registered.add(name)
+
+    def _path(self, step: str, *inner: str) -> ValuePath:
+        return self._scope.loaded.step_path(step, *inner)
