@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import socket
+import threading
 import time
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias, assert_never
@@ -28,6 +29,10 @@ from mimrun.connector import (
     Unreachable,
 )
 
+LAST_LOOK: Final = 0.6
+"""Seconds that an answer may take once a person has stopped the step: enough to tell what became of it."""
+LOOK_AGAIN: Final = 0.25
+"""Seconds between two looks of a probe."""
 LONGEST: Final = 4 * 1024 * 1024
 """Bytes of an answer that are read; one line of state per server is about 150."""
 TICK: Final = 0.2
@@ -153,22 +158,32 @@ class HAProxy(Connector[HAProxySettings, HAProxyAction]):
         self._known = False
 
     def _perform(self, action: HAProxyAction, call: Call) -> Outcome:
+        if call.stop.is_set() or call.left() == 0:
+            return Failed("haproxy: called off before anything was asked", clean=True)
         if isinstance(action, State):
             backend = self._backend(action.backend)
             found: list[Json] = [s.data() for s in self._servers(backend, action.server, call)]
             return Ok(changed=False, data={"backend": backend, "servers": found})
-        wanted, killing = _wanted(action)
         try:
             before = self._server(action, call)
         except LostAnswer as exc:
-            raise Unreachable(f"{exc}; no command to change anything was given yet") from exc
+            reason = f"{exc}; no command to change anything was given yet"
+            if call.stop.is_set():
+                return Failed(reason, clean=True)
+            raise Unreachable(reason) from exc
+        return self._move(action, before, call)
+
+    def _move(self, action: Disable | Drain | Enable, before: Server, call: Call) -> Outcome:
+        wanted, killing = _wanted(action)
         if before.admin == wanted and not (killing and before.sessions):
             return Ok(changed=False, data=before.data())
+        if call.stop.is_set():
+            return Failed("haproxy: stopped by a person; no command to change anything was given", clean=True)
         where = f"{before.backend}/{before.name}"
         self._order(f"set server {where} state {wanted}", call)
         try:
             # From here on something may have changed: nothing below may end as "not reached" or "refused".
-            if killing:
+            if killing and not call.stop.is_set():
                 self._order(f"shutdown sessions server {where}", call)
             after = self._settled(action, call)
         except (Unreachable, Refused) as exc:
@@ -176,18 +191,27 @@ class HAProxy(Connector[HAProxySettings, HAProxyAction]):
         if after.admin != wanted:
             return Failed(f"haproxy: {where} is {after.admin}, not {wanted}", clean=False, data=after.data())
         if killing and after.sessions:
-            reason = f"haproxy: {where} is {wanted}, but {after.sessions} sessions did not end"
+            why = "stopped by a person: " if call.stop.is_set() else ""
+            reason = f"haproxy: {why}{where} is {wanted}, but {after.sessions} sessions did not end"
             return Failed(reason, clean=False, data=after.data())
         return Ok(changed=True, data=after.data())
 
     def _probe(self, action: HAProxyAction, call: Call) -> Probed:
         if isinstance(action, State):
             return Probed(Finding.NOT_APPLIED, "reading leaves nothing behind")
-        # The commands are answered when they are done, so none of ours is still on its way.
         wanted, killing = _wanted(action)
-        now = self._server(action, call)
-        done = now.admin == wanted and not (killing and now.sessions)
-        return Probed(Finding.APPLIED if done else Finding.NOT_APPLIED, _said(now), now.data())
+        for look in range(2):
+            now = self._server(action, call)
+            if now.admin == wanted and not (killing and now.sessions):
+                return Probed(Finding.APPLIED, _said(now), now.data())
+            # A process that was frozen takes what lies before it when it goes on: in no order, and at once.
+            if look == 0:
+                call.stop.wait(LOOK_AGAIN)
+        if not self.settings.haproxy_address.startswith("/"):
+            return Probed(
+                Finding.UNKNOWN, f"{_said(now)}; over TCP a command may still be on its way", now.data()
+            )
+        return Probed(Finding.NOT_APPLIED, _said(now), now.data())
 
     def _check(self, action: HAProxyAction, call: Call) -> Difference:
         if isinstance(action, State):
@@ -248,13 +272,16 @@ class HAProxy(Connector[HAProxySettings, HAProxyAction]):
             raise LostAnswer(f"haproxy: {command!r} was answered with {answer.strip()[:200]!r}")
 
     def _ask(self, command: str, call: Call) -> str:
-        end = time.monotonic() + min(self.settings.haproxy_timeout, call.left())
+        # What is asked after a person's stop finds out what was done; it is answered soon or not at all.
+        stopped = call.stop.is_set()
+        patience = min(self.settings.haproxy_timeout, call.left())
+        end = time.monotonic() + (min(patience, LAST_LOOK) if stopped else patience)
         pieces: list[bytes] = []
         with _connect(self.settings.haproxy_address, max(end - time.monotonic(), 0.05)) as conn:
             try:
                 conn.sendall(command.encode("ascii") + b"\n")
                 while sum(map(len, pieces)) < LONGEST:
-                    piece = _receive(conn, end, call)
+                    piece = _receive(conn, end, None if stopped else call.stop)
                     if not piece:
                         break
                     pieces.append(piece)
@@ -288,11 +315,13 @@ def _connect(address: str, timeout: float) -> socket.socket:
         raise Unreachable(f"haproxy: cannot connect to {address}: {exc}") from exc
 
 
-def _receive(conn: socket.socket, end: float, call: Call) -> bytes:
+def _receive(conn: socket.socket, end: float, stop: threading.Event | None) -> bytes:
     while True:
         left = end - time.monotonic()
-        if left <= 0 or call.stop.is_set():
-            raise TimeoutError("stopped by a person" if call.stop.is_set() else "timed out")
+        if stop is not None and stop.is_set():
+            raise TimeoutError("stopped by a person")
+        if left <= 0:
+            raise TimeoutError("timed out")
         conn.settimeout(min(left, TICK))
         try:
             return conn.recv(65536)

@@ -193,6 +193,8 @@ class Http(Connector[HttpSettings, Request]):
         import httpx  # noqa: PLC0415 - see open()
 
         assert self._client is not None
+        if call.stop.is_set() or call.left() == 0:
+            return Failed("http: called off before anything was sent", clean=True)
         url = self.settings.http_base_url.rstrip("/") + action.url if action.url[0] == "/" else action.url
         asked = f"{action.method} {url.partition('?')[0]}"
         if action.url[0] == "/" and not self.settings.http_base_url:
@@ -212,7 +214,9 @@ class Http(Connector[HttpSettings, Request]):
                 raise Refused(f"http: {reason}") from exc
             if not self._wire.sent:
                 raise Unreachable(f"http: {reason}") from exc
-            raise LostAnswer(f"http: {reason}; it was sent, and the answer did not come") from exc
+            raise LostAnswer(
+                f"http: {reason}; it was sent, and the answer did not come{self._wire.end}"
+            ) from exc
         finally:
             self._client.cookies.clear()
         call.output.feed(stdout=masker.mask(body)[:KEPT])
@@ -221,7 +225,7 @@ class Http(Connector[HttpSettings, Request]):
     def _check(self, action: Request, call: Call) -> Difference:
         if action.effect_class() is Effect.READ:
             return Difference(changes=False, detail=f"{action.method} asks for no change")
-        return Difference(None, f"would send {action.method} {action.url}; what it changes is the service's")
+        return Difference(None, f"would send {action.summary()}; what it changes only the service knows")
 
     def _request(self, action: Request, url: str, headers: dict[str, str], call: Call) -> httpx.Request:
         import httpx  # noqa: PLC0415 - see open()
@@ -263,6 +267,7 @@ class _Wire:
     def __init__(self) -> None:
         self.sent = False
         self.why = ""
+        self.end = ""
         self._socket: socket.socket | None = None
 
     def trace(self, event: str, info: Mapping[str, object]) -> None:
@@ -276,7 +281,7 @@ class _Wire:
     @contextmanager
     def watched(self, end: float, call: Call) -> Iterator[None]:
         """Cut the connection at the end of time, or when a person stops it."""
-        self.sent, self.why = False, ""
+        self.sent, self.why, self.end = False, "", ""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(end, call, done), daemon=True)
         watcher.start()
@@ -290,6 +295,7 @@ class _Wire:
         while not done.wait(TICK):
             if call.stop.is_set() or time.monotonic() >= end:
                 self.why = "stopped by a person" if call.stop.is_set() else "no answer in time"
+                self.end = "; the connection was closed, which does not prove that the service stops"
                 # A read that waits in the other thread ends only by a shutdown, not by a close.
                 with suppress(OSError):
                     if self._socket is not None:

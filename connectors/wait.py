@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -28,6 +31,7 @@ from mimrun.connector import (
 UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 PAUSE: Final = 0.2
 """Seconds between two looks at a port."""
+TICK: Final = 0.05
 PATIENCE: Final = 2.0
 """Seconds that one look at a port may take."""
 
@@ -121,7 +125,7 @@ def _until(look: Callable[[], str], seconds: float, pause: float, call: Call) ->
     """Look until `look` says ""; give "" then, else why waiting was over."""
     end = time.monotonic() + seconds
     while True:
-        answer = look()
+        answer = "nothing was looked at" if call.stop.is_set() else look()
         if not answer:
             return ""
         if call.stop.is_set():
@@ -142,8 +146,8 @@ def _looked(action: Port, host: str, call: Call) -> str:
     """Give "" when the port is as wanted, else how it is."""
     where = f"{host}:{action.port}"
     try:
-        with socket.create_connection((host, action.port), timeout=min(PATIENCE, max(call.left(), 0.05))):
-            return "" if action.state == "open" else f"{where} is open"
+        _connect(host, action.port, call)
+        return "" if action.state == "open" else f"{where} is open"
     except ConnectionRefusedError:
         return "" if action.state == "closed" else f"{where} refuses connections"
     except socket.gaierror as exc:
@@ -151,3 +155,27 @@ def _looked(action: Port, host: str, call: Call) -> str:
     except OSError as exc:
         silent = action.state == "closed" and action.accept_silence
         return "" if silent else f"{where} does not answer: {exc}"
+
+
+def _connect(host: str, port: int, call: Call) -> None:
+    """Connect and hang up, as soon as one of the name's addresses accepts; a stop ends it at once.
+
+    Raises:
+        OSError: none did; what the last one said.
+    """
+    failure = OSError(f"{host} has no address")
+    until = time.monotonic() + min(PATIENCE, max(call.left(), 0.05))
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind, protocol) as conn:
+            conn.settimeout(0)
+            code = conn.connect_ex(address)
+            while code == errno.EINPROGRESS and time.monotonic() < until and not call.stop.is_set():
+                if select.select([], [conn], [], TICK)[1]:
+                    code = conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    break
+            if code == 0:
+                return
+            failure = (
+                OSError(code, os.strerror(code)) if code != errno.EINPROGRESS else TimeoutError("timed out")
+            )
+    raise failure

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeAlias, assert_never
 
 from connectors.local import file, program
 from connectors.local.actions import Command, Copy, LocalSettings, Program, Script, Shell
-from mimrun.connector import Call, Connector, Difference, Finding, Ok, Outcome, Probed
+from mimrun.connector import Call, Connector, Difference, Effect, Failed, Finding, Json, Ok, Outcome, Probed
 
 LocalAction: TypeAlias = Command | Shell | Script | Copy
 
@@ -31,13 +31,15 @@ class Local(Connector[LocalSettings, LocalAction]):
         """Do nothing: there is no connection."""
 
     def _perform(self, action: LocalAction, call: Call) -> Outcome:
+        if call.stop.is_set() or call.left() == 0:
+            return Failed("called off before anything was begun", clean=True)
         match action:
             case Copy():
                 return file.copy(action, call)
             case Command() | Shell() | Script():
                 skip = _skip(action)
                 if skip:
-                    return Ok(changed=False, data={"rc": 0, "stdout": "", "stderr": "", "skipped": skip})
+                    return Ok(changed=False, data=_skipped(skip))
                 with _argv(action, call) as argv:
                     return program.run(argv, action, call)
             case _:
@@ -45,7 +47,7 @@ class Local(Connector[LocalSettings, LocalAction]):
 
     def _probe(self, action: LocalAction, call: Call) -> Probed:
         if not isinstance(action, Copy):
-            return Probed(Finding.UNKNOWN, f"nothing tells whether local.{action.verb} has run")
+            return _probed(action, call)
         wanted = action.read()
         difference = file.difference(action, wanted)
         finding = Finding.NOT_APPLIED if difference else Finding.APPLIED
@@ -61,6 +63,26 @@ class Local(Connector[LocalSettings, LocalAction]):
         if not action.changed:
             return Difference(changes=False, detail="would run; it is said to change nothing")
         return Difference(None, "would run; what it changes is not known")
+
+
+def _probed(action: Program, call: Call) -> Probed:
+    """Say whether a program's path tells that it was done. One that began and made no path is in doubt."""
+    if action.effect_class() is Effect.ONCE:
+        return Probed(
+            Finding.UNKNOWN, f"nothing tells whether local.{action.verb} has run: no creates, no removes"
+        )
+    living = ", ".join(map(str, program.living(call.key)))
+    if living:
+        return Probed(Finding.UNKNOWN, f"it still runs: processes {living}")
+    skip = _skip(action)
+    if skip:
+        return Probed(Finding.APPLIED, f"{skip}, and none of its processes runs", _skipped(skip))
+    path = f"{action.creates} is not there" if action.creates else f"{action.removes} is still there"
+    return Probed(Finding.UNKNOWN, f"{path}, none of its processes is seen, and it may have done a part")
+
+
+def _skipped(why: str) -> Mapping[str, Json]:
+    return {"rc": 0, "stdout": "", "stderr": "", "skipped": why}
 
 
 def _skip(action: Program) -> str:

@@ -36,6 +36,10 @@ class Program(Action):
         default=True, description="Whether a run counts as a change; false for a program that only looks."
     )
 
+    def effect_class(self) -> Effect:
+        """Give `probe` where a path tells that it was done, else `once`."""
+        return Effect.PROBE if self.creates or self.removes else Effect.ONCE
+
     def notes(self) -> str:
         """Give the circumstances that differ from the usual, for the plan."""
         shown = self.model_dump(mode="json", exclude_defaults=True)

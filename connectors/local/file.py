@@ -27,14 +27,18 @@ def difference(action: Copy, wanted: bytes) -> str:
     try:
         there, mode = path.read_bytes(), path.stat().st_mode & 0o7777
     except FileNotFoundError:
-        return f"would create {action.dest} ({len(wanted)} bytes)"
+        return f"would create {action.dest}: {_said(wanted, int(action.mode or '0644', 8))}"
     except OSError as exc:
         raise Refused(f"local.copy: cannot read {action.dest}: {exc}") from exc
-    if there != wanted:
-        return f"would replace {len(there)} bytes in {action.dest} by {len(wanted)} others"
-    if action.mode is not None and int(action.mode, 8) != mode:
-        return f"would change the mode of {action.dest} from {mode:04o} to {int(action.mode, 8):04o}"
-    return ""
+    then = mode if action.mode is None else int(action.mode, 8)
+    if there == wanted and then == mode:
+        return ""
+    what = "replace" if there != wanted else "change the mode of"
+    return f"would {what} {action.dest}: {_said(there, mode)} -> {_said(wanted, then)}"
+
+
+def _said(content: bytes, mode: int) -> str:
+    return f"{len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]}, {mode:04o}"
 
 
 def copy(action: Copy, call: Call) -> Outcome:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -28,6 +29,19 @@ INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL"
 MARK: Final = "MIMRUN_ATTEMPT"
 """In the environment of everything an attempt starts, so that what left its group is found as well."""
 USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt's processes were ended.
+
+    Arguments:
+        left: those that could not be.
+        strays: those that had left the group they were started in.
+    """
+
+    left: frozenset[int] = frozenset()
+    strays: frozenset[int] = frozenset()
 
 
 def become_words(call: Call) -> list[str]:
@@ -67,7 +81,7 @@ def run(argv: Sequence[str], action: Program, call: Call) -> Outcome:
     if call.stop.is_set() or call.left() == 0:
         return Failed("called off before the program was started", clean=True)
     # 2. A session of its own, so that everything it starts can be ended with it.
-    mark = f"{MARK}={uuid.uuid4().hex}"
+    mark = f"{MARK}={call.key}.{call.attempt}.{uuid.uuid4().hex}"
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment = {**inherited, **call.environment, MARK: mark.partition("=")[2]}
     try:
@@ -85,7 +99,7 @@ def run(argv: Sequence[str], action: Program, call: Call) -> Outcome:
     # 3. Follow it to its end, or end it; in no case is it left to itself.
     try:
         why = _follow(child, action.stdin.encode("utf-8", "surrogateescape"), call)
-        left = _end(child.pid, mark, call) if why else []
+        end = _end(child.pid, mark, call) if why else Ended()
     except BaseException:
         _end(child.pid, mark, call)
         raise
@@ -93,19 +107,18 @@ def run(argv: Sequence[str], action: Program, call: Call) -> Outcome:
         _drain(child, call)
         with suppress(subprocess.TimeoutExpired):  # what cannot be ended is not waited for either
             child.wait(TICK)
-    return _outcome(child, action, why, left, call)
+    return _outcome(child, action, why, end, call)
 
 
-def _outcome(
-    child: subprocess.Popen[bytes], action: Program, why: str, left: Sequence[int], call: Call
-) -> Outcome:
+def _outcome(child: subprocess.Popen[bytes], action: Program, why: str, end: Ended, call: Call) -> Outcome:
     call.output.finish()
     said: dict[str, Json] = {"stdout": call.output.stdout.text(), "stderr": call.output.stderr.text()}
-    if left:
-        numbers = ", ".join(map(str, left))
+    if end.left:
+        numbers = ", ".join(map(str, sorted(end.left)))
         return Unknown(f"{why}; processes {numbers} could not be ended", {"rc": None, **said})
     if why:
-        return Unknown(f"{why}; every process it had started is proven ended", {"rc": None, **said})
+        more = f", also {len(end.strays)} that had left its group" if end.strays else ""
+        return Unknown(f"{why}; every process it had started is proven ended{more}", {"rc": None, **said})
     rc = child.returncode
     if rc in action.ok_codes:
         return Ok(changed=action.changed, data={"rc": rc, **said})
@@ -179,23 +192,37 @@ def _shut(pipe: IO[bytes] | None) -> None:
             pipe.close()
 
 
-def _end(leader: int, mark: str, call: Call) -> list[int]:
-    """End everything an attempt has started: SIGTERM, then SIGKILL. Give the processes still there.
+def _end(leader: int, mark: str, call: Call) -> Ended:
+    """End everything an attempt has started: SIGTERM, then SIGKILL.
 
     The leader is not reaped meanwhile, so its number cannot come to mean another process.
     """
+    strays: set[int] = set()
     for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
         until = time.monotonic() + patience
         sent: set[int] = set()
         while time.monotonic() < until:
-            there = _family(leader, mark)
-            if not there:
-                return []
+            groups = _family(leader, mark)
+            if not groups:
+                return Ended(strays=frozenset(strays))
+            there = set(groups)
+            strays |= {pid for pid, group in groups.items() if group != leader}
             # Once each for SIGTERM; again and again for SIGKILL, since a fork may just have got away.
             _signal(there - sent if number == signal.SIGTERM else there, number, call)
             sent |= there
             time.sleep(TICK)
-    return sorted(_family(leader, mark))
+    return Ended(frozenset(_family(leader, mark)), frozenset(strays))
+
+
+def living(key: str) -> list[int]:
+    """Give the living processes that carry the mark of any attempt with this key. Source: proc(5)."""
+    mark = f"{MARK}={key}.".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(word.startswith(mark) for word in (folder / "environ").read_bytes().split(b"\0")):
+                found.append(int(folder.name))
+    return sorted(found)
 
 
 def _signal(pids: set[int], number: int, call: Call) -> None:
@@ -213,9 +240,10 @@ def _signal(pids: set[int], number: int, call: Call) -> None:
             subprocess.run(words, capture_output=True, check=False, timeout=GRACE)
 
 
-def _family(leader: int, mark: str) -> set[int]:
-    """Give the living processes of an attempt: by group, session, descent or mark. Source: proc(5)."""
+def _family(leader: int, mark: str) -> dict[int, int]:
+    """Give the living processes of an attempt, with their groups: by group, session, descent or mark."""
     parents: dict[int, int] = {}
+    groups: dict[int, int] = {}
     found: set[int] = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -224,12 +252,12 @@ def _family(leader: int, mark: str) -> set[int]:
             if stat[0] in "ZX":
                 continue
             pid = int(folder.name)
-            parents[pid] = int(stat[1])
+            parents[pid], groups[pid] = int(stat[1]), int(stat[2])
             if leader in (pid, int(stat[2]), int(stat[3])) or _marked(pid, mark):
                 found.add(pid)
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    return found
+    return {pid: groups[pid] for pid in found}
 
 
 def _marked(pid: int, mark: str) -> bool:

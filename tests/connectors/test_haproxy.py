@@ -51,8 +51,8 @@ class Lab:
         return HAProxy(HAProxySettings.of(Target("lb1", given | vars)))
 
 
-def a_call(seconds: float = 20) -> Call:
-    return Call("run/1/lb1/0", time.monotonic() + seconds)
+def a_call(seconds: float = 20, stop: threading.Event | None = None) -> Call:
+    return Call("run/1/lb1/0", time.monotonic() + seconds, stop=stop or threading.Event())
 
 
 def ports(count: int) -> list[int]:
@@ -148,12 +148,14 @@ def test_state_gives_every_server(lab: Lab) -> None:
 @pytest.mark.parametrize("over_tcp", [False, True])
 def test_disable_drain_and_enable_change_once(lab: Lab, over_tcp: bool) -> None:
     haproxy = lab.haproxy(f"127.0.0.1:{lab.api}" if over_tcp else "")
+    # Through a network a command may come late; into a socket of this machine it does not.
+    not_there = Finding.UNKNOWN if over_tcp else Finding.NOT_APPLIED
     for action, wanted in (
         (Disable(server="pg-a"), "maint"),
         (Drain(server="pg-a"), "drain"),
         (Enable(server="pg-a"), "ready"),
     ):
-        assert haproxy.probe(action, a_call()).finding is Finding.NOT_APPLIED
+        assert haproxy.probe(action, a_call()).finding is not_there
         assert haproxy.check(action, a_call()).changes is True
         first, second = haproxy.perform(action, a_call()), haproxy.perform(action, a_call())
         assert isinstance(first, Ok)
@@ -296,6 +298,76 @@ def test_connection_lost_between_two_commands_is_in_doubt(lab: Lab, monkeypatch:
     outcome = haproxy.perform(Disable(server="pg-a"), a_call())
     assert isinstance(outcome, Unknown)
     assert outcome.reason.startswith("haproxy: pgw/pg-a was set to maint; then: haproxy: cannot connect")
+
+
+def test_check_changes_nothing(lab: Lab) -> None:
+    haproxy = lab.haproxy()
+    actions = [
+        Disable(server="pg-a", kill_sessions=True),
+        Drain(server="pg-a"),
+        Enable(server="pg-b"),
+        State(),
+    ]
+    with socket.create_connection(("127.0.0.1", lab.front), timeout=5):
+        await_true(
+            lambda: haproxy.perform(State(server="pg-a"), a_call()).data["servers"][0]["sessions"] == 1
+        )
+        before = haproxy._ask("show servers state pgw", a_call())
+        found = [haproxy.check(action, a_call()) for action in actions]
+        assert haproxy._ask("show servers state pgw", a_call()) == before
+        assert haproxy.perform(State(server="pg-a"), a_call()).data["servers"][0]["sessions"] == 1
+    assert [one.changes for one in found] == [True, True, True, False]
+    assert found[1].detail == "pgw/pg-a is ready and running, with 1 sessions; would become drain"
+
+
+def stopping(haproxy: HAProxy, monkeypatch: pytest.MonkeyPatch, stop: threading.Event) -> None:
+    """Have a person stop right after the first command that changes something."""
+    order = haproxy._order
+
+    def order_and_stop(command: str, call: Call) -> None:
+        order(command, call)
+        stop.set()
+
+    monkeypatch.setattr(haproxy, "_order", order_and_stop)
+
+
+def test_stop_after_the_command_is_answered_by_what_became_of_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, haproxy = threading.Event(), lab.haproxy()
+    stopping(haproxy, monkeypatch, stop)
+    outcome = haproxy.perform(Disable(server="pg-a"), a_call(stop=stop))
+    assert isinstance(outcome, Ok)
+    assert (outcome.changed, outcome.data["admin"], admin(haproxy)) == (True, "maint", "maint")
+
+
+def test_stop_between_two_commands_gives_no_second_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, haproxy = threading.Event(), lab.haproxy()
+    with socket.create_connection(("127.0.0.1", lab.front), timeout=5) as client:
+        await_true(
+            lambda: haproxy.perform(State(server="pg-a"), a_call()).data["servers"][0]["sessions"] == 1
+        )
+        stopping(haproxy, monkeypatch, stop)
+        outcome = haproxy.perform(Disable(server="pg-a", kill_sessions=True), a_call(stop=stop))
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+    assert isinstance(outcome, Failed)
+    assert not outcome.clean
+    assert outcome.reason == "haproxy: stopped by a person: pgw/pg-a is maint, but 1 sessions did not end"
+
+
+def test_process_that_hangs_is_not_waited_for_after_a_stop(lab: Lab) -> None:
+    stop, haproxy = threading.Event(), lab.haproxy()
+    haproxy.open()
+    freeze(lab.process)
+    threading.Timer(0.2, stop.set).start()
+    begun = time.monotonic()
+    outcome = haproxy.perform(Disable(server="pg-a"), a_call(stop=stop))
+    lab.process.send_signal(signal.SIGCONT)
+    assert isinstance(outcome, Failed)
+    assert (outcome.clean, outcome.unreachable) == (True, False)
+    assert time.monotonic() - begun < 2
 
 
 def test_effects() -> None:

@@ -21,7 +21,7 @@ FOREVER = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
 
 
 def a_call(seconds: float = 20, **more: object) -> Call:
-    return Call(key="run/1/local/0", deadline=time.monotonic() + seconds, **more)
+    return Call(**{"key": "run/1/local/0", "deadline": time.monotonic() + seconds, **more})
 
 
 def local() -> Local:
@@ -139,7 +139,8 @@ def test_deadline_ends_the_whole_group_and_says_so(tmp_path: Path) -> None:
     cmd = f"setsid sh -c 'echo $$; exec sleep 60' >>{pid_file} & sh -c 'echo $$; exec sleep 60' >>{pid_file} & sleep 60"
     outcome = local().perform(Shell(cmd=cmd), a_call(0.7))
     assert isinstance(outcome, Unknown)
-    assert outcome.reason == "not ended by its deadline; every process it had started is proven ended"
+    proof = "every process it had started is proven ended, also 1 that had left its group"
+    assert outcome.reason == f"not ended by its deadline; {proof}"
     pids = [int(line) for line in pid_file.read_text().split()]
     assert len(pids) == 2
     assert not any(is_running(pid) for pid in pids)
@@ -175,6 +176,32 @@ def test_stop_before_the_start_has_done_nothing(tmp_path: Path) -> None:
         assert isinstance(outcome, Failed)
         assert outcome.clean
     assert not (tmp_path / "done").exists()
+
+
+def test_path_tells_that_a_program_was_done_or_leaves_it_in_doubt(tmp_path: Path) -> None:
+    path, begun, stop = tmp_path / "made", tmp_path / "begun", threading.Event()
+    making = Shell(cmd=f"echo $$ >{begun}; sleep 60; touch {path}", creates=str(path))
+    assert (making.effect_class(), Shell(cmd="true").effect_class()) == (Effect.PROBE, Effect.ONCE)
+    runner = threading.Thread(target=lambda: local().perform(making, a_call(stop=stop, key="k-creates")))
+    runner.start()
+    pid = wait_for(begun).strip()
+    # 1. Begun, and at work: also when whoever began it is gone and another one asks.
+    at_work = local().probe(making, a_call(key="k-creates"))
+    assert at_work.finding is Finding.UNKNOWN
+    assert at_work.reason.startswith("it still runs: processes ")
+    assert pid in at_work.reason
+    stop.set()
+    runner.join()
+    # 2. Ended half-way: nothing may say that it was not done.
+    half_way = local().probe(making, a_call(key="k-creates"))
+    assert (half_way.finding, "may have done a part" in half_way.reason) == (Finding.UNKNOWN, True)
+    # 3. Done.
+    path.touch()
+    done = local().probe(making, a_call(key="k-creates"))
+    assert (done.finding, done.data["rc"]) == (Finding.APPLIED, 0)
+    removing = Shell(cmd="true", removes=str(tmp_path / "gone"))
+    assert local().probe(removing, a_call(key="k-creates")).finding is Finding.APPLIED
+    assert local().probe(Shell(cmd="true"), a_call()).finding is Finding.UNKNOWN
 
 
 def test_daemon_that_keeps_the_pipes_does_not_hold_us_up(tmp_path: Path) -> None:
@@ -218,17 +245,30 @@ def test_script_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
 def test_copy_replaces_whole_and_keeps_the_mode(tmp_path: Path) -> None:
     dest = tmp_path / "motd"
     first = Copy(dest=str(dest), content="one\n", mode="0640")
-    assert local().check(first, a_call()).detail == f"would create {dest} (4 bytes)"
+    assert local().check(first, a_call()).detail == f"would create {dest}: 4 bytes, sha256 2c8b08da5ce6, 0640"
     outcome = local().perform(first, a_call())
     assert outcome == Ok(True, {"dest": str(dest), "sha256": hashlib.sha256(b"one\n").hexdigest(), "size": 4})
     assert local().perform(first, a_call()) == Ok(False, outcome.data)
     second = Copy(dest=str(dest), content="two\n")
     assert local().probe(second, a_call()).finding is Finding.NOT_APPLIED
+    wanted = "4 bytes, sha256 2c8b08da5ce6, 0640 -> 4 bytes, sha256 27dd8ed44a83, 0640"
+    assert local().check(second, a_call()).detail == f"would replace {dest}: {wanted}"
     assert local().perform(second, a_call()).changed
     assert local().probe(second, a_call()).finding is Finding.APPLIED
     assert (dest.read_text(), dest.stat().st_mode & 0o777) == ("two\n", 0o640)
-    assert local().check(Copy(dest=str(dest), content="two\n", mode="0600"), a_call()).changes
+    mode = local().check(Copy(dest=str(dest), content="two\n", mode="0600"), a_call())
+    assert (mode.changes, mode.detail.startswith("would change the mode of")) == (True, True)
     assert [p.name for p in tmp_path.iterdir()] == ["motd"]
+
+
+def test_copy_that_is_called_off_writes_nothing(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    outcome = local().perform(Copy(dest=str(tmp_path / "x"), content="x"), a_call(stop=stop))
+    assert isinstance(outcome, Failed)
+    assert outcome.clean
+    local().check(Copy(dest=str(tmp_path / "x"), content="x"), a_call())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_copy_follows_a_link_and_leaves_it_one(tmp_path: Path) -> None:

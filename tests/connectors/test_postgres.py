@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -423,6 +424,42 @@ def test_promotion_of_a_server_whose_settings_refuse_writes_is_a_failure(fresh: 
         assert "25006" in written.reason
 
 
+def listing(data: Path) -> set[tuple[str, int, int]]:
+    """Name every file of a data folder, with its size and the time of its last change."""
+    return {
+        (str(path), (stat := path.lstat()).st_size, stat.st_mtime_ns)
+        for path in data.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_check_gives_no_transaction_a_number_and_promotes_nobody(
+    pair: PostgresPair, primary: Postgres, standby: Postgres
+) -> None:
+    primary.perform(Execute(sql="create table if not exists looked_at(i int)"), a_call())
+    actions = [
+        Query(sql="select 1"),
+        Execute(sql="insert into looked_at values (1)"),
+        Execute(sql="insert into looked_at values (1)", applied_table="t", create_applied_table=True),
+        Execute(sql="truncate looked_at"),
+        Replication(),
+        Promote(),
+        Rewind(data_dir="/nonexistent"),
+    ]
+    # A transaction that writes anything at all gets a number. Autovacuum takes one now and then, too.
+    counter = "select pg_snapshot_xmax(pg_current_snapshot())"
+    for _ in range(3):
+        before = pair.primary.sql(counter)
+        found = [server.check(action, a_call()) for server in (primary, standby) for action in actions]
+        if pair.primary.sql(counter) == before:
+            break
+    else:
+        raise AssertionError("a check writes")
+    assert {type(one.changes) for one in found} == {bool, type(None)}
+    assert all(one.detail for one in found)
+    assert pair.standby.in_recovery()
+
+
 def test_failover_and_the_way_back(fresh: PostgresPair) -> None:
     one, two = fresh.primary, fresh.standby
     one.sql("create table kept(i int); insert into kept values (1)")
@@ -456,7 +493,9 @@ def test_failover_and_the_way_back(fresh: PostgresPair) -> None:
         assert server is not None
         process.crash(server)
         # 4. It is turned back and follows. Its crash is recovered from first.
+        files = listing(one.data_dir)
         assert standby.check(rewind, a_call()).changes is None
+        assert listing(one.data_dir) == files
         assert standby.probe(rewind, a_call()).finding is Finding.UNKNOWN
         call = a_call(60)
         done = standby.perform(rewind, call)

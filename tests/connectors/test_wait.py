@@ -66,6 +66,29 @@ def test_stop_ends_a_wait_at_once() -> None:
     assert outcome.data["waited_ms"] < 2000
 
 
+def test_stop_ends_a_look_at_a_silent_port_at_once() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        queued = [socket.socket() for _ in range(3)]
+        for client in queued:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        threading.Timer(0.1, stop.set).start()
+        outcome = wait().perform(Port(port=server.getsockname()[1]), a_call(stop=stop))
+        for client in queued:
+            client.close()
+    assert isinstance(outcome, Failed)
+    assert (outcome.clean, outcome.reason.startswith("stopped by a person: ")) == (True, True)
+    assert outcome.data["waited_ms"] < 1000
+
+
+def test_stop_before_the_first_look_is_no_success(listener: socket.socket) -> None:
+    stop = threading.Event()
+    stop.set()
+    for action in (Port(port=listener.getsockname()[1]), Duration(seconds=0)):
+        assert isinstance(wait().perform(action, a_call(stop=stop)), Failed)
+
+
 def test_deadline_ends_a_wait_at_once() -> None:
     for action in (Duration(seconds=60), Port(port=1, host="127.0.0.1")):
         outcome = wait().perform(action, a_call(0.1))
