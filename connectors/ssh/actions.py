@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -27,6 +27,8 @@ RemotePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00]*[^/\x00]$", ma
 LocalPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4096)]
 Owner = Annotated[str, StringConstraints(pattern=r"^[^-\s:\x00][^\s:\x00]*$", max_length=256)]
 Mode = Annotated[str, BeforeValidator(_only_text), StringConstraints(pattern=r"^[0-7]{3,4}$")]
+# What systemd takes for a name (systemd.unit(5)), and nothing that systemctl takes for a pattern.
+Unit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:\\][A-Za-z0-9_:.@\\-]*$", max_length=255)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 # A model is built when it is first used: a command pays only for the actions of its runbook.
@@ -44,7 +46,7 @@ class Execution(Action):
     """What every command has in common."""
 
     model_config = _LAZY
-    effect = Effect.ONCE
+    effect = Effect.PROBE
 
     chdir: Text = Field("", description="Folder on the host to run in; the login's home when left out.")
     stdin: str = Field("", description="Text for the command's standard input, which is empty otherwise.")
@@ -177,5 +179,34 @@ class Download(Action):
         return f"{self.src} -> {self.dest}"
 
 
-SshAction = Command | Shell | Script | Upload | Download
-ACTIONS: Final[tuple[type[Action], ...]] = (Command, Shell, Script, Upload, Download)
+class Service(Action):
+    """Bring a systemd unit into a state, and say in which state it was and is."""
+
+    verb = "service"
+    model_config = _LAZY
+    effect = Effect.PROBE
+
+    unit: Unit = Field(description="Name of the unit; `.service` is added where it has no suffix.")
+    state: Literal["started", "stopped", "restarted", "reloaded"] | None = Field(
+        None, description="`started` and `stopped` do nothing where it is so already; the others always act."
+    )
+    enabled: bool | None = Field(None, description="Whether it is to be started when the host boots.")
+
+    @model_validator(mode="after")
+    def _something_is_wanted(self) -> Self:
+        if self.state is None and self.enabled is None:
+            raise ValueError("give state, enabled, or both")
+        return self
+
+    def effect_class(self) -> Effect:
+        """Restarting twice is not restarting once; starting, stopping and enabling twice is."""
+        return Effect.PROBE if self.state in ("restarted", "reloaded") else Effect.IDEMPOTENT
+
+    def summary(self) -> str:
+        """The unit and what is wanted of it."""
+        boot = {None: [], True: ["enabled"], False: ["disabled"]}[self.enabled]
+        return f"{self.unit}: {', '.join([*([self.state] if self.state else []), *boot])}"
+
+
+SshAction = Command | Shell | Script | Upload | Download | Service
+ACTIONS: Final[tuple[type[Action], ...]] = (Command, Shell, Script, Upload, Download, Service)

@@ -9,6 +9,8 @@ all (if not, provably nothing has happened), under which process group it can be
 output begins. A shell whose reader has gone cannot print the header, so a command whose channel was given
 up before it began never begins.
 
+With a claim (`claim`) the shell stays beside the command, to record how it ended.
+
 With `become` the same line runs in `/bin/sh` under `sudo -n`. Values of environment variables travel on
 standard input, before the command's own, as a command line is seen by every user and by sudo's log.
 """
@@ -20,6 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from connectors.ssh import claim as guard
+from connectors.ssh.quoting import join, quote
 
 LONGEST_LINE: Final = 120_000
 """Bytes; Linux takes at most 131072 in one argument, and the line is one argument of the login shell."""
@@ -36,6 +41,10 @@ class Obstacle(StrEnum):
     COMMAND = "command"  #: there is no such program, or it may not be run
     CREATES = "creates"  #: what it creates is there already
     REMOVES = "removes"  #: what it removes is not there
+    CLAIM_FOLDER = guard.FOLDER  #: the folder for claims is not the account's own, or cannot be made
+    CLAIM_LINUX = guard.LINUX  #: the host does not tell under which boot it runs
+    CLAIM_TAKEN = guard.TAKEN  #: the attempt has been begun before, or a probe has voided it
+    CLAIM_FULL = guard.FULL  #: the claim cannot be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class Remote:
         removes: a path; where it does not exist nothing is run.
         become: the user to run as, or None.
         environment: variables for the command.
+        claim: what has to be taken before it starts, and keeps how it ended; or None.
     """
 
     argv: Sequence[str]
@@ -57,6 +67,7 @@ class Remote:
     removes: str = ""
     become: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    claim: guard.Claim | None = None
 
     def line(self, nonce: str) -> bytes:
         """Give the line for the login shell.
@@ -85,8 +96,11 @@ class Remote:
         return "".join(f"{value}\n" for value in self.environment.values()).encode()
 
     def _script(self, nonce: str) -> str:
+        def refuse(obstacle: str) -> str:
+            return f"{{ echo {_mark(nonce)} no {obstacle}; exit 0; }}"
+
         def unless(test: str, obstacle: Obstacle) -> str:
-            return f"{test} || {{ echo {_mark(nonce)} no {obstacle}; exit 0; }}"
+            return f"{test} || {refuse(obstacle)}"
 
         parts = [_read_variable(name, value) for name, value in self.environment.items()]
         if self.chdir:
@@ -104,8 +118,11 @@ class Remote:
             else f"command -v {program} >/dev/null 2>&1"
         )
         parts.append(unless(there, Obstacle.COMMAND))
-        parts.append(f"echo {_mark(nonce)} run $$ || exit 1")
-        parts.append(f"exec {join(self.argv)}")
+        announce = f"echo {_mark(nonce)} run $$"
+        if self.claim is None:
+            parts += [f"{announce} || exit 1", f"exec {join(self.argv)}"]
+        else:
+            parts += guard.take(self.claim, refuse) + guard.begin(self.claim, announce, join(self.argv))
         return "; ".join(parts)
 
 
@@ -202,16 +219,6 @@ for s in TERM KILL; do
   done
 done
 echo alive"""
-
-
-def quote(word: str) -> str:
-    """Quote a word for any POSIX shell. Always, as a bare `=word` means something else to zsh."""
-    return "'" + word.replace("'", "'\\''") + "'"
-
-
-def join(argv: Sequence[str]) -> str:
-    """Give the words of a command as shell text that yields exactly these words."""
-    return " ".join(quote(word) for word in argv)
 
 
 def _mark(nonce: str) -> str:

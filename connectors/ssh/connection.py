@@ -48,6 +48,13 @@ class Connection:
         self._used = False
         self._spare: Channel | None = None
         self._heard = time.monotonic()
+        self._done: set[str] = set()
+
+    def first_of(self, matter: str) -> bool:
+        """Whether a matter comes up for the first time on this connection."""
+        first = matter not in self._done
+        self._done.add(matter)
+        return first
 
     @property
     def alive(self) -> bool:

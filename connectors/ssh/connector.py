@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
-from connectors.ssh.actions import ACTIONS, Command, Download, Script, Shell, SshAction, Upload
+from connectors.ssh.actions import ACTIONS, Command, Download, Script, Service, Shell, SshAction, Upload
 from connectors.ssh.settings import SshSettings
 from mimrun.connector import (
     Action,
     Call,
     Connector,
     Difference,
+    Effect,
+    Finding,
     Outcome,
     Probed,
     Settings,
@@ -20,6 +23,7 @@ from mimrun.connector import (
 if TYPE_CHECKING:
     from connectors.ssh.connection import Connection
     from connectors.ssh.execution import Site
+    from connectors.ssh.probing import Attempt
 
 
 class Ssh(Connector[SshSettings, SshAction]):
@@ -34,6 +38,7 @@ class Ssh(Connector[SshSettings, SshAction]):
         super().__init__(settings)
         self._connection: Connection | None = None
         self._call: Call | None = None
+        self._begun: dict[tuple[str, int], float] = {}
 
     def perform(self, action: SshAction, call: Call) -> Outcome:
         """Do the action once; connecting counts against the call's deadline."""
@@ -74,9 +79,11 @@ class Ssh(Connector[SshSettings, SshAction]):
             self._connection = None
 
     def _perform(self, action: SshAction, call: Call) -> Outcome:
-        from connectors.ssh import execution, transfer  # noqa: PLC0415 - they import paramiko
+        from connectors.ssh import execution, systemd, transfer  # noqa: PLC0415 - they import paramiko
 
         site = self._site(call)
+        if call.effect is Effect.PROBE:
+            self._begun[call.key, call.attempt] = time.monotonic()
         match action:
             case Command() | Shell():
                 return execution.execute(site, action)
@@ -86,17 +93,41 @@ class Ssh(Connector[SshSettings, SshAction]):
                 return transfer.upload(site, action)
             case Download():
                 return transfer.download(site, action)
+            case Service():
+                return systemd.perform(site, action)
         assert_never(action)
 
     def _probe(self, action: SshAction, call: Call) -> Probed:
-        from connectors.ssh import transfer  # noqa: PLC0415 - it imports paramiko
+        from connectors.ssh import probing, systemd, transfer  # noqa: PLC0415 - they import paramiko
 
-        if isinstance(action, Upload):
-            return transfer.probe_upload(self._site(call), action)
-        return super()._probe(action, call)
+        site = self._site(call)
+        match action:
+            case Command() | Shell() | Script():
+                if call.effect is not Effect.PROBE:
+                    return Probed(
+                        Finding.UNKNOWN, f"ssh.{action.verb} left no claim that could be asked about"
+                    )
+                return probing.probe_execution(site, action, self._attempt_of(call))
+            case Upload():
+                return transfer.probe_upload(site, action)
+            case Download():
+                return super()._probe(action, call)
+            case Service():
+                return systemd.probe(site, action, self._attempt_of(call))
+        assert_never(action)
+
+    def _attempt_of(self, call: Call) -> Attempt:
+        """Say what is known about the attempt that a call asks about."""
+        from connectors.ssh.probing import Attempt  # noqa: PLC0415 - it imports paramiko
+
+        begun = self._begun.get((call.key, call.attempt))
+        if begun is not None:
+            return Attempt(time.monotonic() - begun, same_account=True)
+        named = call.become or self.settings.ansible_become or self.settings.ansible_user
+        return Attempt(call.age, same_account=bool(named))
 
     def _check(self, action: SshAction, call: Call) -> Difference:
-        from connectors.ssh import execution, transfer  # noqa: PLC0415 - they import paramiko
+        from connectors.ssh import execution, systemd, transfer  # noqa: PLC0415 - they import paramiko
 
         site = self._site(call)
         match action:
@@ -106,6 +137,8 @@ class Ssh(Connector[SshSettings, SshAction]):
                 return transfer.predict_upload(site, action)
             case Download():
                 return transfer.predict_download(site, action)
+            case Service():
+                return systemd.predict(site, action)
         assert_never(action)
 
     def _site(self, call: Call) -> Site:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, assert_never
 
 from connectors.ssh.actions import Command, Execution, Script, Shell
+from connectors.ssh.claim import Claim
 from connectors.ssh.command_line import Obstacle, Remote
 from connectors.ssh.connection import Connection
 from connectors.ssh.running import Cut, Exited, Result, Task, collect, run
@@ -18,6 +20,7 @@ from mimrun.connector import (
     Call,
     ConnectorError,
     Difference,
+    Effect,
     Failed,
     Json,
     LostAnswer,
@@ -31,6 +34,12 @@ SCRIPT_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a script."""
 SHOWN: Final = 300
 """Characters of a host's own words in a reason."""
+
+_NO_CLAIM: Final = {
+    Obstacle.CLAIM_FOLDER: "it is not a folder of that account alone, or cannot be made",
+    Obstacle.CLAIM_LINUX: "the host does not say under which boot it runs, as Linux does",
+    Obstacle.CLAIM_FULL: "it cannot be written; the disk may be full or read-only",
+}
 
 _PLACE: Final = """umask 077; f=$(mktemp "${TMPDIR:-/tmp}/mimrun.XXXXXX") || exit 21
 trap 'rm -f -- "$f"' EXIT; trap 'exit 29' HUP INT TERM
@@ -75,6 +84,15 @@ class Site:
         """The host, for a person."""
         return self.connection.settings.where
 
+    def claim(self, note: str = "-") -> Claim:
+        """Give the claim of this attempt.
+
+        Arguments:
+            note: a word to keep with it.
+        """
+        call, account = self.call, self.become or self.connection.settings.user
+        return Claim(account, call.key, call.attempt, note, sweep=self.connection.first_of("sweep"))
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -92,7 +110,7 @@ def nonce() -> str:
 
 def execute(site: Site, action: Command | Shell) -> Outcome:
     """Run a command or a line of shell, and judge its end."""
-    return _judge(site, action, _run(site, action, _argv(action)))
+    return _judge(site, action, _run(site, action, argv_of(action)))
 
 
 def run_script(site: Site, action: Script) -> Outcome:
@@ -164,7 +182,8 @@ def not_started(site: Site, exited: Exited, stderr: str) -> str:
     return f"{site.where}: the login shell did not start the command: {detail}"
 
 
-def _argv(action: Command | Shell) -> Sequence[str]:
+def argv_of(action: Command | Shell) -> Sequence[str]:
+    """Give the program and its arguments."""
     if isinstance(action, Command):
         return action.argv
     # A shell would read a leading - or + as an option; a blank before it changes nothing else.
@@ -173,17 +192,32 @@ def _argv(action: Command | Shell) -> Sequence[str]:
 
 
 def _run(site: Site, action: Execution, argv: Sequence[str]) -> Result:
-    call = site.call
     remote = Remote(
         argv,
         chdir=action.chdir,
         creates=action.creates,
         removes=action.removes,
-        become=site.become,
-        environment=call.environment,
+        environment=site.call.environment,
     )
-    stdin = io.BytesIO(action.stdin.encode())
-    task = Task(remote, nonce(), call.deadline, call.output.feed, stdin=stdin, stop=call.stop)
+    return run_guarded(site, remote, stdin=action.stdin)
+
+
+def run_guarded(site: Site, remote: Remote, *, stdin: str = "", note: str = "-") -> Result:
+    """Run a command; where the plan counts on a probe, only under a claim.
+
+    Arguments:
+        remote: what; as whom and under which claim is filled in here.
+        stdin: what it reads.
+        note: a word to keep with the claim.
+
+    Raises:
+        Refused, Unreachable: as for `running.run`; nothing has been done.
+    """
+    call = site.call
+    claim = site.claim(note) if call.effect is Effect.PROBE else None
+    remote = replace(remote, become=site.become, claim=claim)
+    reading = io.BytesIO(stdin.encode())
+    task = Task(remote, nonce(), call.deadline, call.output.feed, stdin=reading, stop=call.stop)
     result = run(site.connection, task)
     call.output.finish()
     return result
@@ -203,9 +237,6 @@ def _judge(site: Site, action: Execution, result: Result) -> Outcome:
 def _judge_start(site: Site, action: Execution, result: Exited) -> Outcome:
     """Judge a command that was provably not started."""
     match result.header.obstacle:
-        case None:
-            reason = not_started(site, result, site.call.output.stderr.text())
-            return Failed(reason, clean=True, data=_data(site.call, result.status))
         case Obstacle.CREATES | Obstacle.REMOVES as obstacle:
             path = action.creates if obstacle is Obstacle.CREATES else action.removes
             why = f"{path} {'exists' if obstacle is Obstacle.CREATES else 'does not exist'}"
@@ -214,9 +245,32 @@ def _judge_start(site: Site, action: Execution, result: Exited) -> Outcome:
             reason = f"{site.where}: the folder {action.chdir} is not there or may not be entered"
             return Failed(reason, clean=True, data=_data(site.call, 126))
         case Obstacle.COMMAND:
-            program = _argv(action)[0] if isinstance(action, Command | Shell) else "/bin/sh"
+            program = argv_of(action)[0] if isinstance(action, Command | Shell) else "/bin/sh"
             reason = f"{site.where}: command not found: {program}"
             return Failed(reason, clean=True, data=_data(site.call, 127))
+        case _:
+            return judge_unstarted(site, result)
+
+
+def judge_unstarted(site: Site, result: Exited) -> Outcome:
+    """Judge a command that was provably not started by this request.
+
+    That is clean, unless another request with the same key and attempt may have started it.
+    """
+    if result.header.obstacle is None:
+        reason = not_started(site, result, site.call.output.stderr.text())
+        return Failed(reason, clean=True, data=_data(site.call, result.status))
+    claim = site.claim()
+    if result.header.obstacle is Obstacle.CLAIM_TAKEN:
+        return Unknown(
+            f"{site.where}: not started by this request: attempt {claim.attempt} is claimed already in {claim.path}"
+        )
+    why = _NO_CLAIM.get(result.header.obstacle, f"{result.header.obstacle}")
+    return Failed(
+        f"{site.where}: nothing was run: no claim can be taken in {claim.folder}: {why}; see to that, or let the"
+        " step say `effect: {class: once, reason: ...}`, which takes none",
+        clean=True,
+    )
 
 
 def _judge_status(call: Call, action: Execution, result: Exited) -> Outcome:
@@ -227,7 +281,17 @@ def _judge_status(call: Call, action: Execution, result: Exited) -> Outcome:
         return Ok(changed=action.changed, data=data)
     lines = (call.output.stderr.text().strip() or call.output.stdout.text().strip()).splitlines()
     last = f": {lines[-1].strip()[:SHOWN]}" if lines else ""
-    return Failed(f"exit code {result.status}{last}", clean=False, data=data)
+    shown = exit_code(result.status) if call.effect is Effect.PROBE else f"exit code {result.status}"
+    return Failed(f"{shown}{last}", clean=False, data=data)
+
+
+def exit_code(status: int) -> str:
+    """Name an exit status as a shell gives it, which adds 128 to the number of a signal."""
+    try:
+        name = signal.Signals(status - 128).name
+    except ValueError:
+        return f"exit code {status}"
+    return f"exit code {status} ({name})"
 
 
 def _data(call: Call, status: int | None) -> dict[str, Json]:

@@ -235,7 +235,7 @@ def test_wrong_arguments_are_refused_by_the_model() -> None:
 def test_effects_are_declared() -> None:
     effects = {action.verb: action.effect for action in Ssh.actions}
     assert effects == {
-        "command": Effect.ONCE, "shell": Effect.ONCE, "script": Effect.ONCE,
+        "command": Effect.PROBE, "shell": Effect.PROBE, "script": Effect.PROBE, "service": Effect.PROBE,
         "upload": Effect.IDEMPOTENT, "download": Effect.IDEMPOTENT,
     }  # fmt: skip
 

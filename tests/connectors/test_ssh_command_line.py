@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.ssh.command_line import LONGEST_LINE, Header, Obstacle, Remote, ending, join
+from connectors.ssh.command_line import LONGEST_LINE, Header, Obstacle, Remote, ending
+from connectors.ssh.quoting import join
 
 NONCE = "00ff00ff"
 SHELLS = [
