@@ -161,6 +161,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     used = Counter(part for r in seen if r.when == "call" for part in parts_of(r))
     terminalreporter.section("real parts", sep="-")
     terminalreporter.line(", ".join(f"{part}: {n} tests" for part, n in sorted(used.items())) or "none used")
+    counted = counts_of(r for r in seen if r.when == "call")
+    if counted:
+        terminalreporter.section("counted", sep="-")
+        terminalreporter.line(", ".join(f"{what}: {n}" for what, n in sorted(counted.items())))
     skipped = [r for r in terminalreporter.getreports("skipped") if not hasattr(r, "wasxfail")]
     if not skipped:
         terminalreporter.line("nothing was skipped")
@@ -173,3 +177,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def parts_of(report: pytest.TestReport) -> Iterable[str]:
     """Give the parts that a finished test has used."""
     return {str(value) for name, value in report.user_properties if name == "part"}
+
+
+def counts_of(reports: Iterable[pytest.TestReport]) -> Counter[str]:
+    """Add up what tests have counted with `record_property("counted", "kills=12")`."""
+    counts = Counter[str]()
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == "counted":
+                what, _, number = str(value).rpartition("=")
+                counts[what] += int(number)
+    return counts

@@ -1,0 +1,224 @@
+"""Where a simulation takes the place of the machine: clock, threads, lease, watcher, home, connector.
+
+Everything else is what is installed: `execute_run` puts its own parts together.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from random import Random
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import pytest
+from builders.world import World, WorldAction, WorldSettings
+
+from mimrun.app import decisions, execution, runs
+from mimrun.catalog import Catalog
+from mimrun.connector import Call, Connector, Outcome, Probed
+from mimrun.errors import LeaseError
+from mimrun.run.stop import Stop
+from mimrun.run.summary import RunSummary
+
+if TYPE_CHECKING:
+    from builders.simulation import Simulation, Worker
+
+
+class Stage:
+    """Which simulation is played now; there is one at a time in a process."""
+
+    now: ClassVar[Simulation]
+
+
+class SimulatedWorld(Connector[WorldSettings, WorldAction]):
+    """The world of `builders.world`, with a simulation behind it."""
+
+    name = "world"
+    settings_type = WorldSettings
+    actions = World.actions
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _perform(self, action: WorldAction, call: Call) -> Outcome:
+        return Stage.now.perform(self.settings.inventory_hostname, action, call)
+
+    def _probe(self, action: WorldAction, call: Call) -> Probed:
+        return Stage.now.probe(call)
+
+
+CATALOG = Catalog(connectors={"world": SimulatedWorld})
+
+
+class SimulatedLease:
+    """The right to execute a run, as long as the worker lives and nobody takes it away."""
+
+    def __init__(self, folder: Path, run: str, *, at_least: int = 0) -> None:
+        self.path, self.run = folder / f"{run}.lock", run
+        stage = Stage.now
+        holder = stage.holder
+        if holder is not None and holder.alive and not holder.replaceable:
+            raise LeaseError(f"run {run} is being executed by worker {holder.number}")
+        self.worker = stage.worker
+        self.epoch = stage.epoch = max(at_least, stage.epoch) + 1
+        self.worker.epoch = self.epoch
+        stage.holder = self.worker
+        self._held = True
+
+    def held(self) -> bool:
+        """Say whether the lease is still ours."""
+        lost = Stage.now.holder is not self.worker and self.worker.notices
+        return self._held and not lost
+
+    def release(self) -> None:
+        """Let go of the lease."""
+        self._held = False
+        if Stage.now.holder is self.worker:
+            Stage.now.holder = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class SimulatedStop(Stop):
+    """The watcher for a wish to stop, without a thread: it looks when the simulation lets it."""
+
+    def __enter__(self) -> Self:
+        self.worker: Worker = Stage.now.worker
+        self.worker.stop = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.worker.stop = None
+
+    def notice(self) -> None:
+        """Look now, as the watching thread does five times a second."""
+        if not self._wanted.is_set():
+            self._look()
+
+    def knows(self) -> bool:
+        """Say whether the wish has come here."""
+        return self._wanted.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass."""
+        Stage.now.pass_time(seconds, self)
+        return self._wanted.is_set()
+
+
+class SimulatedTime(ModuleType):
+    """The module `time`, with the simulation's clock."""
+
+    CLOCK_BOOTTIME = time.CLOCK_BOOTTIME
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    @staticmethod
+    def monotonic() -> float:
+        return Stage.now.seconds
+
+    perf_counter = time = monotonic
+
+    @staticmethod
+    def clock_gettime(clock: int) -> float:
+        return Stage.now.seconds
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        Stage.now.pass_time(seconds, None)
+
+
+class InOrder:
+    """A pool of threads without threads: tasks are done one after the other, in an order drawn by lot."""
+
+    def __init__(self, max_workers: int | None = None, **_: object) -> None:
+        self._tasks: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, task: Callable[..., Any], *args: object, **named: object) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._tasks.append((future, lambda: task(*args, **named)))
+        return future
+
+    def shutdown(self, wait: bool = True, **_: object) -> None:
+        Random(Stage.now.draw.random()).shuffle(self._tasks)
+        while self._tasks:
+            future, task = self._tasks.pop()
+            try:
+                future.set_result(task())
+            except Exception as exc:  # noqa: BLE001 - the death of the process is not one, and ends everything here
+                future.set_exception(exc)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.shutdown()
+
+
+class Silent:
+    """A program log that nobody reads."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+@contextmanager
+def seams() -> Iterator[pytest.MonkeyPatch]:
+    """Put the simulation in the place of the machine, as long as the `with` lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        replaced: Mapping[str, object] = {
+            "open_home": lambda *_, **__: Stage.now.opened(),
+            "Lease": SimulatedLease,
+            "Stop": SimulatedStop,
+            "program_log": lambda *_: Silent(),
+            "about": lambda **_: nullcontext(),
+            "mask_with": lambda _: None,
+            "people_reader": lambda *_: lambda: Stage.now.people,
+            "connector_versions": dict,
+            "worker_name": lambda: f"simulated:{Stage.now.worker.number}",
+        }
+        for name, value in replaced.items():
+            patch.setattr(execution, name, value)
+        for module in (execution, decisions):
+            patch.setattr(module, "load_plan", lambda *_: Stage.now.plan)
+        patch.setattr(runs, "is_held", lambda *_: Stage.now.holder is not None)
+        _keep_summaries_whole(patch)
+        clock = SimulatedTime("time")
+        for name, loaded in [*sys.modules.items()]:
+            if name.startswith("mimrun.run."):
+                if getattr(loaded, "time", None) is time:
+                    patch.setattr(loaded, "time", clock)
+                if getattr(loaded, "ThreadPoolExecutor", None) is ThreadPoolExecutor:
+                    patch.setattr(loaded, "ThreadPoolExecutor", InOrder)
+        yield patch
+
+
+def _keep_summaries_whole(patch: pytest.MonkeyPatch) -> None:
+    """Keep a run's summary as the value that it is, and not as JSON, where a schedule is not played in full."""
+    encode, decode = RunSummary.encode, RunSummary.decode
+
+    def kept(summary: RunSummary) -> bytes | RunSummary:
+        return encode(summary) if Stage.now.full else summary
+
+    def given(data: bytes | RunSummary) -> RunSummary:
+        return data if isinstance(data, RunSummary) else decode(data)
+
+    patch.setattr(RunSummary, "encode", kept)
+    patch.setattr(RunSummary, "decode", staticmethod(given))

@@ -1,0 +1,187 @@
+"""Schedules of a deterministic simulator: a run, its workers, its people and its world, with faults thrown by a die.
+
+A schedule that goes wrong is told whole, and played again with `python tests/builders/play.py SEED`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from builders.seams import seams
+from builders.simulation import Simulation
+
+from mimrun.app import execution
+from mimrun.connector import Failed, Outcome, Unknown
+from mimrun.run import attempt, journal
+
+Record = Callable[[str, object], None]
+
+QUICK, QUICK_PARTS = 20_000, 8
+HEAVY, HEAVY_PARTS = 1_000_000, 20
+HEAVY_FIRST = 1_000_000
+"""The heavy schedules are others than the quick ones."""
+
+FAULTS = {
+    "bug after",
+    "bug before",
+    "database locked",
+    "disk failed behind the commit",
+    "disk full",
+    "driver breaks",
+    "driver repeats",
+    "failed clean",
+    "failed dirty",
+    "failed half-way",
+    "frozen after an append",
+    "frozen before an append",
+    "frozen before the answer",
+    "killed after an append",
+    "killed after the effect",
+    "killed at the probe",
+    "killed before an append",
+    "killed before the effect",
+    "late",
+    "lost after",
+    "lost before",
+    "meddling",
+    "nobody decides",
+    "probe blind",
+    "probe broke",
+    "read lost",
+    "refused",
+    "rejected",
+    "resolved abort",
+    "resolved skip",
+    "rubbish",
+    "slow",
+    "unreachable",
+}
+"""Everything that can go wrong, and does in any few thousand schedules."""
+
+
+def play(seeds: Sequence[int]) -> tuple[Counter[str], str]:
+    """Play schedules; give how often which fault came, and the first schedule that went wrong, or ""."""
+    faults = Counter[str]()
+    with seams():
+        for seed in seeds:
+            simulation = Simulation(seed)
+            try:
+                flaws = simulation.play()
+            except Exception as exc:
+                exc.add_note(simulation.told())
+                raise
+            faults += simulation.faults
+            if flaws:
+                return faults, "\n".join([simulation.told(), *flaws])
+    return faults, ""
+
+
+@pytest.mark.parametrize("part", range(QUICK_PARTS))
+def test_no_schedule_breaks_a_promise(part: int, record_property: Record) -> None:
+    each = QUICK // QUICK_PARTS
+    faults, wrong = play(range(part * each, (part + 1) * each))
+    assert not wrong, wrong
+    record_property("counted", f"simulated schedules={each}")
+    record_property("counted", f"simulated faults={faults.total()}")
+    missed = FAULTS - faults.keys()
+    assert not missed, f"never thrown in {each} schedules: {missed}"
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(HEAVY_PARTS))
+def test_no_schedule_of_very_many_breaks_a_promise(part: int, record_property: Record) -> None:
+    each, workers = HEAVY // HEAVY_PARTS, os.cpu_count() or 1
+    first = HEAVY_FIRST + part * each
+    children = []
+    for number in range(workers):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _play_in_child(range(first + number, first + each, workers), writer)
+        os.close(writer)
+        children.append((child, reader))
+    for child, reader in children:
+        with open(reader) as said:  # noqa: PTH123 - a file that is open
+            wrong = json.loads(said.read() or '"a player died"')
+        os.waitpid(child, 0)
+        assert not wrong, wrong
+    record_property("counted", f"simulated schedules={each}")
+
+
+def _play_in_child(seeds: range, writer: int) -> None:
+    try:
+        try:
+            wrong = play(seeds)[1]
+        except Exception as exc:  # noqa: BLE001 - the parent tells it
+            wrong = "\n".join([repr(exc), *exc.__notes__])
+        with open(writer, "w") as told:
+            json.dump(wrong, told)
+    finally:
+        os._exit(0)
+
+
+def digests(first: int, count: int) -> list[str]:
+    with seams():
+        made = []
+        for seed in range(first, first + count):
+            simulation = Simulation(seed)
+            simulation.play()
+            made.append(simulation.digest())
+        return made
+
+
+def test_a_seed_gives_the_same_schedule_bit_for_bit() -> None:
+    assert digests(0, 100) == digests(0, 100)
+
+
+def test_a_seed_gives_the_same_schedule_in_another_process_with_other_hashes() -> None:
+    code = "import sys; from crash.test_simulation import digests; print(*digests(0, 60))"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": number, "PYTHONPATH": str(Path(__file__).parents[1])},
+            cwd=Path(__file__).parents[2],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for number in ("1", "2")
+    ]
+    assert len(said[0]) == 60
+    assert said[0] == said[1]
+
+
+def _no_doubt(outcome: Outcome, *_: object, **__: object) -> Outcome:
+    """Take a lost answer for a failure, and believe that nothing happened."""
+    return Failed(outcome.reason, clean=True) if isinstance(outcome, Unknown) else outcome
+
+
+TAKEN_AWAY: dict[str, tuple[object, str, object, int]] = {
+    "the epoch of an entry": (journal, "check_epoch", lambda *_: None, 2000),
+    "the look for a wish to stop": (journal, "check_not_cancelled", lambda *_: None, 3000),
+    "the epoch of a takeover": (execution, "check_takeover", lambda *_: None, 3000),
+    "the doubt of a lost answer": (attempt, "last_word", _no_doubt, 500),
+}
+"""A guard, where it is looked up, what takes its place, and within how many schedules that is noticed."""
+
+
+@pytest.mark.parametrize("guard", TAKEN_AWAY)
+def test_a_guard_that_is_taken_away_is_missed(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, instead, within = TAKEN_AWAY[guard]
+    monkeypatch.setattr(module, name, instead)
+    with seams():
+        for seed in range(within):
+            try:
+                if Simulation(seed).play():
+                    return
+            except Exception:  # noqa: BLE001 - a broken promise may show itself as any error
+                return
+    pytest.fail(f"without {guard} {within} schedules went well")
