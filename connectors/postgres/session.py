@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from connectors.postgres import values
@@ -18,6 +18,8 @@ from mimrun.connector import Call, Json, LostAnswer, Refused, SettingsError, Unr
 
 if TYPE_CHECKING:
     import psycopg
+
+    Connect = Callable[[str, int], psycopg.Connection[tuple[object, ...]]]
 
 TICK: Final = 0.05
 CANCELLING: Final = 0.7
@@ -255,29 +257,52 @@ class Session:
         if done.wait(max(until - time.monotonic(), 0)):
             return
         # 2. End the server process over another connection, and look whether it is gone.
-        ended: list[str] = []
-        ender = threading.Thread(target=self._end, args=(ended,), daemon=True)
+        ending = _Ending(self._application)
+        ender = threading.Thread(target=ending.run, args=(self._connect,), daemon=True)
         ender.start()
         ender.join(ENDING)
-        proof = ended[0] if ended else "whether the server goes on with it is not proven"
-        self._why = f"{self._why}, and it did not react to a cancellation; {proof}"
+        ending.give_up()
+        self._why = f"{self._why}, and it did not react to a cancellation; {ending.proof}"
         # 3. A server that does not answer is hung up on.
         if not done.is_set():
-            with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as wire:
-                wire.shutdown(socket.SHUT_RDWR)
+            _hang_up(connection)
 
-    def _end(self, ended: list[str]) -> None:
-        """End the server process of this session; put in a word of proof once it is gone."""
-        until = time.monotonic() + 3 * ENDING
-        with (
-            suppress(Exception),
-            self._connect("mimrun-stop", self.settings.postgres_connect_timeout) as other,
-        ):
+
+class _Ending:
+    """The end of a session's server process, asked for and watched over a second connection.
+
+    Arguments:
+        application: the name by which the session's process is found.
+    """
+
+    def __init__(self, application: str) -> None:
+        self.proof = "whether the server goes on with it is not proven"
+        self._application = application
+        self._over = threading.Event()
+        self._connections: list[psycopg.Connection[tuple[object, ...]]] = []
+
+    def run(self, connect: Connect) -> None:
+        """End the process, and put down a proof once it is gone."""
+        with suppress(Exception), closing(connect("mimrun-stop", 2)) as other:
+            self._connections.append(other)
+            if self._over.is_set():
+                return
             pids = [row[0] for row in other.execute(END, (self._application,))]
             # A process that was never seen is none that is known to be gone: it may be another server's.
-            while pids and time.monotonic() < until:
-                row = other.execute(GONE, (pids, self._application)).fetchone()
-                if row == (0,):
-                    ended.append(f"its server process {pids[0]} is proven ended")
+            while pids and not self._over.is_set():
+                if other.execute(GONE, (pids, self._application)).fetchone() == (0,):
+                    self.proof = f"its server process {pids[0]} is proven ended"
                     return
-                time.sleep(TICK)
+                self._over.wait(TICK)
+
+    def give_up(self) -> None:
+        """Wait no longer, also not for an answer that never comes."""
+        self._over.set()
+        for connection in self._connections:
+            _hang_up(connection)
+
+
+def _hang_up(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Cut a line under another thread that waits for an answer: a close alone would not wake it."""
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)

@@ -143,15 +143,19 @@ def _run(
 
 
 def _params(action: Statement) -> dict[str, object] | list[object] | None:
-    """Give the values in the form psycopg takes; an object goes to the server as JSON."""
+    """Give the values in the form psycopg takes: a list as an array, an object or a list with one as JSON."""
     from psycopg.types.json import Jsonb  # noqa: PLC0415 - see Session.open
 
     def given(value: object) -> object:
-        return Jsonb(value) if isinstance(value, dict) else value
+        return Jsonb(value) if _holds_object(value) else value
 
     if isinstance(action.params, dict):
         return {name: given(value) for name, value in action.params.items()}
     return None if action.params is None else [given(value) for value in action.params]
+
+
+def _holds_object(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_object, value)))
 
 
 def _data(cursor: psycopg.Cursor[tuple[object, ...]], action: Statement) -> dict[str, Json]:

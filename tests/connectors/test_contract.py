@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from mimrun.connector import (
     Action,
     AnyConnector,
     Call,
+    Connector,
     Effect,
     Failed,
     Finding,
@@ -35,6 +36,7 @@ from mimrun.connector import (
     Secret,
     Target,
     Unknown,
+    Unreachable,
 )
 from mimrun.secret import Masker
 
@@ -48,20 +50,32 @@ def drop(conn: socket.socket) -> None:
     conn.recv(65536)
 
 
-def be_postgres(conn: socket.socket) -> None:
-    """Let anybody in, and hang up at the first question. Source: PostgreSQL, chapter 54."""
+def greet_postgres(conn: socket.socket) -> None:
+    """Let anybody in. Source: PostgreSQL, chapter 54."""
     if conn.recv(65536)[4:8] == struct.pack("!I", 80877103):  # SSLRequest
         conn.sendall(b"N")
         conn.recv(65536)
     conn.sendall(b"R" + struct.pack("!II", 8, 0) + b"S" + struct.pack("!I", 25) + b"client_encoding\0UTF8\0")
     conn.sendall(b"Z" + struct.pack("!I", 5) + b"I")
+
+
+def begin_postgres(conn: socket.socket) -> None:
+    """Let anybody in, and begin a transaction."""
+    greet_postgres(conn)
     conn.recv(65536)
+    conn.sendall(b"C" + struct.pack("!I", 10) + b"BEGIN\0" + b"Z" + struct.pack("!I", 5) + b"T")
 
 
-def be_haproxy(conn: socket.socket) -> None:
-    """Say who one is, and hang up at every other question."""
-    if conn.recv(65536) == b"show info\n":
+def greet_haproxy(conn: socket.socket) -> None:
+    """Say who one is when that is asked; the next question is another connection's."""
+    if conn.recv(65536, socket.MSG_PEEK) == b"show info\n":
+        conn.recv(65536)
         conn.sendall(b"Name: HAProxy\n\n")
+        conn.shutdown(socket.SHUT_WR)
+
+
+def greet_nobody(conn: socket.socket) -> None:
+    """Let the client speak first."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +85,18 @@ class Way:
     Arguments:
         examples: arguments for each verb.
         variables: a target's variables, with the address where nobody or somebody listens.
-        loses: the verb of an action, and what a server does that takes it and never answers.
+        greet: what a server does until an action can be asked for.
+        takes: the same, until the action is its.
+        loses: the verb of an action that such a server takes, and never answers.
+        lasts: the verb and the arguments of an action that does not end by itself.
     """
 
     examples: dict[str, dict[str, Any]]
     variables: Callable[[str, int], dict[str, Any]] | None = None
-    loses: tuple[str, Callable[[socket.socket], None]] | None = None
+    greet: Callable[[socket.socket], None] | None = None
+    takes: Callable[[socket.socket], None] | None = None
+    loses: str | None = None
+    lasts: tuple[str, dict[str, Any]] | None = None
 
 
 WAYS = {
@@ -88,12 +108,16 @@ WAYS = {
             "state": {"backend": "pgw"},
         },
         lambda host, port: {"haproxy_address": f"{host}:{port}", "haproxy_timeout": 2},
-        ("state", be_haproxy),
+        greet=greet_haproxy,
+        loses="state",
+        lasts=("disable", {"server": "pg-a", "backend": "pgw"}),
     ),
     "http": Way(
         {"request": {"url": "/x", "method": "POST", "json": {"a": 1}}},
         lambda host, port: {"http_base_url": f"http://{host}:{port}", "http_token_env": "CONTRACT_SECRET"},
-        ("request", drop),
+        greet=greet_nobody,
+        loses="request",
+        lasts=("request", {"url": "/x", "method": "POST"}),
     ),
     "local": Way(
         {
@@ -101,7 +125,8 @@ WAYS = {
             "shell": {"cmd": "true"},
             "script": {"content": "true"},
             "copy": {"dest": "/nonexistent/x", "content": "x"},
-        }
+        },
+        lasts=("shell", {"cmd": "sleep 60 & sleep 60"}),
     ),
     "postgres": Way(
         {
@@ -116,7 +141,10 @@ WAYS = {
             "postgres_port": port,
             "postgres_password_env": "CONTRACT_SECRET",
         },
-        ("execute", be_postgres),
+        greet=greet_postgres,
+        takes=begin_postgres,
+        loses="execute",
+        lasts=("execute", {"sql": "select f()"}),
     ),
     "ssh": Way(
         {
@@ -125,6 +153,7 @@ WAYS = {
             "script": {"src": "/nonexistent"},
             "upload": {"dest": "/tmp/x", "content": "x"},
             "download": {"src": "/tmp/x", "dest": "/tmp/y"},
+            "service": {"unit": "x", "state": "started"},
         },
         lambda host, port: {
             "ansible_host": host,
@@ -135,11 +164,25 @@ WAYS = {
         },
         # Losing an answer takes a session of real encryption: tests/connectors/test_ssh_endings.py does it.
     ),
-    "wait": Way({"duration": {"for": "1ms"}, "port": {"port": 1, "timeout": 0}}),
+    "wait": Way(
+        {"duration": {"for": "1ms"}, "port": {"port": 1, "timeout": 0}}, lasts=("duration", {"seconds": 60})
+    ),
 }
+UNPREDICTABLE = {
+    "http.request": "what a request would change only the service knows",
+    "local.command": "what a program would change is not known before it runs",
+    "local.script": "what a program would change is not known before it runs",
+    "local.shell": "what a program would change is not known before it runs",
+    "postgres.execute": "which rows a statement would write is not known before it runs",
+    "ssh.command": "what a program would change is not known before it runs",
+    "ssh.script": "what a program would change is not known before it runs",
+    "ssh.shell": "what a program would change is not known before it runs",
+}
+"""Actions that change something and cannot say what, and why; every other one says before and after."""
 NAMES = sorted(CATALOG.names)
 REMOTE = sorted(name for name, way in WAYS.items() if way.variables is not None)
 LOSING = sorted(name for name, way in WAYS.items() if way.loses is not None)
+LASTING = sorted(name for name, way in WAYS.items() if way.lasts is not None)
 ACTIONS = [(name, action) for name in NAMES for action in CATALOG.connector(name).actions]
 every_connector = pytest.mark.parametrize("name", NAMES)
 every_action = pytest.mark.parametrize(("name", "action"), ACTIONS, ids=[f"{n}.{a.verb}" for n, a in ACTIONS])
@@ -150,8 +193,9 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONTRACT_SECRET", SECRET)
 
 
-def a_call() -> Call:
-    return Call("run/1/x/0", time.monotonic() + 5, output=Output(Masker([Secret(SECRET)])))
+def a_call(seconds: float = 5, stop: threading.Event | None = None) -> Call:
+    output = Output(Masker([Secret(SECRET)]))
+    return Call("run/1/x/0", time.monotonic() + seconds, output=output, stop=stop or threading.Event())
 
 
 def connector_of(name: str, host: str = "127.0.0.1", port: int = 1) -> AnyConnector:
@@ -284,15 +328,85 @@ def test_probe_and_check_that_cannot_ask_do_not_know(name: str, closed_port: int
         connector.close()
 
 
+def way_until(name: str, then: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """A server that takes an action, and then does so."""
+    way = WAYS[name]
+    take = way.takes or way.greet
+    assert take is not None
+
+    def behave(conn: socket.socket) -> None:
+        take(conn)
+        then(conn)
+
+    return behave
+
+
 @pytest.mark.parametrize("name", LOSING)
 def test_lost_answer_is_in_doubt(name: str) -> None:
-    loses = WAYS[name].loses
-    assert loses is not None
-    with serving(loses[1]) as port:
+    verb = WAYS[name].loses
+    assert verb is not None
+    with serving(way_until(name, drop)) as port:
         connector = connector_of(name, port=port)
-        outcome = connector.perform(example(name, loses[0]), a_call())
+        outcome = connector.perform(example(name, verb), a_call())
         connector.close()
     assert isinstance(outcome, Unknown), outcome
+
+
+@every_action
+@pytest.mark.parametrize("late", [False, True], ids=["stopped", "over"])
+def test_what_is_called_off_before_it_began_is_not_begun(
+    name: str, action: type[Action], late: bool, closed_port: int
+) -> None:
+    heard: list[bytes] = []
+    greet = WAYS[name].greet
+
+    def listen(conn: socket.socket) -> None:
+        assert greet is not None
+        greet(conn)
+        while piece := conn.recv(65536):
+            heard.append(piece)
+
+    stop = threading.Event()
+    if not late:
+        stop.set()
+    with serving(listen) if greet else nullcontext(closed_port) as port:
+        connector = connector_of(name, port=port)
+        outcome = connector.perform(example(name, action.verb), a_call(0 if late else 5, stop))
+        connector.close()
+    assert isinstance(outcome, Failed), outcome
+    assert outcome.clean
+    assert outcome.reason
+    goodbye = b"X" + struct.pack("!I", 4)  # with which a client of PostgreSQL hangs up
+    assert not set(heard) - {goodbye}
+
+
+@pytest.mark.parametrize("name", LASTING)
+@pytest.mark.parametrize("late", [False, True], ids=["stopped", "over"])
+def test_what_is_ended_in_the_middle_ends_soon_and_is_no_success(name: str, late: bool) -> None:
+    way = WAYS[name]
+    assert way.lasts is not None
+    verb, arguments = way.lasts
+    stop, begun = threading.Event(), threading.Event()
+
+    def last(conn: socket.socket) -> None:
+        while conn.recv(65536):
+            begun.set()
+
+    with serving(way_until(name, last)) if way.greet else nullcontext(0) as port:
+        connector = connector_of(name, port=port)
+        connector.open()
+        if not late:
+            # In the middle: the server has heard of it, or, where there is none, a moment has passed.
+            threading.Thread(target=lambda: (begun.wait(5 if way.greet else 0.3), stop.set())).start()
+        at = time.monotonic()
+        call = a_call(0.4 if late else 20, stop)
+        outcome = connector.perform(CATALOG.action(f"{name}.{verb}").model_validate(arguments), call)
+        took = time.monotonic() - at
+        connector.close()
+    assert isinstance(outcome, Unknown | Failed), outcome
+    assert took < (0.4 if late else 0.3) + 2
+    if not late:
+        assert "stopped by a person" in outcome.reason
 
 
 @every_connector
@@ -316,7 +430,7 @@ def test_foreign_exception_never_escapes(name: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", REMOTE)
 def test_no_secret_is_shown(name: str, closed_port: int) -> None:
     loses = WAYS[name].loses
-    for behave in (drop, loses[1]) if loses else (drop,):
+    for behave in (drop, way_until(name, drop)) if loses else (drop,):
         with serving(behave) as port:
             connector = connector_of(name, port=port)
             # Each attempt to log in over ssh is waited for; one verb tells as much as all.
@@ -352,3 +466,25 @@ def test_reading_is_said_to_change_nothing(name: str) -> None:
         if action.effect_class() is Effect.READ:
             assert connector.check(action, a_call()).changes is False
     connector.close()
+
+
+@every_action
+def test_check_is_a_decision_of_the_connector(
+    name: str, action: type[Action], monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    """What a connector says nothing about falls through to the base; no action may do that."""
+    fell_through: list[str] = []
+    monkeypatch.setattr(Connector, "_check", lambda self, action, call: fell_through.append(action.verb))
+    connector = connector_of(name, port=closed_port)
+    found = None
+    with suppress(Unreachable, Refused, AssertionError):  # without its target it cannot do more than ask
+        found = connector._check(example(name, action.verb), a_call())
+    connector.close()
+    assert not fell_through
+    assert found is None or found.changes is not None or f"{name}.{action.verb}" in UNPREDICTABLE
+
+
+def test_what_cannot_be_predicted_is_named_with_a_reason() -> None:
+    changing = {f"{name}.{a.verb}" for name, a in ACTIONS if a.effect is not Effect.READ}
+    assert set(UNPREDICTABLE) <= changing
+    assert all(UNPREDICTABLE.values())

@@ -76,6 +76,7 @@ def test_rows_come_as_objects_that_the_log_can_keep(primary: Postgres) -> None:
         ("select %s::text || '; drop table x' as v", ("a'b",), "a'b; drop table x"),
         ("select %(n)s::int + 1 as v", {"n": 41}, 42),
         ("select %s::jsonb -> 'a' as v", ({"a": [1]},), [1]),
+        ("select %s::jsonb #>> '{1,b}' as v", ([1, {"b": "x"}],), "x"),
         ("select 3 = any(%s::int[]) as v", ([1, 3],), True),
     ],
 )
