@@ -30,6 +30,7 @@ from mimrun.runbook.node import (
     parts_of,
 )
 from mimrun.runbook.plan import Plan
+from mimrun.runbook.reach import HOST_LOCK
 
 _RISK: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
 _EFFECT: Final = {
@@ -41,6 +42,8 @@ _EFFECT: Final = {
 _ORDER: Final = list(_EFFECT)
 _ITEMS_SHOWN: Final = 20
 """Items of one loop that a plan shows; a gate shows every one."""
+_LOCKS_SHOWN: Final = 10
+"""Hosts whose locks a plan names one by one."""
 
 
 def print_plan(out: Console, plan: Plan) -> None:
@@ -60,8 +63,8 @@ def print_plan(out: Console, plan: Plan) -> None:
         )
     names = [target.name for target in plan.targets]
     out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
-    if plan.locks:
-        out.print(Text(f"  locks: {', '.join(map(safe_line, plan.locks))}", "dim"))
+    for line in _bounds(plan):
+        out.print(Text(f"  {line}", "dim"))
     out.print()
     view = _View(out, frozenset(names), full=False)
     for node in plan.nodes:
@@ -191,6 +194,8 @@ class _View:
         if options.become:
             tail.append(f", as {safe_line(options.become)}")
         tail.append(f", at most {format_duration(options.timeout_ms)}", "dim")
+        if options.max_failures is not None:
+            tail.append(f", {_count(options.max_failures, 'host')} may fail", "dim")
         if options.retries:
             tail.append(f", {options.retries} retries", "dim")
         tail.append(", a failure is ignored" * options.ignore_errors, "red")
@@ -255,6 +260,22 @@ def _judgement(out: Console, plan: Plan) -> None:
             out.print(
                 Text(f"  {word}: ", style).append(", ".join(f"{n.path} {safe_line(n.name)}" for n in nodes))
             )
+
+
+def _bounds(plan: Plan) -> Iterator[str]:
+    """Give what holds the run: how much may fail, be changed, and take, and what nobody else works on."""
+    limits = plan.limits
+    said = [f"{_count(plan.max_failures, 'host')} may fail", f"{format_duration(plan.timeout_ms)} at work"]
+    said += [f"at most {share} of {safe_line(group)} changed" for group, share in limits.share.items()]
+    if limits.domains is not None:
+        said.append(f"hosts of {limits.domains.at_once} {limits.domains.by} at once")
+    yield f"limits: {', '.join(said)}"
+    named = [safe_line(lock) for lock in plan.locks if not lock.startswith(HOST_LOCK)]
+    hosts = [safe_line(lock) for lock in plan.locks if lock.startswith(HOST_LOCK)]
+    if len(hosts) > _LOCKS_SHOWN:
+        hosts = [f"each of the {len(hosts)} hosts that are changed"]
+    if named or hosts:
+        yield f"locks: {', '.join(named + hosts)}"
 
 
 def _count(number: int, noun: str) -> str:

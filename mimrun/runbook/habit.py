@@ -13,6 +13,7 @@ _SERVICES: Final = (
 )
 _FILES: Final = "write `ssh.upload: {src: …, dest: …}`"
 _LOOPS: Final = "write `loop:` with a list; each item is `item`"
+_FORKS: Final = "`serial` on the step says how many hosts are worked on at once"
 _LATER: Final = "it is not part of this version of the language"
 
 STEP_HABITS: Final = {
@@ -49,8 +50,7 @@ STEP_HABITS: Final = {
     "parallel": _LATER + ": a step works on all of its hosts at once already",
     "wait": "write `wait.duration: {seconds: 5}`",
     "serial": _LATER,
-    "max_failures": "write `limits: {failures: N}` at the top",
-    "max_fail_percentage": "write `limits: {failures: N}` at the top",
+    "max_fail_percentage": 'write `max_failures: "10%"`, or `limits: {failures: "10%"}` at the top',
     "any_errors_fatal": "a run stops at the first failure; `limits: {failures: N}` at the top allows some",
     "check_mode": _LATER,
     "delegate_to": "write `hosts:` on the step",
@@ -66,7 +66,8 @@ STEP_HABITS: Final = {
     "args": "write the arguments under the action",
     "action": "write the action's name as the key: `ssh.command: {…}`",
     "ignore_unreachable": "write `ignore_errors: true`",
-    "throttle": _LATER,
+    "throttle": _FORKS,
+    "forks": _FORKS,
     "tasks": "write `block:`",
     "steps": "write `block:`",
     "approve": "write `gate:`",
@@ -89,6 +90,9 @@ RUNBOOK_HABITS: Final = {
     "environment": "write `environment:` on the steps that need it",
     "any_errors_fatal": "a run stops at the first failure; `limits: {failures: N}` allows some",
     "max_failures": "write `limits: {failures: N}`",
+    "max_fail_percentage": 'write `limits: {failures: "10%"}`',
+    "throttle": _FORKS,
+    "forks": _FORKS,
 }
 
 YES_AND_NO: Final = frozenset({"yes", "no", "on", "off", "y", "n"})

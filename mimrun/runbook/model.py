@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from mimrun.connector import Effect
+from mimrun.runbook.allowance import Allowance, Share
 from mimrun.runbook.duration import Duration
 
 Slug: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=80)]
@@ -78,11 +79,29 @@ class Input(Part):
     )
 
 
+class Domains(Part):
+    """Failure domains: hosts that fail together, such as those of one zone or rack."""
+
+    by: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The inventory variable that names a host's domain."
+    )
+    at_once: int = Field(1, ge=1, description="Of so many domains hosts may be changed at the same time.")
+
+
 class Limits(Part):
     """The blast-radius contract: a plan or a run beyond it is refused."""
 
     hosts: int | None = Field(None, ge=1, description="The most hosts that the plan may touch.")
-    failures: int = Field(0, ge=0, description="How many hosts may fail before the run stops.")
+    failures: Allowance = Field(
+        0,
+        description="How many hosts may fail; with more the run stops. A percentage is of the plan's hosts.",
+    )
+    share: dict[str, Share] = Field(
+        {}, description="By group of the inventory: the most of its hosts that may be changed."
+    )
+    domains: Domains | None = Field(
+        None, description="Of how many failure domains hosts may be changed at the same time."
+    )
 
 
 class ActionCall(Part):
@@ -203,6 +222,9 @@ class ActionStep(Handler):
     """A step that does one action on each of its hosts."""
 
     run_once: bool = Field(False, description="Only on the first host.")
+    max_failures: Allowance | None = Field(
+        None, description="How many of its hosts may fail; it narrows what the run allows."
+    )
     notify: tuple[Title, ...] = Field(
         (), description="Handlers that follow the last step where this one changed something."
     )
@@ -253,6 +275,9 @@ class Runbook(Part):
     vars: dict[Identifier, JsonValue] = Field({}, description="Constants for templates.")
     hosts: str = Field("localhost", description="A host pattern over the inventory.")
     limits: Limits = Limits()
+    timeout: Duration = Field(
+        4 * 3_600_000, gt=0, description="How long the run may be at work; waiting for people does not count."
+    )
     locks: tuple[str, ...] = Field((), description="What must not be worked on by two runs at once.")
     tags: tuple[Slug, ...] = ()
     steps: tuple[Step, ...] = Field(min_length=1)

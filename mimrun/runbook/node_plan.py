@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from mimrun.catalog import Catalog
+from mimrun.runbook.allowance import allowed
 from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
@@ -122,7 +123,21 @@ class NodePlanner:
             irreversible=step.irreversible,
             no_log=step.no_log,
             effect_reason=step.effect.reason if step.effect else "",
+            max_failures=self._budget(step, path),
         )
+
+    def _budget(self, step: Handler, path: str) -> int | None:
+        """Give how many hosts of a step may fail, and complain where the run would allow fewer."""
+        rule = step.max_failures if isinstance(step, ActionStep) else None
+        if rule is None:
+            return None
+        hosts = self._targets.of_step[path]
+        own, whole = allowed(rule, len(hosts)), self._targets.failures
+        if own > whole:
+            message = f"{rule} of {len(hosts)} hosts are {own}, and the run lets {whole} fail"
+            hint = "a step cannot widen what `limits: {failures: …}` allows"
+            self._scope.complaints.add(self._path(path, "max_failures"), message, hint)
+        return own
 
     def _manual(self, step: ManualStep, path: str, name: str) -> PlannedManual:
         self._condition(step.when, path)

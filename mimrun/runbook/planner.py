@@ -22,6 +22,7 @@ from mimrun.runbook.model import ActionCall, Handler, Runbook
 from mimrun.runbook.node import Node, PlannedAction, RunbookRef
 from mimrun.runbook.node_plan import NodePlanner
 from mimrun.runbook.plan import Plan, PlannedTarget
+from mimrun.runbook.reach import changed_hosts, check_domains, check_shares, host_locks
 from mimrun.runbook.scope import Complaints, Scope, frozen_vars
 from mimrun.runbook.targets import Targets
 from mimrun.runbook.tree import action_steps, handlers
@@ -53,7 +54,12 @@ def make_plan(
     _freeze_hosts(scope, targets, inventory)
     _refuse(scope)
     planner = NodePlanner(scope, targets, catalog)
-    parts = _Parts(planner.nodes(loaded.runbook.steps, ""), planner.handlers(), _locks(scope))
+    nodes, handlers = planner.nodes(loaded.runbook.steps, ""), planner.handlers()
+    every = (*nodes, *handlers)
+    changed = changed_hosts(every)
+    check_shares(scope, inventory.groups, changed)
+    check_domains(scope, every)
+    parts = _Parts(nodes, handlers, tuple(sorted(_locks(scope) | host_locks(changed))))
     _refuse(scope)
     return _encodable(_assembled(scope, targets, parts, connector_versions), loaded)
 
@@ -99,9 +105,9 @@ def _freeze_hosts(scope: Scope, targets: Targets, inventory: Inventory) -> None:
     scope.groups = {name: list(hosts) for name, hosts in targets.groups().items()}
 
 
-def _locks(scope: Scope) -> tuple[str, ...]:
+def _locks(scope: Scope) -> set[str]:
     locks = scope.loaded.runbook.locks
-    return tuple(sorted({scope.fixed_text(lock, ("locks", n)) for n, lock in enumerate(locks)}))
+    return {scope.fixed_text(lock, ("locks", n)) for n, lock in enumerate(locks)}
 
 
 def _assembled(scope: Scope, targets: Targets, parts: _Parts, connector_versions: Mapping[str, str]) -> Plan:
@@ -120,6 +126,8 @@ def _assembled(scope: Scope, targets: Targets, parts: _Parts, connector_versions
         connectors={name: connector_versions.get(name, "unknown") for name in sorted(used)},
         limits=runbook.limits,
         locks=parts.locks,
+        max_failures=targets.failures,
+        timeout_ms=runbook.timeout,
         nodes=parts.nodes,
         handlers=parts.handlers,
     )

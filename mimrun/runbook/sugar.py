@@ -196,11 +196,18 @@ class Desugarer:
 def step_source(step: str) -> ValuePath:
     """Give the place of a step in its document: "3.block.1" is `("steps", 2, "block", 0)`.
 
-    The handler "h2" is at `("handlers", 1)`.
+    The handler "h2" is at `("handlers", 1)`, a batch at its serial step, and what is included at the step
+    that includes it.
     """
     if step.startswith("h"):
         return ("handlers", int(step[1:]) - 1)
-    return ("steps", *(int(part) - 1 if part.isdigit() else part for part in step.split(".")))
+    marks = step.partition(".include.")[0].split(".")
+    path: list[str | int] = ["steps"]
+    for number, mark in enumerate(marks):
+        if mark == "batch" or (number and marks[number - 1] == "batch"):
+            continue  # batches are made by the plan, and the file has one step for all of them
+        path.append(int(mark) - 1 if mark.isdigit() else mark)
+    return tuple(path)
 
 
 def action_key(raw: Json) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from mimrun.errors import InventoryError
+from mimrun.runbook.allowance import allowed
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
 from mimrun.runbook.inventory import Inventory
@@ -43,12 +45,18 @@ class Targets:
         for path, handler in handlers(scope.loaded.runbook):
             self._of_handler(handler, path)
 
-    @property
+    @cached_property
     def all(self) -> tuple[str, ...]:
         """Every host that any step may touch, in the order of the inventory."""
         used = {host for hosts in self.of_step.values() for host in hosts}
         known = [host for host in self._inventory.hosts if host in used]
         return (*known, *sorted(used - set(known)))
+
+    @cached_property
+    def failures(self) -> int:
+        """How many hosts may fail over the whole run; a percentage is of the plan's without this machine."""
+        touched = sum(host not in LOCALHOSTS for host in self.all)
+        return allowed(self._scope.loaded.runbook.limits.failures, touched)
 
     def groups(self) -> Mapping[str, tuple[str, ...]]:
         """The inventory's groups, cut down to these hosts; those that are empty then are left out."""

@@ -82,7 +82,7 @@ def test_what_is_known_is_filled_in_with_vars_hosts_and_inputs(failover: Plan) -
     assert args(failover, "3") == {"argv": ["systemctl", "stop", "postgresql@alpha"]}
     assert failover.node("3").name == "Fence the old primary of alpha"
     assert failover.vars == {"unit": "postgresql@alpha"}
-    assert failover.locks == ("postgres/alpha",)
+    assert failover.locks == ("host/db1", "host/db2", "postgres/alpha")
 
 
 def test_a_secret_is_a_reference_and_its_call_waits(failover: Plan) -> None:
