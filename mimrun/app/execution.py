@@ -221,8 +221,8 @@ def _executor(
 
 def _verdict(result: Result) -> Verdict:
     match result:
-        case Done():
-            return Verdict("succeeded", "", 0)
+        case Done(left):
+            return Verdict("succeeded", left, 1 if left else 0)
         case Failed(reason) | Denied(reason):
             return Verdict("failed", reason, 1)
         case Cancelled(reason):

@@ -18,11 +18,12 @@ from mimrun.gate.people import People, load_people
 from mimrun.log.entry import Actor
 from mimrun.log.moment import utc_now
 from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.run.followup import FollowUpRuns
 from mimrun.run.published import PublishedVersions
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
-PROJECTORS = (RunSummaries(), PublishedVersions())
+PROJECTORS = (RunSummaries(), PublishedVersions(), FollowUpRuns())
 """Every projection of the log that mimrun keeps."""
 
 _PEOPLE = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -50,13 +50,20 @@ class RunView:
 
 
 def create_run(
-    home: Home, plan: Plan, identity: Identity, *, incident: str | None = None, direct: bool = False
+    home: Home,
+    plan: Plan,
+    identity: Identity,
+    *,
+    incident: str | None = None,
+    direct: bool = False,
+    guard: Callable[[View], object] | None = None,
 ) -> str:
     """Freeze a plan into the log and ask for it to be executed.
 
     Arguments:
         incident: the incident it belongs to; without one it opens its own.
         direct: Prefect is left out by wish.
+        guard: looked at in the same transaction; what it raises comes out here, and nothing is created.
 
     Returns:
         the run's name.
@@ -78,10 +85,23 @@ def create_run(
         stage=ref.stage,
         risk=ref.risk,
     )
-    created = RunCreated(plan=plan.digest, title=ref.title, launched_by=identity.person.id, direct=direct)
+    created = RunCreated(
+        plan=plan.digest,
+        title=ref.title,
+        launched_by=identity.person.id,
+        direct=direct,
+        undo_of=plan.undo_of or "",
+        retry_of=plan.retry_of or "",
+    )
     drafts.append(Draft(actor, frozen, inc=name, run=run, blobs=(Blob("plan", plan.encode(), "plan"),)))
     drafts.append(Draft(actor, created, inc=name, run=run))
-    home.store.append(drafts, guard=lambda view: _check_published(view, plan))
+
+    def check(view: View) -> None:
+        _check_published(view, plan)
+        if guard is not None:
+            guard(view)
+
+    home.store.append(drafts, guard=check)
     return run
 
 

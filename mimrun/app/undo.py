@@ -7,94 +7,168 @@ like any other, with its own digest, and is executed by the same executor.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from pydantic import JsonValue
-
 from mimrun.app.home import Home
-from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
-from mimrun.errors import RunError
-from mimrun.run.answer import answer_of, recall_all
-from mimrun.run.facts import Facts
+from mimrun.app.identity import Identity
+from mimrun.app.runs import create_run, find_run, load_plan, load_state
+from mimrun.app.undo_plan import DoneOnce, Record, origin, record_of, undo_node
+from mimrun.errors import InputError, RefusedError, RunError
+from mimrun.run.followup import FollowUpRuns, FollowUps, check_followups
 from mimrun.run.state import Cell, CellKey, RunState
-from mimrun.run.transitions import TERMINAL, CellStatus, RunStatus
-from mimrun.runbook.expression import names
-from mimrun.runbook.inputs import is_secret
+from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.transitions import TERMINAL, CellStatus
 from mimrun.runbook.model import Needed, OnTimeout
-from mimrun.runbook.node import Node, PlannedAction, PlannedCall, PlannedGate, StepOptions, TargetCalls
-from mimrun.runbook.plan import Plan, Segment
-from mimrun.runbook.render import render_call
+from mimrun.runbook.node import Node, PlannedAction, PlannedGate
+from mimrun.runbook.plan import Plan
 
 COVERED: Final = timedelta(hours=24)
 """So long an approval of a step is one of its undo as well, which its approvers have seen with it."""
 
+Wanted = Callable[[CellKey], bool]
+"""Says whether something that happened is to be taken back."""
 
-def plan_undo(home: Home, run: str) -> Plan:
-    """Make the plan that takes back what a run did.
+
+def everything(key: CellKey) -> bool:  # noqa: ARG001
+    """Take back all that can be taken back."""
+    return True
+
+
+def steps_only(home: Home, run: str, steps: Collection[str]) -> Wanted:
+    """Take back some steps of a run only; "3" means every step within step 3 as well.
 
     Raises:
-        RunError: the run has not ended, is in doubt, did nothing that can be taken back, or was taken
-            back already.
+        InputError: there is no such step.
+    """
+    if not steps:
+        return everything
+    known = [node.path for node in load_plan(home, find_run(home, run).summary.run).walk()]
+    unknown = [step for step in steps if step not in known]
+    if unknown:
+        raise InputError(f"no step {', '.join(unknown)}; the run has the steps {', '.join(known[:20])}")
+    return lambda key: any(key.step == step or key.step.startswith(f"{step}.") for step in steps)
+
+
+def plan_undo(home: Home, run: str, wanted: Wanted = everything) -> Plan:
+    """Make the plan that takes back what a run did.
+
+    Arguments:
+        wanted: what of it.
+
+    Raises:
+        RunError: the run has not ended, is in doubt, is a way back itself, did nothing that can be taken
+            back, or was taken back already.
     """
     view = find_run(home, run)
     name = view.summary.run
     if view.summary.status not in TERMINAL:
         raise RunError(f"{name} is {view.status}; cancel it or let it end, then undo it")
-    gone = _taken_back(home, view)
-    state, plan = load_state(home, name), load_plan(home, name)
-    if state.in_doubt():
+    record = record_of(home, name)
+    if record.plan.undo_of:
+        raise RunError(f"{name} takes back {record.plan.undo_of}; a way back is not taken back, run it anew")
+    if record.state.in_doubt():
         raise RunError(f"{name} has steps in doubt; settle them with `mimrun resolve` first")
-    frozen = _frozen_nodes(home, plan, state)
-    left = [
-        _Done(home, plan, state, frozen[key.step], key, cell)
-        for key, cell in _done_backwards(state, frozen)
-        if _origin(key) not in gone
-    ]
-    nodes: list[Node] = [*_asked_again(home, plan, state)] if left else []
-    nodes += [_node(done, number) for number, done in enumerate(left, start=len(nodes) + 1)]
-    if not nodes and gone:
-        raise RunError(f"{name} has been taken back already, by runs that failed at other steps")
-    if not nodes:
-        pivot = _last_irreversible(state, frozen)
-        why = f": step {pivot[0].step} '{frozen[pivot[0].step].name}' has happened" if pivot else ""
-        raise RunError(f"{name} has nothing that can be taken back{why}; the way is forward")
+    gone = taken_back(home, name)
+    all_ = [DoneOnce(record, record.frozen[key.step], key, cell) for key, cell in _done_backwards(record)]
+    left = [done for done in all_ if origin(done.key) not in gone and wanted(done.key)]
+    if not left:
+        raise RunError(_why_nothing(record, name, gone, all_))
+    nodes: list[Node] = [*_asked_again(home, record.plan, record.state)]
+    nodes += [undo_node(done, number) for number, done in enumerate(left, start=len(nodes) + 1)]
+    changed = {"nodes": tuple(nodes), "handlers": (), "undo_of": name, "retry_of": None}
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
-    return Plan.decode(plan.model_copy(update={"nodes": tuple(nodes), "undo_of": name}).encode())
+    return Plan.decode(record.plan.model_copy(update=changed).encode())
 
 
-def _taken_back(home: Home, view: RunView) -> Set[str]:
-    """Give what undo runs that failed have taken back; what they did is not done again.
+def _why_nothing(record: Record, name: str, gone: Mapping[str, str], all_: Collection[DoneOnce]) -> str:
+    if all_ and all(origin(done.key) in gone for done in all_):
+        return f"{name} has been taken back by {', '.join(sorted(set(gone.values())))} already"
+    if all_:
+        return f"nothing of these steps of {name} is left to be taken back"
+    pivot = _last_irreversible(record)
+    why = f": step {pivot[0].step} '{record.frozen[pivot[0].step].name}' has happened" if pivot else ""
+    return f"{name} has nothing that can be taken back{why}; the way is forward"
+
+
+@dataclass(frozen=True, slots=True)
+class WayBackWishes:
+    """How a way back is asked for.
+
+    Arguments:
+        wanted: what is to be taken back.
+        direct: Prefect is left out by wish.
+    """
+
+    wanted: Wanted = everything
+    direct: bool = False
+
+
+def create_undo(
+    home: Home, run: str, plan: Plan, identity: Identity, wishes: WayBackWishes | None = None
+) -> str:
+    """Ask for an undo plan to be executed, in the incident of the run that it takes back.
+
+    Of two people, or a person and a timer, who ask for it at the same moment only one is heard.
+
+    Arguments:
+        run: the run that is taken back.
+        plan: the undo plan, as it was looked at.
+
+    Returns:
+        the name of the new run.
 
     Raises:
-        RunError: the run was taken back as a whole, or is at this moment.
+        RefusedError: the plan would be another one now, or somebody else takes the run back.
+        StoreError: the log cannot be written.
     """
-    name, gone = view.summary.run, set[str]()
-    for other in list_runs(home):
-        summary = other.summary
-        if summary.incident != view.summary.incident or summary.first_seq < view.summary.last_seq:
-            continue
-        way_back = load_plan(home, summary.run)
-        if way_back.undo_of != name:
-            continue
-        if summary.status is RunStatus.SUCCEEDED:
-            raise RunError(f"{name} has been taken back by {summary.run} already")
+    wishes = wishes or WayBackWishes()
+    summary = find_run(home, run).summary
+    seen = follow_ups(home, summary.run)
+    if plan_undo(home, summary.run, wishes.wanted).digest != plan.digest:
+        raise RefusedError(f"{summary.run} has changed since you looked; look at the way back again")
+    return create_run(
+        home,
+        plan,
+        identity,
+        incident=summary.incident,
+        direct=wishes.direct,
+        guard=lambda view: check_followups(view, summary.run, seen),
+    )
+
+
+def follow_ups(home: Home, run: str) -> FollowUps:
+    """Give the runs that were made from a run."""
+    return FollowUps.decode(home.store.projection(FollowUpRuns.name, run))
+
+
+def taken_back(home: Home, run: str) -> Mapping[str, str]:
+    """Give what has been taken back of a run, each with the run that did it.
+
+    Raises:
+        RunError: it is being taken back at this moment.
+    """
+    gone: dict[str, str] = {}
+    for other in follow_ups(home, run).undos:
+        summary = RunSummary.decode(home.store.projection(RunSummaries.name, other))
         if summary.status not in TERMINAL:
-            raise RunError(f"{name} is being taken back by {summary.run}, which is {other.status}")
-        cells = load_state(home, summary.run).cells
-        for node in way_back.walk():
-            if isinstance(node, PlannedAction):
-                cell = cells.get(CellKey(node.path, node.targets[0].target))
-                if cell is not None and cell.status is CellStatus.OK:
-                    gone.add(node.undoes)
+            raise RunError(f"{run} is being taken back by {other}, which is {find_run(home, other).status}")
+        gone |= dict.fromkeys(undone_by(home, other), other)
     return gone
 
 
-def _origin(key: CellKey) -> str:
-    return f"{key.step} {key.iteration} {key.target}"
+def undone_by(home: Home, undo: str) -> Set[str]:
+    """Give what an undo run has taken back, or has found to be back."""
+    cells = load_state(home, undo).cells
+    return {
+        node.undoes
+        for node in load_plan(home, undo).walk()
+        if isinstance(node, PlannedAction) and node.undoes
+        if (cell := cells.get(CellKey(node.path, node.targets[0].target))) is not None
+        if cell.status is CellStatus.OK
+    }
 
 
 def _asked_again(home: Home, plan: Plan, state: RunState) -> Iterator[PlannedGate]:
@@ -122,129 +196,39 @@ def _asked_again(home: Home, plan: Plan, state: RunState) -> Iterator[PlannedGat
 
 def left_standing(home: Home, run: str) -> list[str]:
     """Name the steps of a run that changed something and have no undo."""
-    name = find_run(home, run).summary.run
-    state, plan = load_state(home, name), load_plan(home, name)
-    frozen = _frozen_nodes(home, plan, state)
-    undone = {key.step for key, _ in _done_backwards(state, frozen)}
-    changed = {key.step for key, cell in state.cells.items() if cell.changed and key.step in frozen}
-    return [f"{path} {frozen[path].name}" for path in sorted(changed - undone)]
+    record = record_of(home, find_run(home, run).summary.run)
+    undone = {key.step for key, _ in _done_backwards(record)}
+    changed = {
+        key.step for key, cell in record.state.cells.items() if cell.changed and key.step in record.frozen
+    }
+    return [f"{path} {record.frozen[path].name}" for path in sorted(changed - undone)]
 
 
-def _frozen_nodes(home: Home, plan: Plan, state: RunState) -> Mapping[str, PlannedAction]:
-    """Give every action as it was really done: as approved where there was a gate, else as planned."""
-    nodes: dict[str, Node] = {node.path: node for node in plan.walk()}
-    for path, gate in state.gates.items():
-        if gate.opened and isinstance(nodes[path], PlannedGate):
-            blob = home.store.blob(home.store.entry(gate.request), "segment")
-            nodes.update((node.path, node) for node in Segment.decode(blob or b"{}").nodes)
-    return {path: node for path, node in nodes.items() if isinstance(node, PlannedAction)}
-
-
-def _done_backwards(state: RunState, nodes: Mapping[str, PlannedAction]) -> Iterator[tuple[CellKey, Cell]]:
+def _done_backwards(record: Record) -> Iterator[tuple[CellKey, Cell]]:
     """Give what happened and has an undo, the last first, back to the last step that has no way back."""
-    for key, cell in _happened_backwards(state, nodes):
-        node = nodes[key.step]
+    for key, cell in _happened_backwards(record):
+        node = record.frozen[key.step]
         if node.options.irreversible:
             return
         if any(t.undo for t in node.targets if t.target == key.target):
             yield key, cell
 
 
-def _last_irreversible(state: RunState, nodes: Mapping[str, PlannedAction]) -> tuple[CellKey, Cell] | None:
-    happened = _happened_backwards(state, nodes)
-    return next(((k, c) for k, c in happened if nodes[k.step].options.irreversible), None)
+def _last_irreversible(record: Record) -> tuple[CellKey, Cell] | None:
+    happened = _happened_backwards(record)
+    return next(((k, c) for k, c in happened if record.frozen[k.step].options.irreversible), None)
 
 
-def _happened_backwards(
-    state: RunState, nodes: Mapping[str, PlannedAction]
-) -> Iterator[tuple[CellKey, Cell]]:
-    """Give what happened, the last first.
+def _happened_backwards(record: Record) -> Iterator[tuple[CellKey, Cell]]:
+    """Give what happened, the last first, wherever it stands in the plan.
 
     A failure that may have had an effect counts. What was as wanted before its one attempt does not: taking
     it back would change what the run has found.
     """
-    for key, cell in sorted(state.cells.items(), key=lambda item: item[1].outcome, reverse=True):
+    cells = record.state.cells.items()
+    for key, cell in sorted(cells, key=lambda item: item[1].outcome, reverse=True):
         as_found = not cell.changed and not cell.resolved and cell.attempts == 1
         failed = cell.status is CellStatus.FAILED and not cell.clean
         happened = failed or (cell.status is CellStatus.OK and not as_found)
-        if key.step in nodes and happened:
+        if key.step in record.frozen and happened:
             yield key, cell
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """One thing that happened and can be taken back: where, and what is on record about it."""
-
-    home: Home
-    plan: Plan
-    state: RunState
-    node: PlannedAction
-    key: CellKey
-    cell: Cell
-
-    @property
-    def target(self) -> TargetCalls:
-        """The target's part of the step."""
-        return next(t for t in self.node.targets if t.target == self.key.target)
-
-
-def _node(done: _Done, number: int) -> PlannedAction:
-    node, key, undos = done.node, done.key, done.target.undo
-    undo = undos[key.iteration if len(undos) > key.iteration else 0]
-    call = undo if _waits_for_secret(done, undo) else render_call(undo, done.home.catalog, _variables(done))
-    options = StepOptions(
-        timeout_ms=node.options.timeout_ms,
-        become=node.options.become,
-        environment=node.options.environment,
-        no_log=node.options.no_log,
-    )
-    return PlannedAction(
-        path=str(number),
-        name=f"Undo: {node.name}",
-        action=undo.action,
-        targets=(TargetCalls(target=key.target, calls=(call,)),),
-        options=options,
-        undoes=_origin(key),
-    )
-
-
-def _waits_for_secret(done: _Done, undo: PlannedCall) -> bool:
-    """Say whether an undo has to stay late: no plan holds a secret.
-
-    Raises:
-        RunError: it needs something that only this run knows as well, which is data and no template.
-    """
-    secrets = {name for name, value in done.plan.inputs.items() if is_secret(value)} & set(undo.late)
-    more = names(undo.args) - secrets - Facts(done.plan).variables(done.key.target).keys()
-    if secrets and more:
-        raise RunError(
-            f"step {done.key.step} '{done.node.name}' cannot be taken back by mimrun: its undo needs a secret"
-            f" ({', '.join(sorted(secrets))}) together with what the run found out ({', '.join(sorted(more))})"
-        )
-    return bool(secrets)
-
-
-def _variables(done: _Done) -> dict[str, JsonValue]:
-    home, state, key = done.home, done.state, done.key
-    facts = Facts(done.plan)
-    recall_all(done.plan, state, home.store, facts)
-    variables = facts.variables(key.target)
-    if done.node.loop is not None:
-        variables["item"] = _items(home, state, done.target, key)[key.iteration]
-    if done.cell.outcome:
-        variables["result"] = answer_of(home.store, done.cell)
-    if key in state.captured:
-        variables["captured"] = _blob(home, state.captured[key], "data")
-    return variables
-
-
-def _items(home: Home, state: RunState, target: TargetCalls, key: CellKey) -> list[JsonValue]:
-    if target.items is not None:
-        return list(target.items)
-    entry = home.store.entry(state.loops[key.step, key.target])
-    return list(json.loads(home.store.blob(entry, "items") or b"[]"))
-
-
-def _blob(home: Home, seq: int, name: str) -> JsonValue:
-    value: JsonValue = json.loads(home.store.blob(home.store.entry(seq), name) or b"{}")
-    return value

@@ -171,4 +171,7 @@ class _Drive:
         if state.status not in RESTING:
             typer.echo(f"{self._run} was interrupted; go on with: mimrun resume {self._run}", err=True)
             return 1
+        if state.status is RunStatus.SUCCEEDED and state.reason:
+            typer.echo(state.reason, err=True)
+            return EXITS[RunStatus.FAILED]
         return EXITS[state.status]

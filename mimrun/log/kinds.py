@@ -60,13 +60,15 @@ class PlanFrozen(Body):
 
 
 class RunCreated(Body):
-    """Somebody asked for a frozen plan to be executed."""
+    """Somebody asked for a frozen plan to be executed; perhaps to take another run back, or to repeat it."""
 
     kind = Kind.RUN_CREATED
     plan: Digest
     title: Title
     launched_by: Name
     direct: bool
+    undo_of: Word = ""
+    retry_of: Word = ""
 
 
 class RunStarted(Body):
@@ -214,7 +216,7 @@ class StepResolved(Body):
     blobs = frozenset({"reason", "evidence"})
     resolution: Literal["applied", "not_applied", "skip", "abort"]
     reason: Reason
-    intent: Seq
+    intent: Count
     iteration: Count = 0
 
 
@@ -247,10 +249,12 @@ class StepFinished(Body):
 
 
 class StepCaptured(Body):
-    """The state before an effect, for undo."""
+    """The state before an effect, or the one that was left after it, for undo; or why that cannot be read."""
 
     kind = Kind.STEP_CAPTURED
-    blobs = frozenset({"data"})
+    blobs = frozenset({"data", "reason"})
+    when: Literal["before", "after"] = "before"
+    reason: Reason = ""
     iteration: Count = 0
 
 

@@ -17,7 +17,9 @@ __all__ = [
     "RunCancelRequested",
     "RunPauseRequested",
     "RunResumeRequested",
+    "StepCompared",
     "StepResolutionProposed",
+    "StepRevertCancelled",
     "StepRevertScheduled",
 ]
 
@@ -63,12 +65,35 @@ class StepResolutionProposed(Body):
     iteration: Count = 0
 
 
+class StepCompared(Body):
+    """What an undo found before it began: the state that the run had left, the one before it, or another.
+
+    `before` means that there is nothing to take back any more: the step counts as done.
+    """
+
+    kind = Kind.STEP_COMPARED
+    blobs = frozenset({"data", "reason"})
+    found: Literal["left", "before", "other", "unknown"]
+    reason: Reason = ""
+    iteration: Count = 0
+
+
 class StepRevertScheduled(Body):
     """What the step did on this target is taken back at this moment, unless a person does it before."""
 
     kind = Kind.STEP_REVERT_SCHEDULED
     due_at: Moment
     outcome: Seq
+    iteration: Count = 0
+
+
+class StepRevertCancelled(Body):
+    """Somebody let stand for good what the step did: it is not taken back when its time is up."""
+
+    kind = Kind.STEP_REVERT_CANCELLED
+    blobs = frozenset({"reason"})
+    outcome: Seq
+    reason: Reason
     iteration: Count = 0
 
 

@@ -140,6 +140,33 @@ class Attempts:
         """Give the recorded answer of a cell, as templates see it."""
         return answer_of(self._journal.store, self._journal.state.cell(key))
 
+    def heed_stop(self) -> None:
+        """Go no further where somebody asked to stop.
+
+        Raises:
+            Halt: somebody did.
+        """
+        if self._stop.wanted():
+            raise Halt(self._stop.reason)
+
+    def look(self, work: Work) -> tuple[bytes, str]:
+        """Read once, without an intent, what whoever asks is about to record.
+
+        Returns:
+            the whole answer as JSON, masked; or nothing, and why it could not be had.
+        """
+        if work.call.effect is not Effect.READ:
+            return b"", f"{work.call.action} is no reading"
+        action = self._catalog.action(work.call.action).model_validate(work.call.args)
+        output = Output(self._masker)
+        outcome = self._perform(work, action, self._call(work, output, 1))
+        if isinstance(outcome, Ok):
+            outcome = self._whole(work, outcome, output)
+        if not isinstance(outcome, Ok):
+            return b"", self._text(outcome.reason)
+        data = self._data(outcome)
+        return (b"", "the answer is too long to be kept") if data is None else (data, "")
+
     def _try(self, work: Work, attempt: int) -> None:
         looked = uptime()
         self._guard.check(work.path, changes=work.call.effect is not Effect.READ)

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from mimrun.errors import GateError, InputError, RunError
 from mimrun.log.kinds import GateClosed, Recap, RunEnded, RunWaiting
+from mimrun.run.compare import standing
 from mimrun.run.fanout import Fanout
 from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
@@ -80,7 +81,8 @@ class Executor:
         result = self._settled(self._until_it_rests())
         match result:
             case Done():
-                return self._end("succeeded", "", result)
+                left = standing(self._plan, self._journal.state)
+                return self._end("succeeded", f"partly taken back: {left}" if left else "", Done(left))
             case Failed(reason) | Denied(reason):
                 return self._end("failed", reason, result)
             case Cancelled(reason):
@@ -133,6 +135,9 @@ class Executor:
         return Parked("doubt", doubts[0].step, f"it is not known whether it happened: {shown}")
 
     def _end(self, status: str, reason: str, result: Result) -> Result:
+        left = standing(self._plan, self._journal.state)
+        if status != "succeeded" and left:
+            reason = f"{reason}; {left}"
         recap = Recap(**self._journal.state.recap())
         self._journal.note(RunEnded.model_validate({"status": status, "reason": reason, "recap": recap}))
         return result

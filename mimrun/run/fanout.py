@@ -15,6 +15,7 @@ from mimrun.log.entry import Blob
 from mimrun.log.kinds import LoopExpanded, StepCaptured, StepFinished, StepSkipped, StepStarted, StepVerified
 from mimrun.run.answer import registered
 from mimrun.run.attempt import Attempts, Until, Work
+from mimrun.run.compare import WayBack
 from mimrun.run.facts import Facts
 from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
@@ -61,7 +62,7 @@ class Fanout:
         self, journal: Journal, attempts: Attempts, facts: Facts, catalog: Catalog, *, failures: int
     ) -> None:
         self._journal, self._attempts, self._facts, self._catalog = journal, attempts, facts, catalog
-        self._failures = failures
+        self._failures, self._way_back = failures, WayBack(journal, attempts)
         self.failed: set[str] = set()
         """Hosts that failed and take no part any more."""
 
@@ -185,6 +186,9 @@ class Fanout:
         if cell.passed is not None or cell.status in (CellStatus.SKIPPED, CellStatus.IN_DOUBT):
             return
         try:
+            if spot.node.undoes:
+                self._take_back(spot)
+                return
             # Whatever the step will need, its verification included, is fetched before it has any effect.
             self._facts.fetch(_late_names(spot))
             if spot.target.capture and cell.status is CellStatus.READY and not self._capture(spot):
@@ -192,13 +196,32 @@ class Fanout:
             calls = spot.target.calls
             call, shown = self._rendered(spot, calls), self._shown(spot, calls)
             until = self._until(spot, options.until)
-            ends = spot.alone and not spot.has_item and not _is_judged(spot)
+            ends = spot.alone and not (spot.has_item or _is_judged(spot) or _is_compared(spot))
             work = Work(spot.key, spot.node.path, call, options, ends_step=ends, shown=shown)
             cell = self._attempts.work(work, until)
-            if cell.status is CellStatus.OK:
-                self._judge(spot, cell)
+            try:
+                if cell.status is CellStatus.OK:
+                    self._judge(spot, cell)
+            finally:
+                # Also where somebody asked to stop: without it the way back has to ask a person.
+                if _is_compared(spot):
+                    self._way_back.note_left(spot.key, lambda: self._reading(spot, spot.target.capture))
         except InputError as exc:
             self._fail(spot.key, str(exc))
+
+    def _take_back(self, spot: Spot) -> None:
+        """Do an undo; whatever goes wrong with it waits for a person."""
+        try:
+            call, shown = self._rendered(spot, spot.target.calls), self._shown(spot, spot.target.calls)
+            seen = spot.target.compare
+            reading = self._reading(spot, (seen,)) if seen else None
+            work = Work(spot.key, spot.node.path, call, spot.node.options, ends_step=spot.alone, shown=shown)
+            self._way_back.take_back(work, reading, spot.target.left)
+        except InputError as exc:
+            self._way_back.stick(spot.key, str(exc))
+
+    def _reading(self, spot: Spot, calls: Sequence[PlannedCall]) -> Work:
+        return Work(spot.key, spot.node.path, self._rendered(spot, calls), spot.node.options, whole=True)
 
     def _judge(self, spot: Spot, cell: Cell) -> None:
         """Ask `until`, `expect` and `verify`, and record what they say, where there is one of them."""
@@ -272,6 +295,7 @@ class Fanout:
         self, spot: Spot, result: JsonValue, *, secrets: Sequence[str] = ()
     ) -> Mapping[str, JsonValue]:
         variables = self._facts.variables(spot.target.target, secrets=secrets)
+        variables |= spot.target.given
         if spot.has_item:
             variables["item"] = spot.item
         if result is not None:
@@ -300,9 +324,7 @@ class Fanout:
         cells = self._cells(node)
         doubtful = sorted({k.target for k in cells if self._in_doubt(k)})
         if doubtful:
-            return Parked(
-                "doubt", node.path, f"it is not known whether '{node.name}' happened on {_some(doubtful)}"
-            )
+            return Parked("doubt", node.path, self._doubted(node, doubtful))
         failing = self._failing(node, targets)
         self.failed |= set(failing)
         left = [t for t in targets if t.target not in self.failed]
@@ -313,6 +335,12 @@ class Fanout:
         skipped = all(c.status is CellStatus.SKIPPED for c in cells.values())
         self._journal.note(StepFinished(status="skipped" if skipped else "ok", reason=""), step=node.path)
         return Done()
+
+    def _doubted(self, node: PlannedAction, hosts: Sequence[str]) -> str:
+        if node.undoes:
+            cells = self._cells(node).items()
+            return f"{node.name}: " + "; ".join(f"{key.target}: {cell.reason}" for key, cell in cells)
+        return f"it is not known whether '{node.name}' happened on {_some(hosts)}"
 
     def _failing(self, node: PlannedAction, targets: Sequence[TargetCalls]) -> dict[str, str]:
         if node.options.ignore_errors:
@@ -353,6 +381,11 @@ def _late_names(spot: Spot) -> set[str]:
 def _is_judged(spot: Spot) -> bool:
     options = spot.node.options
     return bool(options.until or options.expect or spot.target.verify)
+
+
+def _is_compared(spot: Spot) -> bool:
+    """Say whether the state that is left is of use to an undo."""
+    return bool(spot.target.capture and spot.target.undo)
 
 
 def _has_failed(cell: Cell) -> bool:

@@ -140,7 +140,8 @@ def _probed(state: RunState, entry: LogEntry) -> None:
 
 def _in_doubt(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.StepInDoubt)
-    _cell(state, entry, body.iteration, CellEvent.DOUBT).reason = body.reason
+    cell = _cell(state, entry, body.iteration, CellEvent.DOUBT)
+    cell.doubt, cell.reason = body.why, body.reason
 
 
 def _resolved(state: RunState, entry: LogEntry) -> None:
@@ -163,7 +164,15 @@ def _verified(state: RunState, entry: LogEntry) -> None:
 
 def _captured(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.StepCaptured)
-    state.captured[CellKey(entry.step, entry.target, body.iteration)] = entry.seq
+    known = state.captured if body.when == "before" else state.left
+    known[CellKey(entry.step, entry.target, body.iteration)] = entry.seq
+
+
+def _compared(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.StepCompared)
+    if body.found == "before":
+        cell = _cell(state, entry, body.iteration, CellEvent.FIND_BACK)
+        cell.reason, cell.resolved = body.reason, False
 
 
 def _loop(state: RunState, entry: LogEntry) -> None:
@@ -235,6 +244,7 @@ _APPLY: Final = {
     Kind.STEP_SKIPPED: _skipped,
     Kind.STEP_VERIFIED: _verified,
     Kind.STEP_CAPTURED: _captured,
+    Kind.STEP_COMPARED: _compared,
     Kind.LOOP_EXPANDED: _loop,
     Kind.GATE_REQUESTED: _gate_requested,
     Kind.GATE_DECIDED: _gate_decided,

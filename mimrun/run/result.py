@@ -9,7 +9,13 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It was done, or there was nothing to do."""
+    """It was done, or there was nothing to do.
+
+    Arguments:
+        left: what a way back left standing, as a person wished.
+    """
+
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)

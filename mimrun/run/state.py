@@ -38,6 +38,7 @@ class Cell:
         clean: the last failure provably had no effect.
         passed: what `expect` and `verify` said of the answer, once they were asked.
         resolved: the step counts as done by a person's word.
+        doubt: what a person is or was asked: `lost`, `conflict` or `stuck`; "" where nobody was.
     """
 
     status: CellStatus = CellStatus.READY
@@ -55,6 +56,7 @@ class Cell:
     passed: bool | None = None
     why_not: str = ""
     resolved: bool = False
+    doubt: str = ""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class RunState:
         steps: the same cells as `cells`, by step.
         launchers: ids and accounts of who asked for the run or started it; none of them can approve it.
         finished: the final word on each step that is over.
+        captured, left: the entries that have the state before an effect, and the one after it.
     """
 
     seq: int = 0
@@ -114,6 +117,7 @@ class RunState:
     finished: dict[str, str] = field(default_factory=dict)
     loops: dict[tuple[str, str], int] = field(default_factory=dict)
     captured: dict[CellKey, int] = field(default_factory=dict)
+    left: dict[CellKey, int] = field(default_factory=dict)
     gates: dict[str, GateState] = field(default_factory=dict)
     manuals: dict[str, ManualState] = field(default_factory=dict)
 

@@ -77,6 +77,7 @@ class CellEvent(StrEnum):
     LOSE = "lose"
     DOUBT = "doubt"
     SKIP = "skip"
+    FIND_BACK = "find_back"
     RESOLVE_APPLIED = "resolve_applied"
     RESOLVE_NOT_APPLIED = "resolve_not_applied"
     RESOLVE_SKIP = "resolve_skip"
@@ -86,6 +87,8 @@ class CellEvent(StrEnum):
 NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
     (CellStatus.READY, CellEvent.INTEND): CellStatus.PERFORMING,
     (CellStatus.READY, CellEvent.SKIP): CellStatus.SKIPPED,
+    # An undo that finds the state of before already.
+    (CellStatus.READY, CellEvent.FIND_BACK): CellStatus.OK,
     (CellStatus.PERFORMING, CellEvent.SUCCEED): CellStatus.OK,
     (CellStatus.PERFORMING, CellEvent.FAIL): CellStatus.FAILED,
     (CellStatus.PERFORMING, CellEvent.LOSE): CellStatus.UNKNOWN,

@@ -85,7 +85,9 @@ class TargetCalls(Part):
         items: the loop's items where they are known, one for each call.
         verify, undo, capture: as the author gave them, for each call.
         compare: in an undo plan, the reading that tells whether the target is still as the run left it.
-        left: in an undo plan, what that reading said when the run had left it.
+        left: in an undo plan, the entries of the log with what that reading said before the run and when
+            the run had left it.
+        given: in an undo plan, what calls that wait for a secret refer to besides: what the run found out.
     """
 
     target: str
@@ -96,6 +98,7 @@ class TargetCalls(Part):
     capture: tuple[PlannedCall, ...] = ()
     compare: PlannedCall | None = None
     left: JsonValue = None
+    given: dict[str, JsonValue] = {}
 
 
 class PlannedNode(Part):

@@ -13,6 +13,7 @@ from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run, load_state
+from mimrun.catalog import Catalog
 from mimrun.gate.people import Person
 from mimrun.log.verify import verify
 from mimrun.run.state import RunState
@@ -42,9 +43,11 @@ class Bench:
 
     Arguments:
         folder: where both are; it exists.
+        catalog: the connectors that runs have.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, catalog: Catalog = WORLD) -> None:
+        self.catalog = catalog
         self.settings = Settings(home=folder / "home")
         self.world = folder / "world"
         lay_home(self.settings)
@@ -53,7 +56,7 @@ class Bench:
     @contextmanager
     def home(self) -> Iterator[Home]:
         """Open the home with the world as its only connector."""
-        with open_home(self.settings, catalog=WORLD) as home:
+        with open_home(self.settings, catalog=self.catalog) as home:
             yield home
 
     def create(self, plan: Plan) -> str:
@@ -63,7 +66,7 @@ class Bench:
 
     def execute(self, run: str) -> Verdict:
         """Execute a run, or go on with it."""
-        return execute_run(self.settings, run, catalog=WORLD)
+        return execute_run(self.settings, run, catalog=self.catalog)
 
     def run(self, plan: Plan) -> tuple[str, Verdict]:
         """Create and execute."""

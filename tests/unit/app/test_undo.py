@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from builders.plans import a_plan, action, call, gate, manual
+from builders.drawer import CATALOG, Drawer, put
+from builders.plans import a_plan, action, block, call, gate, manual
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 from builders.world import words
 
-from mimrun.app.decisions import attest
+from mimrun.app.decisions import attest, resolve
 from mimrun.app.runs import create_run, find_run
-from mimrun.app.undo import COVERED, left_standing, plan_undo
-from mimrun.errors import RunError
+from mimrun.app.undo import (
+    COVERED,
+    WayBackWishes,
+    create_undo,
+    follow_ups,
+    left_standing,
+    plan_undo,
+    steps_only,
+)
+from mimrun.errors import InputError, RefusedError, RunError
 from mimrun.log.moment import utc_now
+from mimrun.run.followup import check_followups
 from mimrun.runbook.node import PlannedAction, PlannedGate, StepOptions
 
 PIVOT = StepOptions(irreversible=True)
@@ -108,14 +119,23 @@ def test_a_way_back_that_is_not_over_is_not_begun_again(bench: Bench) -> None:
         plan_undo(home, run)
 
 
-def test_a_way_back_that_broke_off_is_gone_on_with_where_it_broke_off(bench: Bench) -> None:
+def give_up(bench: Bench, undo: str, step: str) -> str:
+    with bench.home() as home:
+        resolve(home, undo, RESPONDER, step=step, resolution="abort", reason="it cannot be mended now")
+    return bench.execute(undo).status
+
+
+def test_a_way_back_that_was_given_up_is_gone_on_with_where_it_broke_off(bench: Bench) -> None:
     second = action("2", undo=call("once", word="stuck", answer="failed"))
     run, _ = bench.run(a_plan(bench.world, back("1"), second, back("3")))
-    assert take_back(bench, run)[1] == "failed"
-    assert words(bench.world)[3:] == ["a:back3"]
-    assert undone(bench, run) == ["stuck", "back1"]
-    assert take_back(bench, run)[1] == "failed"
-    assert words(bench.world)[3:] == ["a:back3"]
+    for _ in range(2):
+        undo, status = take_back(bench, run)
+        assert status == "in_doubt"
+        with bench.home() as home:
+            step = find_run(home, undo).summary.waits_at
+        assert give_up(bench, undo, step) == "failed"
+        assert words(bench.world)[3:] == ["a:back3"]
+        assert undone(bench, run) == ["stuck", "back1"]
 
 
 def test_a_run_is_taken_back_once(bench: Bench) -> None:
@@ -154,16 +174,103 @@ def test_a_secret_of_an_undo_stays_out_of_its_plan_and_is_there_when_it_is_neede
     assert words(bench.world) == ["a:w1", "a:hunter2-4711"]
 
 
-def test_a_secret_and_a_finding_do_not_meet_in_an_undo(bench: Bench, tmp_path: Path) -> None:
+def test_a_secret_and_what_was_captured_meet_in_an_undo_and_not_in_its_plan(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, CATALOG)
     (tmp_path / "token").write_text("hunter2-4711")
     inputs = {"token": {"secret": f"file:{tmp_path}/token"}}
-    undo = call("once", ["captured", "token"], word="{{ token }} {{ captured.words }}")
-    run, _ = bench.run(a_plan(bench.world, action("1", capture=call("read"), undo=undo), inputs=dict(inputs)))
+    step = put("1", "a", "new")
+    undo = (
+        step.targets[0]
+        .undo[0]
+        .model_copy(
+            update={
+                "late": ("captured", "token"),
+                "args": {"slot": "a", "value": "{{ token }}/{{ captured.value }}"},
+            }
+        )
+    )
+    target = step.targets[0].model_copy(update={"undo": (undo,)})
+    drawer = Drawer(tmp_path / "drawer")
+    drawer.put("a", "{{ token }}")
+    run, _ = bench.run(
+        a_plan(bench.world, step.model_copy(update={"targets": (target,)}), inputs=dict(inputs))
+    )
+    with bench.home() as home:
+        assert b"hunter2" not in plan_undo(home, run).encode()
+    assert take_back(bench, run)[1] == "succeeded"
+    assert drawer.read() == {"a": "hunter2-4711/{{ token }}"}, "and what was found is no template"
+
+
+def test_the_last_outcome_is_taken_back_first_wherever_it_stands_in_the_plan(bench: Bench) -> None:
+    looped = action(
+        "1",
+        loop=["x", "y"],
+        late=["item"],
+        word="{{ item }}",
+        undo=call("once", ["item"], word="-{{ item }}"),
+    )
+    inner = block("2", [back("2.block.1"), back("2.block.2")], always=[back("2.always.1")])
+    run, _ = bench.run(a_plan(bench.world, looped, inner))
+    assert undone(bench, run) == ["back2.always.1", "back2.block.2", "back2.block.1", "-y", "-x"]
+
+
+def test_a_way_back_is_not_taken_back(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, back("1")))
+    undo, _ = take_back(bench, run)
     with (
         bench.home() as home,
-        pytest.raises(RunError, match=r"needs a secret \(token\) together with .*captured"),
+        pytest.raises(RunError, match=f"takes back {run}; a way back is not taken back"),
     ):
-        plan_undo(home, run)
+        plan_undo(home, undo)
+
+
+def test_some_steps_can_be_taken_back_and_the_others_later(bench: Bench) -> None:
+    inner = block("2", [back("2.block.1"), back("2.block.2")])
+    run, _ = bench.run(a_plan(bench.world, back("1"), inner, back("3")))
+    with bench.home() as home:
+        some = steps_only(home, run, ["2"])
+        undo = create_undo(home, run, plan_undo(home, run, some), RESPONDER, WayBackWishes(some))
+        with pytest.raises(InputError, match="no step 7; the run has the steps 1, 2"):
+            steps_only(home, run, ["7"])
+    assert bench.execute(undo).status == "succeeded"
+    assert words(bench.world)[4:] == ["a:back2.block.2", "a:back2.block.1"]
+    assert undone(bench, run) == ["back3", "back1"]
+    with bench.home() as home, pytest.raises(RunError, match="nothing of these steps"):
+        plan_undo(home, run, steps_only(home, run, ["2"]))
+
+
+def test_of_two_who_take_a_run_back_at_the_same_moment_one_is_heard(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, back("1")))
+    ready, said = threading.Barrier(2), []
+
+    def ask() -> None:
+        with bench.home() as home:
+            plan = plan_undo(home, run)
+            ready.wait(10)
+            try:
+                said.append(create_undo(home, run, plan, RESPONDER))
+            except (RefusedError, RunError) as exc:
+                said.append(str(exc))
+
+    people = [threading.Thread(target=ask) for _ in range(2)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert sorted(word.startswith("run-") and " " not in word for word in said) == [False, True]
+    with bench.home() as home:
+        assert len(follow_ups(home, run).undos) == 1
+
+
+def test_a_way_back_that_was_gone_meanwhile_is_not_asked_for_again(bench: Bench) -> None:
+    """Between a look and the go, somebody else may have taken the run back from beginning to end."""
+    run, _ = bench.run(a_plan(bench.world, back("1"), back("2")))
+    with bench.home() as home:
+        seen = follow_ups(home, run)
+        plan = plan_undo(home, run)
+    assert take_back(bench, run)[1] == "succeeded"
+    with bench.home() as home, pytest.raises(RefusedError, match="has changed since you looked"):
+        create_run(home, plan, RESPONDER, guard=lambda view: check_followups(view, run, seen))
 
 
 def test_an_approval_of_long_ago_is_none_of_the_way_back(bench: Bench) -> None:

@@ -80,6 +80,13 @@ def test_a_pair_that_is_not_in_the_table_of_cells_is_refused(status: CellStatus,
             next_cell(status, event, seq=7)
 
 
+def test_only_a_look_that_finds_it_done_counts_as_done_without_an_attempt() -> None:
+    ways = {
+        e for (before, e), after in NEXT_CELL.items() if (before, after) == (CellStatus.READY, CellStatus.OK)
+    }
+    assert ways == {CellEvent.FIND_BACK}
+
+
 class CellMachine(RuleBasedStateMachine):
     """A cell that meets any events at all: it takes those in the table and refuses the rest."""
 
@@ -97,10 +104,10 @@ class CellMachine(RuleBasedStateMachine):
             self.path.append(self.status)
 
     @invariant()
-    def an_answer_comes_from_an_attempt_or_a_person(self) -> None:
+    def an_answer_comes_from_an_attempt_a_look_or_a_person(self) -> None:
         for before, after in zip(self.path, self.path[1:], strict=False):
             if after is CellStatus.OK:
-                assert before in (CellStatus.PERFORMING, CellStatus.IN_DOUBT)
+                assert before in (CellStatus.PERFORMING, CellStatus.IN_DOUBT, CellStatus.READY)
             if after is CellStatus.IN_DOUBT:
                 assert before in (CellStatus.UNKNOWN, CellStatus.READY, CellStatus.FAILED)
 

@@ -1,0 +1,170 @@
+"""The steps of an undo plan: each made from what is on record about the one that it takes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from mimrun import canonical
+from mimrun.app.home import Home
+from mimrun.app.runs import load_plan, load_state
+from mimrun.errors import RunError
+from mimrun.run.answer import answer_of, recall_all
+from mimrun.run.compare import UNDO
+from mimrun.run.facts import Facts
+from mimrun.run.state import Cell, CellKey, RunState
+from mimrun.runbook.expression import names
+from mimrun.runbook.inputs import is_secret
+from mimrun.runbook.node import (
+    Node,
+    PlannedAction,
+    PlannedCall,
+    PlannedGate,
+    StepOptions,
+    TargetCalls,
+)
+from mimrun.runbook.plan import Plan, Segment
+from mimrun.runbook.render import render_call
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is on record about a run.
+
+    Arguments:
+        frozen: every action as it was really done: as approved where there was a gate, else as planned.
+        facts: everything that the run knew in the end.
+    """
+
+    home: Home
+    plan: Plan
+    state: RunState
+    frozen: Mapping[str, PlannedAction]
+    facts: Facts
+
+
+def record_of(home: Home, run: str) -> Record:
+    """Read what is on record about a run.
+
+    Raises:
+        TamperError: it is not what was recorded.
+    """
+    state, plan = load_state(home, run), load_plan(home, run)
+    facts = Facts(plan)
+    recall_all(plan, state, home.store, facts)
+    return Record(home, plan, state, _frozen_nodes(home, plan, state), facts)
+
+
+def _frozen_nodes(home: Home, plan: Plan, state: RunState) -> Mapping[str, PlannedAction]:
+    nodes: dict[str, Node] = {node.path: node for node in plan.walk()}
+    for path, gate in state.gates.items():
+        if gate.opened and isinstance(nodes[path], PlannedGate):
+            blob = home.store.blob(home.store.entry(gate.request), "segment")
+            nodes.update((node.path, node) for node in Segment.decode(blob or b"{}").nodes)
+    return {path: node for path, node in nodes.items() if isinstance(node, PlannedAction)}
+
+
+@dataclass(frozen=True, slots=True)
+class DoneOnce:
+    """One thing that happened and can be taken back: where, and what is on record about it."""
+
+    record: Record
+    node: PlannedAction
+    key: CellKey
+    cell: Cell
+
+    @property
+    def target(self) -> TargetCalls:
+        """The target's part of the step."""
+        return next(t for t in self.node.targets if t.target == self.key.target)
+
+    def call(self, calls: tuple[PlannedCall, ...]) -> PlannedCall:
+        """The call that belongs to this item; a loop that was not known to the plan has one for all."""
+        return calls[self.key.iteration if len(calls) > self.key.iteration else 0]
+
+
+def origin(key: CellKey) -> str:
+    """Name what an undo takes back: step, iteration and target of the run that did it."""
+    return f"{key.step} {key.iteration} {key.target}"
+
+
+def undo_node(done: DoneOnce, number: int) -> PlannedAction:
+    """Make the step that takes something back.
+
+    Raises:
+        RunError: its undo needs a secret together with something that a plan cannot hold.
+        PlanError: its undo cannot be filled in.
+    """
+    node, key = done.node, done.key
+    variables = _variables(done)
+    call, given = _filled(done, done.call(done.target.undo), variables)
+    seen, left = None, None
+    if done.target.capture:
+        seen, more = _filled(done, done.call(done.target.capture), variables)
+        given |= more
+        left = {"before": done.record.state.captured.get(key, 0), "left": done.record.state.left.get(key, 0)}
+    options = StepOptions(
+        timeout_ms=node.options.timeout_ms,
+        become=node.options.become,
+        environment=node.options.environment,
+        no_log=node.options.no_log,
+    )
+    target = TargetCalls(target=key.target, calls=(call,), compare=seen, left=left, given=given)
+    return PlannedAction(
+        path=str(number),
+        name=f"{UNDO}{node.name}",
+        action=call.action,
+        targets=(target,),
+        options=options,
+        undoes=origin(key),
+    )
+
+
+def _filled(
+    done: DoneOnce, call: PlannedCall, variables: Mapping[str, JsonValue]
+) -> tuple[PlannedCall, dict[str, JsonValue]]:
+    """Fill in a call. One that needs a secret stays the author's text: no plan holds a secret.
+
+    Returns:
+        the call, and the data that it refers to besides, where it stays late.
+    """
+    secrets = {name for name, value in done.record.plan.inputs.items() if is_secret(value)} & set(call.late)
+    if not secrets:
+        return render_call(call, done.record.home.catalog, variables), {}
+    known_anyway = Facts(done.record.plan).variables(done.key.target).keys()
+    given = {name: variables[name] for name in names(call.args) - secrets - known_anyway if name in variables}
+    try:
+        canonical.encode(given)
+    except ValueError as exc:
+        raise RunError(
+            f"step {done.key.step} '{done.node.name}' cannot be taken back by mimrun: its undo needs the secret"
+            f" {', '.join(sorted(secrets))} together with what the run found out, and no plan can hold that: {exc}"
+        ) from exc
+    return call, given
+
+
+def _variables(done: DoneOnce) -> dict[str, JsonValue]:
+    home, state, key = done.record.home, done.record.state, done.key
+    variables = done.record.facts.variables(key.target)
+    if done.node.loop is not None:
+        variables["item"] = _items(home, state, done.target, key)[key.iteration]
+    if done.cell.outcome:
+        variables["result"] = answer_of(home.store, done.cell)
+    if key in state.captured:
+        variables["captured"] = _blob(home, state.captured[key], "data")
+    return variables
+
+
+def _items(home: Home, state: RunState, target: TargetCalls, key: CellKey) -> list[JsonValue]:
+    if target.items is not None:
+        return list(target.items)
+    entry = home.store.entry(state.loops[key.step, key.target])
+    return list(json.loads(home.store.blob(entry, "items") or b"[]"))
+
+
+def _blob(home: Home, seq: int, name: str) -> JsonValue:
+    value: JsonValue = json.loads(home.store.blob(home.store.entry(seq), name) or b"{}")
+    return value
