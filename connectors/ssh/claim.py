@@ -116,10 +116,13 @@ def take(claim: Claim, refuse: Callable[[str], str]) -> list[str]:
         refuse: gives the text that says a word of refusal and ends.
     """
     folder, path = quote(claim.folder), quote(claim.path)
-    safe = f"[ -k {quote(claim.place)} ] && {{ [ -d {folder} ] || mkdir -m 700 {folder}; }}"
+    safe = (
+        f"[ -k {quote(claim.place)} ] && {{ [ -d {folder} ] || mkdir -m 700 {folder} || [ -d {folder} ]; }}"
+    )
     safe += f" && [ ! -L {folder} ] && [ -O {folder} ]"
     return [
         # 1. The folder is a folder, no link to one, and ours; who else can write to /var/tmp cannot move it.
+        #    Two that make it at once are both served.
         f"{{ {safe}; }} 2>/dev/null || {refuse(FOLDER)}",
         f"{{ read -r mimrun_b <{_BOOT}; }} 2>/dev/null || {refuse(LINUX)}",
         # 2. One process alone can make a file that must not exist (noclobber is O_EXCL).
@@ -160,7 +163,7 @@ def begin(claim: Claim, announce: str, command: str) -> list[str]:
 _ASK: Final = r"""place=$1 d=$2 c=$2/$3 name=$3 wait=$4 days=$5
 foul() { echo "state $1"; exit 0; }
 [ -k "$place" ] || foul folder
-[ -d "$d" ] || mkdir -m 700 "$d" 2>/dev/null || foul unwritable
+[ -d "$d" ] || mkdir -m 700 "$d" 2>/dev/null || [ -d "$d" ] || foul unwritable
 [ ! -L "$d" ] && [ -O "$d" ] || foul folder
 case $(LC_ALL=C ls -ld "$d") in drwx------*) ;; *) foul folder ;; esac
 set -C; if { echo void >"$c"; } 2>/dev/null; then made=1; else made=; fi; set +C
