@@ -10,7 +10,10 @@ The tree is split by what the person who meets the error can do about it:
     │   └── SettingsError                  mimrun's own settings, people or home folder
     ├── RefusedError              exit 5   understood, and not allowed now
     │   ├── GateError                      an approval is missing, void, expired or not theirs to give
-    │   └── LeaseError                     another process holds this run
+    │   ├── LeaseError                     another process holds this run
+    │   ├── LockError                      another run holds a resource that this one needs
+    │   ├── KillSwitchError                somebody stopped everything
+    │   └── BreakerError                   the runbook has failed too often in a row
     ├── LogError                  exit 6   the incident log cannot be written, or does not verify
     │   ├── StoreError                     the store cannot be opened or written
     │   └── TamperError                    an entry is not what was recorded
@@ -103,6 +106,18 @@ class GateError(RefusedError):
 
 class LeaseError(RefusedError):
     """Another process is executing this run."""
+
+
+class LockError(RefusedError):
+    """Another run holds a resource that this one needs."""
+
+
+class KillSwitchError(RefusedError):
+    """Somebody pulled the kill switch: nothing may begin until two people have lifted it."""
+
+
+class BreakerError(RefusedError):
+    """The last runs of a runbook failed, and nobody has looked at them since."""
 
 
 class LogError(MimrunError):

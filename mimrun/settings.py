@@ -61,6 +61,11 @@ class Settings:
         return self.home / "lock"
 
     @property
+    def kill_switch(self) -> Path:
+        """The file that stops everything while it is there."""
+        return self.home / "kill-switch"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's home, apart from the one that the person may have of their own."""
         return self.home / "prefect"

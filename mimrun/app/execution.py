@@ -10,26 +10,28 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, assert_never
 
 from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.home import Home, open_home, people_reader
+from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.takeover import Mode, take_over
 from mimrun.catalog import Catalog
 from mimrun.errors import LeaseError, MimrunError, RefusedError
 from mimrun.log.entry import Actor, Draft
-from mimrun.log.kinds import RunMode, RunStarted
+from mimrun.log.kinds import RunMode
 from mimrun.run.attempt import Attempts
 from mimrun.run.connections import Connections
 from mimrun.run.executor import Executor
 from mimrun.run.facts import Facts
 from mimrun.run.fanout import Fanout
-from mimrun.run.fold import apply
 from mimrun.run.guard import Guard
 from mimrun.run.journal import Journal
+from mimrun.run.killswitch import Latch
 from mimrun.run.lease import Lease
 from mimrun.run.result import (
     AroundStep,
@@ -44,15 +46,13 @@ from mimrun.run.result import (
     directly,
 )
 from mimrun.run.stop import Stop
-from mimrun.run.summary import check_takeover
 from mimrun.run.transitions import TERMINAL
 from mimrun.run.waiting import PeopleSteps
+from mimrun.run.wish import Level
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
 __all__ = ["AroundStep", "Mode", "StepFailed", "StepLabel", "Verdict", "directly", "execute_run", "note_mode"]
-
-Mode: TypeAlias = Literal["prefect", "direct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +134,27 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
     if before.status in TERMINAL:
         raise LeaseError(f"{run} is over already: {before.status}; nothing is left to do")
     plan = load_plan(home, run)
-    if not before.cancel:
+    ending = before.wish.level >= Level.CANCEL
+    if not ending:
+        # What only ends may end also now; everything else stands still.
+        refuse_while_pulled(home)
         _require_connectors(plan)
     facts = Facts(plan)
     mask_with(facts.masker)
     with Lease(home.settings.locks, run, at_least=before.epoch) as lease, about(incident=before.incident):
         state = load_state(home, run)
-        if not before.cancel:
+        if not ending:
             facts.remember({path for path in state.started if state.finished.get(path) != "skipped"})
-        journal = Journal(home.store, state, lease, Actor("worker", worker_name(), "engine", "lease"))
+        actor = Actor("worker", worker_name(), "engine", "lease")
+        journal = Journal(home.store, state, lease, actor, locks=plan.locks, keep=_keeping(home.settings))
         log = program_log(home.settings)
         log.info(Event.RUN_TAKEN, mode=mode, reason=reason, epoch=lease.epoch, resumed=state.epoch > 0)
-        _take_over(journal, mode, reason)
-        with _executor(home, plan, facts, journal, around_step) as executor:
-            verdict = _verdict(executor.execute())
+        waits = take_over(journal, plan, mode, reason)
+        if waits is not None:
+            verdict = _verdict(waits)
+        else:
+            with _executor(home, plan, facts, journal, around_step) as executor:
+                verdict = _verdict(executor.execute())
         log.info(Event.RUN_LEFT, status=verdict.status, reason=verdict.detail)
     return verdict
 
@@ -188,19 +195,14 @@ def _noting(log: FilteringBoundLogger, around_step: AroundStep) -> AroundStep:
     return around
 
 
-def _take_over(journal: Journal, mode: Mode, reason: str) -> None:
-    """Take over in the log: from here on no other epoch can write to this run.
+def _keeping(settings: Settings) -> Callable[[Draft], object]:
+    """Give what records an answer that comes when the worker that asked for it, and its log, are gone."""
 
-    What people have said since the state was read, up to that moment, is taken up as well.
-    """
-    state, store = journal.state, journal.store
-    run, epoch, seen = state.run, journal.lease.epoch, state.seq
-    started = RunStarted(worker=journal.actor.id, epoch=epoch, resumed=state.epoch > 0)
-    store.append([journal.draft(started)], guard=lambda view: check_takeover(view, run, epoch))
-    for entry in store.entries(run=run, after=seen):
-        apply(state, entry)
-    if state.mode != mode or reason:
-        journal.note(RunMode(mode=mode, reason=reason))
+    def keep(draft: Draft) -> None:
+        with open_home(settings) as home:
+            home.store.append([draft])
+
+    return keep
 
 
 @contextmanager
@@ -209,7 +211,14 @@ def _executor(
 ) -> Iterator[Executor]:
     state, people = journal.state, people_reader(home.settings.people)
     with (
-        Stop(home.store, state.run, state.seq, already=state.cancel) as stop,
+        Stop(
+            home.store,
+            state.run,
+            state.seq,
+            already=state.wish,
+            latch=Latch(home.settings.kill_switch),
+            seen=journal.lease.note_seen,
+        ) as stop,
         Connections(home.catalog, plan) as connections,
     ):
         guard = Guard(plan, journal, stop, people, home.clock)

@@ -19,11 +19,13 @@ from mimrun.log.entry import Actor
 from mimrun.log.moment import utc_now
 from mimrun.log.sqlite import SqliteStore, create_log
 from mimrun.run.followup import FollowUpRuns
+from mimrun.run.killswitch import KillSwitch
+from mimrun.run.lock import Locks
 from mimrun.run.published import PublishedVersions
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
-PROJECTORS = (RunSummaries(), PublishedVersions(), FollowUpRuns())
+PROJECTORS = (RunSummaries(), PublishedVersions(), Locks(), KillSwitch(), FollowUpRuns())
 """Every projection of the log that mimrun keeps."""
 
 _PEOPLE = """\

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     MANUAL_REQUESTED = "manual.requested"
     MANUAL_ATTESTED = "manual.attested"
     LOCK_TAKEN = "lock.taken"
+    LOCK_RELEASE_PROPOSED = "lock.release_proposed"
     LOCK_RELEASED = "lock.released"
     KILLSWITCH_PULLED = "killswitch.pulled"
     KILLSWITCH_LIFT_AGREED = "killswitch.lift_agreed"

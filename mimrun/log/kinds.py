@@ -158,7 +158,7 @@ class StepIntent(Body):
 
 
 class StepOutcome(Body):
-    """What came of an intent."""
+    """What came of an intent; where it was not performed at all, the intent counts as if it had not been."""
 
     kind = Kind.STEP_OUTCOME
     blobs = frozenset({"data", "stdout", "stderr", "reason"})
@@ -170,6 +170,7 @@ class StepOutcome(Body):
     dur_ms: Count
     intent: Seq
     iteration: Count = 0
+    performed: bool = True
 
 
 class StepProbed(Body):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mimrun.log.field import Count, Moment, Name, Reason, Seq
+from mimrun.log.field import Count, Moment, Name, Reason, Seq, Word
 from mimrun.log.kind import Body, Kind
 
 __all__ = [
     "BreakerClosed",
     "KillswitchLiftAgreed",
     "KillswitchPulled",
+    "LockReleaseProposed",
     "LockReleased",
     "LockTaken",
     "RunAbortRequested",
@@ -105,6 +106,16 @@ class LockTaken(Body):
     generation: Count
 
 
+class LockReleaseProposed(Body):
+    """A first person wants to take a resource from a run that cannot end; at high risk a second must agree."""
+
+    kind = Kind.LOCK_RELEASE_PROPOSED
+    blobs = frozenset({"reason"})
+    resource: Name
+    generation: Count
+    reason: Reason
+
+
 class LockReleased(Body):
     """The run lets go of a resource, or a person took it from a run that cannot."""
 
@@ -116,11 +127,15 @@ class LockReleased(Body):
 
 
 class KillswitchPulled(Body):
-    """Somebody stopped everything: no run may begin anything until two people lift the switch."""
+    """Somebody stopped everything: no run may begin anything until two people lift the switch.
+
+    `latch` names the file that was written beside the log at the same time.
+    """
 
     kind = Kind.KILLSWITCH_PULLED
     blobs = frozenset({"reason"})
     reason: Reason
+    latch: Word = ""
 
 
 class KillswitchLiftAgreed(Body):

@@ -39,6 +39,11 @@ class Connections:
                 self._open[name, target] = kind(settings)
             return self._open[name, target]
 
+    def leave(self, action: str, target: str) -> None:
+        """Never use a connection again: a thread that nobody waits for is still in it, and closes it."""
+        with self._lock:
+            self._open.pop((action.partition(".")[0], target), None)
+
     def __enter__(self) -> Self:
         return self
 

@@ -78,7 +78,21 @@ class Executor:
             LogError: the log cannot be written, or is not what was recorded.
             LeaseError: another worker has taken over.
         """
-        result = self._settled(self._until_it_rests())
+        while True:
+            result = self._settled(self._until_it_rests())
+            if not isinstance(result, Parked) or self._parked(result):
+                return self._recorded(result)
+            # Somebody took a pause back in the moment in which the run was about to rest.
+            self._stop.catch_up()
+
+    def _parked(self, result: Parked) -> bool:
+        try:
+            self._journal.note(RunWaiting(on=result.on, reason=result.reason), step=result.step)
+        except Halt:
+            return False
+        return True
+
+    def _recorded(self, result: Result) -> Result:
         match result:
             case Done():
                 left = standing(self._plan, self._journal.state)
@@ -87,8 +101,7 @@ class Executor:
                 return self._end("failed", reason, result)
             case Cancelled(reason):
                 return self._end("cancelled", reason, result)
-            case Parked(on, step, reason):
-                self._journal.note(RunWaiting(on=on, reason=reason), step=step)
+            case Parked():
                 return result
             case _:
                 assert_never(result)
@@ -99,7 +112,7 @@ class Executor:
                 return self._walk()
             except Halt as halt:
                 if halt.gate is None:
-                    return Cancelled(halt.reason)
+                    return Parked(halt.waits, "", halt.reason) if halt.waits else Cancelled(halt.reason)
                 # The gate is not open any more: void it, and walk again, which asks people anew.
                 body = GateClosed(
                     digest=self._journal.state.gates[halt.gate].digest, reason="void", detail=halt.reason
@@ -121,7 +134,7 @@ class Executor:
         Raises:
             RunError: an intent has no outcome; a resume settles it.
         """
-        if isinstance(result, Parked):
+        if isinstance(result, Parked) and result.on in ("gate", "manual", "doubt"):
             return result
         cells = self._journal.state.cells
         begun = sorted(key for key, cell in cells.items() if cell.status is CellStatus.PERFORMING)
@@ -139,7 +152,11 @@ class Executor:
         if status != "succeeded" and left:
             reason = f"{reason}; {left}"
         recap = Recap(**self._journal.state.recap())
-        self._journal.note(RunEnded.model_validate({"status": status, "reason": reason, "recap": recap}))
+        plan = self._plan
+        # The way back, and a second try on the hosts that failed, say nothing of the runbook.
+        runbook = "" if plan.undo_of or plan.retry_of else plan.runbook.name
+        body = {"status": status, "reason": reason, "recap": recap, "runbook": runbook}
+        self._journal.note(RunEnded.model_validate(body))
         return result
 
     def _sequence(self, nodes: Sequence[Node], conditions: Sequence[str]) -> Result:
@@ -160,7 +177,7 @@ class Executor:
             return self._recall(node)
         if self._stop.wanted() and node.path not in self._journal.state.started:
             # A step that was begun is settled first; what is not begun is left alone.
-            raise Halt(self._stop.reason)
+            raise self._stop.halt()
         match node:
             case PlannedAction():
                 action = node

@@ -15,6 +15,7 @@ from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
 from mimrun.run.state import Cell, CellKey, GateState, ManualState, RunState
 from mimrun.run.transitions import CellEvent, CellStatus, next_cell, next_run, run_event
+from mimrun.run.wish import wish_after
 
 MAX_LOST: Final = 2
 """How many requests in a row may get lost on the way to a target before that counts as a failure."""
@@ -86,8 +87,19 @@ def _ended(state: RunState, entry: LogEntry) -> None:
     state.reason, state.ended_at = body.reason, write_moment(entry.ts)
 
 
-def _cancel_requested(state: RunState, entry: LogEntry) -> None:
-    state.cancel = _body(entry, kinds.RunCancelRequested).reason
+def _wished(state: RunState, entry: LogEntry) -> None:
+    state.wish = wish_after(state.wish, entry)
+
+
+def _lock_taken(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.LockTaken)
+    state.locks[body.resource] = body.generation
+
+
+def _lock_released(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.LockReleased)
+    if state.locks.get(body.resource) == body.generation:
+        del state.locks[body.resource]
 
 
 def _step_started(state: RunState, entry: LogEntry) -> None:
@@ -120,13 +132,14 @@ _OUTCOMES: Final = {"ok": CellEvent.SUCCEED, "failed": CellEvent.FAIL, "unknown"
 
 def _outcome(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.StepOutcome)
-    cell = _cell(state, entry, body.iteration, _OUTCOMES[body.status])
+    event = _OUTCOMES[body.status] if body.performed else CellEvent.LEAVE
+    cell = _cell(state, entry, body.iteration, event)
     if body.intent != cell.intent:
         raise TamperError(
             f"entry {entry.seq}: an outcome of intent {body.intent}; the open one is {cell.intent}"
         )
     died = entry.epoch > cell.intent_epoch and body.status != "ok"
-    if died or (cell.never_arrived and cell.voided < MAX_LOST):
+    if died or not body.performed or (cell.never_arrived and cell.voided < MAX_LOST):
         cell.voided += 1
     cell.outcome, cell.changed, cell.clean = entry.seq, body.changed, body.clean
     cell.unreachable, cell.reason = body.unreachable, body.reason
@@ -233,7 +246,12 @@ _APPLY: Final = {
     Kind.RUN_MODE: _mode,
     Kind.RUN_WAITING: _waiting,
     Kind.RUN_ENDED: _ended,
-    Kind.RUN_CANCEL_REQUESTED: _cancel_requested,
+    Kind.RUN_PAUSE_REQUESTED: _wished,
+    Kind.RUN_RESUME_REQUESTED: _wished,
+    Kind.RUN_CANCEL_REQUESTED: _wished,
+    Kind.RUN_ABORT_REQUESTED: _wished,
+    Kind.LOCK_TAKEN: _lock_taken,
+    Kind.LOCK_RELEASED: _lock_released,
     Kind.STEP_STARTED: _step_started,
     Kind.STEP_FINISHED: _step_finished,
     Kind.STEP_INTENT: _intent,

@@ -12,22 +12,10 @@ from mimrun.gate.people import People
 from mimrun.log.kinds import GuardTripped
 from mimrun.run.journal import Journal
 from mimrun.run.state import GateState
+from mimrun.run.stop import Halt as Halt  # noqa: PLC0414 - it is what a guard raises
 from mimrun.run.stop import Stop
 from mimrun.runbook.node import Leaf, PlannedGate
 from mimrun.runbook.plan import Plan, may_bypass
-
-
-class Halt(Exception):
-    """The run stops here, in order.
-
-    Arguments:
-        reason: for a person.
-        gate: the gate that has to be asked again; None where somebody asked to stop.
-    """
-
-    def __init__(self, reason: str, *, gate: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.gate = reason, gate
 
 
 class Guard:
@@ -57,7 +45,7 @@ class Guard:
         """Refuse the effect of a step unless all of this holds now:
 
         1. The lease is ours.
-        2. Nobody asked to stop.
+        2. Nobody asked to stop, and the kill switch of this machine is not pulled.
         3. The gate in front of the step is open: enough people agreed to this very digest, they still
            have their roles, and their approvals have not expired.
 
@@ -74,7 +62,7 @@ class Guard:
         if not self._journal.lease.held():
             raise LeaseError(f"run {self._journal.state.run}: the lease is not held any more")
         if self._stop.wanted():
-            raise Halt(self._stop.reason)
+            raise self._stop.halt()
         gate = self._gate_of(path) if changes else None
         if gate is None:
             return

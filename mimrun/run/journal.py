@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from mimrun.connector import Effect
 from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
-from mimrun.log.kinds import Body, Kind, StepEvidence, StepOutcome
+from mimrun.log.kinds import Body, Kind, LockReleased, RunWaiting, StepEvidence, StepIntent, StepOutcome
 from mimrun.log.store import Store, View
 from mimrun.run.fold import apply
+from mimrun.run.killswitch import pulled_in
 from mimrun.run.lease import Lease
+from mimrun.run.lock import locks_of_change, lost_lock
 from mimrun.run.state import RunState
-from mimrun.run.summary import check_epoch, check_not_cancelled
-
-
-class Stopped(Exception):
-    """Nothing new is begun: a person has asked for the run to stop. The message is the reason."""
+from mimrun.run.stop import Halt, halt_of
+from mimrun.run.summary import check_epoch, summary_in
+from mimrun.run.wish import Level, Wish
 
 
 class Journal:
@@ -30,13 +31,26 @@ class Journal:
         state: the run's state; every entry that is written is applied to it.
         lease: the right to execute the run.
         actor: the worker.
+        locks: what the run must hold to change anything.
+        keep: records what comes when this worker, and its log, are gone.
     """
 
-    def __init__(self, store: Store, state: RunState, lease: Lease, actor: Actor) -> None:
+    def __init__(
+        self,
+        store: Store,
+        state: RunState,
+        lease: Lease,
+        actor: Actor,
+        *,
+        locks: Sequence[str] = (),
+        keep: Callable[[Draft], object] | None = None,
+    ) -> None:
         self.store = store
         self.state = state
         self.lease = lease
         self.actor = actor
+        self._locks = tuple(locks)
+        self._keep = keep or (lambda draft: store.append([draft]))
         self._held: list[Draft] = []
         self._lock = threading.Lock()
 
@@ -64,9 +78,17 @@ class Journal:
     def write(self, *drafts: Draft) -> tuple[LogEntry, ...]:
         """Record drafts durably, all or none, behind those that were held, and apply them to the state.
 
+        The same transaction refuses what does not hold any more, however shortly before that came about:
+
+        1. No other worker has taken over.
+        2. An intent: nobody asked for the run to stop, and the kill switch is not pulled.
+        3. The intent of a change: the run holds its locks, with the generations that it took.
+
+        What ends the run lets go of its locks with it.
+
         Raises:
-            LeaseError: another worker has taken over.
-            Stopped: an intent is among them, and a person has asked for the run to stop.
+            LeaseError: (1) does not hold.
+            Halt: (2) or (3) does not hold.
             StoreError: the log cannot be written.
         """
         run, epoch = self.state.run, self.lease.epoch
@@ -74,24 +96,57 @@ class Journal:
             raise LeaseError(f"run {run}: this worker has let go of its lease")
         with self._lock:
             held, self._held = self._held, []
-        begins = any(draft.kind is Kind.STEP_INTENT for draft in drafts)
+        ends = [self.draft(body) for body in self._releases()] if _is_among(Kind.RUN_ENDED, drafts) else []
+        halts: list[Halt] = []
 
         def guard(view: View) -> None:
             check_epoch(view, run, epoch)
-            if begins:
-                check_not_cancelled(view, run)
+            for draft in drafts:
+                halt = self._against(view, draft)
+                if halt is not None:
+                    halts.append(halt)
+                    raise RefusedError(halt.reason)
 
         try:
-            entries = self.store.append([*held, *drafts], guard=guard)
+            entries = self.store.append([*held, *drafts, *ends], guard=guard)
         except LeaseError:
             self._keep_evidence(drafts)
             raise
         except RefusedError as exc:
-            raise Stopped(str(exc)) from exc
+            raise (halts[0] if halts else exc) from exc
         with self._lock:
             for entry in entries:
                 apply(self.state, entry)
         return entries[len(held) :]
+
+    def _against(self, view: View, draft: Draft) -> Halt | None:
+        """Say what stands against an entry at this very moment; None where nothing does."""
+        match draft.body:
+            case StepIntent() as body:
+                wish = summary_in(view, self.state.run).wish
+                if wish.level < Level.CANCEL and (pulled := pulled_in(view)):
+                    wish = Wish(Level.KILL_SWITCH, pulled)
+                if wish.level:
+                    return halt_of(wish)
+                needed = locks_of_change(self._locks, draft.target)
+                if body.effect is Effect.READ or not needed:
+                    return None
+                lost = lost_lock(view, self.state.run, self.state.locks, needed)
+                return Halt(lost, waits="lock") if lost else None
+            case RunWaiting(on="pause") if summary_in(view, self.state.run).wish.level is Level.NONE:
+                return Halt("somebody asked for the run to go on")
+            case _:
+                return None
+
+    def _releases(self) -> list[LockReleased]:
+        """Give what lets go of every lock that is still ours."""
+        locks = sorted(self.state.locks.items())
+        lost = [name for name, _ in locks if lost_lock(self.store, self.state.run, self.state.locks, [name])]
+        return [LockReleased(resource=name, generation=n) for name, n in locks if name not in lost]
+
+    def keep_late(self, draft: Draft) -> None:
+        """Keep what a connector said when nobody waited for it any longer, also when this worker is gone."""
+        self._keep(draft)
 
     def note(self, body: Body, *, step: str = "", target: str = "", blobs: Iterable[Blob] = ()) -> LogEntry:
         """Record one entry."""
@@ -112,3 +167,7 @@ class Journal:
                 )
         if late:
             self.store.append(late)
+
+
+def _is_among(kind: Kind, drafts: Iterable[Draft]) -> bool:
+    return any(draft.kind is kind for draft in drafts)

@@ -41,9 +41,9 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A person is needed before it can go on."""
+    """A person is needed before it can go on, or a lock is not free."""
 
-    on: Literal["gate", "manual", "doubt"]
+    on: Literal["gate", "manual", "doubt", "lock", "pause", "killswitch"]
     step: str
     reason: str
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, assert_never
 from mimrun.connector import Effect
 from mimrun.gate.approval import Vote
 from mimrun.run.transitions import CellStatus, RunStatus
+from mimrun.run.wish import Wish
 
 
 class CellKey(NamedTuple):
@@ -89,9 +90,11 @@ class RunState:
 
     Arguments:
         seq: the last entry that was taken.
-        waits_on: "gate", "manual" or "doubt" while the run asks for a person, with `waits_at` the step.
+        waits_on: what the run rests for, as `run.waiting` has it, with `waits_at` the step.
+        wish: whether somebody wants the run to stop, and how strongly.
         steps: the same cells as `cells`, by step.
         launchers: ids and accounts of who asked for the run or started it; none of them can approve it.
+        locks: the resources that the run holds, with the generation of each.
         finished: the final word on each step that is over.
         captured, left: the entries that have the state before an effect, and the one after it.
     """
@@ -110,7 +113,8 @@ class RunState:
     waits_on: str = ""
     waits_at: str = ""
     launchers: set[str] = field(default_factory=set)
-    cancel: str | None = None
+    wish: Wish = Wish()  # noqa: RUF009 - it is frozen
+    locks: dict[str, int] = field(default_factory=dict)
     cells: dict[CellKey, Cell] = field(default_factory=dict)
     steps: dict[str, dict[CellKey, Cell]] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)

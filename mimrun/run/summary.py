@@ -12,12 +12,13 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from mimrun.errors import LeaseError, RefusedError
+from mimrun.errors import LeaseError
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
 from mimrun.run.transitions import TERMINAL, RunStatus, next_run, run_event
+from mimrun.run.wish import WISHES, Level, Wish, wish_after
 
 
 class RunSummary(BaseModel):
@@ -25,6 +26,7 @@ class RunSummary(BaseModel):
 
     Arguments:
         waits_on, waits_at: while it asks for a person: for what, and at which step.
+        stop: how strongly somebody wants it to stop (a `Level`), and `stop_reason` why.
         step: the step that was started last.
         plan_seq: the entry that has the frozen plan.
     """
@@ -47,9 +49,17 @@ class RunSummary(BaseModel):
     waits_on: str = ""
     waits_at: str = ""
     reason: str = ""
-    cancel: str = ""
+    stop: int = 0
+    stop_reason: str = ""
+    runbook: str = ""
+    risk: str = ""
     first_seq: int = 0
     last_seq: int = 0
+
+    @property
+    def wish(self) -> Wish:
+        """What people want of it."""
+        return Wish(Level(self.stop), self.stop_reason)
 
     def encode(self) -> bytes:
         """Give the bytes that the store keeps."""
@@ -64,7 +74,7 @@ class RunSummary(BaseModel):
 class RunSummaries:
     """The projector: one summary for each run, by the run's id."""
 
-    name: Final = "runs/1"
+    name: Final = "runs/2"
 
     def empty(self) -> bytes:
         """A run nobody has asked for."""
@@ -90,8 +100,8 @@ def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
     if event is not None:
         changes["status"] = next_run(was.status, event, seq=entry.seq)
     match entry.body:
-        case kinds.PlanFrozen():
-            changes["plan_seq"] = entry.seq
+        case kinds.PlanFrozen() as body:
+            changes |= {"plan_seq": entry.seq, "runbook": body.runbook, "risk": body.risk}
         case kinds.RunCreated() as body:
             changes |= {"run": entry.run, "incident": entry.inc, "plan": body.plan, "title": body.title}
             changes |= {"launched_by": body.launched_by, "created_at": write_moment(entry.ts)}
@@ -101,12 +111,13 @@ def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
             changes["mode"] = body.mode
         case kinds.RunWaiting() as body:
             changes |= {"waits_on": body.on, "waits_at": entry.step, "reason": body.reason}
-        case kinds.RunCancelRequested() as body:
-            changes["cancel"] = body.reason or "cancelled"
         case kinds.RunEnded() as body:
             changes |= {"ended_at": write_moment(entry.ts), "reason": body.reason}
         case kinds.StepStarted() as body:
             changes |= {"step": entry.step, "step_name": body.name}
+        case _ if entry.kind in WISHES:
+            wish = wish_after(was.wish, entry)
+            changes |= {"stop": int(wish.level), "stop_reason": wish.reason}
         case _:
             pass
     return was.model_copy(update=changes)
@@ -128,17 +139,6 @@ def check_takeover(view: View, run: str, epoch: int) -> None:
         raise LeaseError(f"{run} is over already: {now.status}; nothing is left to do")
     if now.epoch >= epoch:
         raise LeaseError(f"run {run}: epoch {now.epoch} is on record and this worker has {epoch}; try again")
-
-
-def check_not_cancelled(view: View, run: str) -> None:
-    """Refuse a new intent behind a request to stop, however shortly before it was recorded.
-
-    Raises:
-        RefusedError: there is one; the message is its reason.
-    """
-    cancel = summary_in(view, run).cancel
-    if cancel:
-        raise RefusedError(cancel)
 
 
 def check_epoch(view: View, run: str, epoch: int) -> None:

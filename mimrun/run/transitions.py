@@ -75,6 +75,7 @@ class CellEvent(StrEnum):
     SUCCEED = "succeed"
     FAIL = "fail"
     LOSE = "lose"
+    LEAVE = "leave"
     DOUBT = "doubt"
     SKIP = "skip"
     FIND_BACK = "find_back"
@@ -92,6 +93,8 @@ NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
     (CellStatus.PERFORMING, CellEvent.SUCCEED): CellStatus.OK,
     (CellStatus.PERFORMING, CellEvent.FAIL): CellStatus.FAILED,
     (CellStatus.PERFORMING, CellEvent.LOSE): CellStatus.UNKNOWN,
+    # Stopped, or halted by a guard, between the intent and the act.
+    (CellStatus.PERFORMING, CellEvent.LEAVE): CellStatus.READY,
     # An answer may come that `until` is not content with.
     (CellStatus.OK, CellEvent.INTEND): CellStatus.PERFORMING,
     (CellStatus.FAILED, CellEvent.INTEND): CellStatus.PERFORMING,

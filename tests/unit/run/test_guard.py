@@ -134,7 +134,7 @@ def test_between_the_intent_and_the_act_lease_and_wish_are_looked_at_once_more(
     monkeypatch.setattr(Journal, "write", intended)
     monkeypatch.setattr(Stop, "wanted", lambda stop: wanted(stop) or (begun and what == "wish"))
     run, verdict = bench.run(a_plan(bench.world, action("1")))
-    assert verdict.status == ("refused" if what == "lease" else "failed")
+    assert verdict.status == ("refused" if what == "lease" else "cancelled")
     assert words(bench.world) == []
     assert "step.intent" in bench.kinds(run)
 

@@ -218,7 +218,7 @@ def test_a_watcher_that_breaks_stops_the_run_instead_of_leaving_it_unwatched(
                 stop.wanted()
 
 
-@pytest.mark.parametrize(("frozen_s", "status"), [(9.0, "succeeded"), (11.0, "failed")])
+@pytest.mark.parametrize(("frozen_s", "status"), [(9.0, "succeeded"), (11.0, "waiting")])
 def test_a_worker_that_was_frozen_behind_its_intent_asks_the_guards_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, frozen_s: float, status: str
 ) -> None:

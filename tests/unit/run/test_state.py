@@ -230,6 +230,6 @@ def test_whatever_is_appended_summary_and_fold_agree_or_both_refuse(bodies: list
             assert getattr(state, name) == getattr(summary, name), name
         for name in ("created_at", "ended_at"):
             assert getattr(state, name) == getattr(summary, name), name
-        assert (state.cancel is not None) == bool(summary.cancel)
+        assert state.wish == summary.wish
         assert summary.last_seq == state.seq == seq
         assert RunSummary.decode(summary.encode()) == summary
