@@ -63,7 +63,7 @@ HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 TICK: Final = 0.05
 
 HeaderValue: TypeAlias = Annotated[str, Field(pattern=r"^[\t\x20-\x7e]*$")]
-Reference: TypeAlias = Annotated[str, Field(pattern=r"^(env|file):.+$")]
+Reference: TypeAlias = Annotated[str, Field(pattern=r"^(env|file|keyring|vault):.+$")]
 
 
 class HttpSettings(Settings):
@@ -96,7 +96,8 @@ class Request(Action):
     params: dict[str, str] = Field({}, description="Parameters to put into the url.")
     headers: dict[str, HeaderValue] = Field({}, description="Headers to send; none that hold a secret.")
     secret_headers: dict[str, Reference] = Field(
-        {}, description="Headers whose values are secrets, as references: `env:NAME` or `file:PATH`."
+        {},
+        description="Headers whose values are secrets, as references such as `env:NAME` or `vault:MOUNT/PATH#FIELD`.",
     )
     json_: JsonValue = Field(None, alias="json", description="A value to send as JSON.")
     body: str | None = Field(None, description="Text to send as it is.")
@@ -200,7 +201,9 @@ class Http(Connector[HttpSettings, Request]):
         if action.url[0] == "/" and not self.settings.http_base_url:
             raise Refused(f"http: {asked}: the target has no variable http_base_url")
         secrets = self._secrets(action, url)
-        masker = _masker(secrets)
+        # For the rest of the run: whoever says one of them later is not recorded with it, either.
+        masker = call.output.masker
+        masker.learn(*_hidden(secrets))
         headers = action.headers | {name: secret.reveal() for name, secret in secrets.items()}
         if action.idempotency_key:
             headers[action.idempotency_header] = quote(call.key)
@@ -220,7 +223,7 @@ class Http(Connector[HttpSettings, Request]):
         finally:
             self._client.cookies.clear()
         call.output.feed(stdout=masker.mask(body)[:KEPT])
-        return _judge(action, asked, status, _data(status, answered, body, masker, call.output.masker))
+        return _judge(action, asked, status, _data(status, answered, body, masker))
 
     def _check(self, action: Request, call: Call) -> Difference:
         if action.effect_class() is Effect.READ:
@@ -324,37 +327,36 @@ def _judge(action: Request, asked: str, status: int, data: Mapping[str, Json]) -
         return Ok(changed=effect is not Effect.READ, data=data)
     wanted = ", ".join(map(str, action.expect)) or "200 to 299"
     reason = f"http: {asked}: answered {status}, not {wanted}"
-    if effect is Effect.READ or status in REFUSALS:
+    # Behind a redirect the refusal is another request's: the first one was answered, and perhaps done.
+    if effect is Effect.READ or (status in REFUSALS and not action.follow_redirects):
         return Failed(reason, clean=True, data=data)
     if status in NOT_THE_SERVICE:
         return Unknown(f"{reason}; what became of it behind the gateway is not known", data)
     return Failed(reason, clean=False, data=data)
 
 
-def _data(
-    status: int, headers: Mapping[str, str], body: bytes, own: Masker, given: Masker
-) -> dict[str, Json]:
+def _data(status: int, headers: Mapping[str, str], body: bytes, masker: Masker) -> dict[str, Json]:
     """Give the answer as data: masked before it is cut and before it is read as JSON."""
     truncated = len(body) > KEPT
-    text = given.mask(own.mask(body))[:KEPT].decode("utf-8", "replace")
+    text = masker.mask(body)[:KEPT].decode("utf-8", "replace")
     value: Json = None
     if "json" in headers.get("content-type", "") and not truncated:
         with suppress(ValueError, RecursionError):
             value = _plain(json.loads(text, parse_float=str, parse_constant=str, parse_int=_integer), DEEPEST)
     return {
         "status": status,
-        "headers": {name: given.mask_text(own.mask_text(headers[name])) for name in SHOWN if name in headers},
+        "headers": {name: masker.mask_text(headers[name]) for name in SHOWN if name in headers},
         "json": value,
         "text": text if value is None else "",
         "truncated": truncated,
     }
 
 
-def _masker(secrets: Mapping[str, Secret]) -> Masker:
-    """Hide each header's value and, since a service may quote that alone, the token behind `Bearer `."""
+def _hidden(secrets: Mapping[str, Secret]) -> list[Secret]:
+    """Give each header's value and, since a service may quote that alone, the token behind `Bearer `."""
     values = [secret.reveal() for secret in secrets.values()]
     tokens = [value.partition(" ")[2] for value in values if " " in value]
-    return Masker(Secret(value) for value in [*values, *tokens])
+    return [Secret(value) for value in [*values, *tokens]]
 
 
 def _integer(digits: str) -> int | str:

@@ -102,7 +102,7 @@ def probe(session: Session, action: Execute, call: Call) -> Probed:
         return Probed(Finding.UNKNOWN, f"{BUSY}{_holders(session, call)}" if busy else str(exc))
     table = ".".join(action.ledger())
     if found is not None:
-        return Probed(Finding.APPLIED, f"{table} holds the step's key", found.data)
+        return Probed(Finding.APPLIED, f"{table} holds the step's key", found.data, outcome=found)
     if there not in (None, (True, True)):
         return Probed(Finding.UNKNOWN, f"{table} is not fit to hold keys, or may not be read")
     if first_word(action.sql) not in TAKEN_BACK:

@@ -37,6 +37,8 @@ NOT_YET: Final = (
     "too many clients",
     "remaining connection slots",
 )
+SYNTAX_ERROR: Final = "42601"
+"""Source: PostgreSQL, appendix A."""
 END: Final = """
 select pid, pg_terminate_backend(pid) from pg_stat_activity
 where application_name = %s and pid <> pg_backend_pid()
@@ -50,6 +52,8 @@ class Said(Exception):
     def __init__(self, error: psycopg.Error, why: str) -> None:
         self.sqlstate = error.sqlstate or ""
         told = error.diag
+        # The statement itself, not one that it runs inside: said before anything of it is done.
+        self.unreadable = self.sqlstate == SYNTAX_ERROR and not told.context and not told.internal_query
         text = told.message_primary or str(error)
         place = f", at character {told.statement_position}" if told.statement_position else ""
         code = f" (SQLSTATE {self.sqlstate}{place})" if self.sqlstate else ""

@@ -24,8 +24,6 @@ ESTIMATE: Final = re.compile(r" rows=(\d+) ")
 RESET: Final = (
     "reset statement_timeout; reset idle_in_transaction_session_timeout; reset timezone; reset datestyle"
 )
-SYNTAX_ERROR: Final = "42601"
-"""Said before anything of a statement is done. Source: PostgreSQL, appendix A."""
 
 
 def query(session: Session, action: Query, call: Call) -> Outcome:
@@ -105,7 +103,7 @@ def _in_transaction(session: Session, action: Execute, call: Call) -> Outcome:
             return Unknown(f"postgres: {applied.BUSY}: {exc}")
         # The server has answered, and no transaction is open any more: it is rolled back.
         rolled_back = session.is_idle()
-        clean = rolled_back and (taken_back or not begun or exc.sqlstate == SYNTAX_ERROR)
+        clean = rolled_back and (taken_back or not begun or exc.unreadable)
         reason = f"postgres: {exc}" + ("; rolled back" if rolled_back else "")
         return Failed(reason, clean=clean, data=exc.data)
     except LostAnswer as exc:
@@ -125,7 +123,7 @@ def _alone(session: Session, action: Execute, call: Call) -> Outcome:
             data = _data(cursor, action)
             connection.execute(RESET)
     except Said as exc:
-        return Failed(f"postgres: {exc}", clean=exc.sqlstate == SYNTAX_ERROR, data=exc.data)
+        return Failed(f"postgres: {exc}", clean=exc.unreadable, data=exc.data)
     return Ok(changed=_changed(cursor), data=data)
 
 

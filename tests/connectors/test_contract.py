@@ -32,6 +32,7 @@ from mimrun.connector import (
     Failed,
     Finding,
     Output,
+    Probed,
     Refused,
     Secret,
     Target,
@@ -179,6 +180,11 @@ UNPREDICTABLE = {
     "ssh.shell": "what a program would change is not known before it runs",
 }
 """Actions that change something and cannot say what, and why; every other one says before and after."""
+UNPROBEABLE = {
+    "http.request": "HTTP has no question for whether a request was done",
+    "ssh.download": "it changes this machine only, and is run again",
+}
+"""Actions that change something and fall back on the probe that knows nothing, and why."""
 NAMES = sorted(CATALOG.names)
 REMOTE = sorted(name for name, way in WAYS.items() if way.variables is not None)
 LOSING = sorted(name for name, way in WAYS.items() if way.loses is not None)
@@ -488,3 +494,21 @@ def test_what_cannot_be_predicted_is_named_with_a_reason() -> None:
     changing = {f"{name}.{a.verb}" for name, a in ACTIONS if a.effect is not Effect.READ}
     assert set(UNPREDICTABLE) <= changing
     assert all(UNPREDICTABLE.values())
+
+
+@every_action
+def test_probe_is_a_decision_of_the_connector(
+    name: str, action: type[Action], monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    fell_through: list[str] = []
+    nothing = Probed(Finding.UNKNOWN, "")
+    monkeypatch.setattr(
+        Connector, "_probe", lambda self, action, call: fell_through.append(action.verb) or nothing
+    )
+    given, connector = example(name, action.verb), connector_of(name, port=closed_port)
+    with suppress(Unreachable, Refused, AssertionError):  # without its target it cannot do more than ask
+        connector._probe(given, a_call())
+    connector.close()
+    assert bool(fell_through) is (f"{name}.{action.verb}" in UNPROBEABLE)
+    if fell_through:
+        assert given.effect_class() is not Effect.PROBE

@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/deep":
             self.answer(200, b"[" * 100_000, **{"Content-Type": "application/json"})
         elif path == "/redirect":
-            self.answer(302, b"", Location="/elsewhere")
+            self.answer(302, b"", Location=query.get("to", ["/elsewhere"])[0])
         elif path == "/text":
             self.answer(
                 200, query["text"][0].encode(), **{"Content-Type": query.get("type", ["text/plain"])[0]}
@@ -329,6 +329,16 @@ def test_redirect_is_followed_only_when_asked_for(http: Http, server: Server) ->
     assert server.seen[-1][1] == "/elsewhere"
 
 
+def test_refusal_behind_a_redirect_does_not_prove_that_the_request_was_not_done(
+    http: Http, server: Server
+) -> None:
+    action = Request(url="/redirect", method="POST", params={"to": "/404"}, follow_redirects=True)
+    outcome = http.perform(action, a_call())
+    assert [(method, path) for method, path, _, _ in server.seen][1:] == [("GET", "/404")]
+    assert isinstance(outcome, Failed)
+    assert not outcome.clean
+
+
 def test_cookies_are_not_kept(http: Http, server: Server) -> None:
     for _ in range(2):
         http.perform(Request(url="/200"), a_call())
@@ -447,3 +457,12 @@ def test_certificate_is_checked(server: Server, tmp_path: Path) -> None:
     assert isinstance(outcome, Failed)
     assert (outcome.clean, outcome.unreachable) == (True, False)
     assert "CERTIFICATE_VERIFY_FAILED" in outcome.reason
+
+
+def test_what_a_header_held_is_masked_in_the_rest_of_the_run(
+    http: Http, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "Bearer hunter2-Zq8")
+    call = a_call()
+    http.perform(Request(url="/echo", secret_headers={"Authorization": "env:API_KEY"}), call)
+    assert call.output.masker.mask_text("hunter2-Zq8") == "*****"

@@ -161,6 +161,7 @@ def test_execute_commits_and_counts(primary: Postgres) -> None:
         ("insert into nowhere values (1); select 1", True),
         ("select 1/0", False),
         ("do $$ begin perform 1/0; end $$", False),
+        ("do $$ begin execute 'creat table x()'; end $$", False),
     ],
 )
 def test_failed_statement_is_clean_where_a_rollback_takes_all_of_it_back(
@@ -197,6 +198,12 @@ def test_statement_outside_of_transactions(primary: Postgres) -> None:
     alone = primary.perform(Execute(sql="alter system set work_mem = '5MB'", transaction=False), a_call())
     assert alone == Ok(True, {"rows": [], "rowcount": 0, "truncated": False, "status": "ALTER SYSTEM"})
     assert isinstance(primary.perform(Execute(sql="alter system reset all", transaction=False), a_call()), Ok)
+    half = "do $$ begin create table half_done(i int); commit; execute 'creat table x()'; end $$"
+    broken_off = primary.perform(Execute(sql=half, transaction=False), a_call())
+    assert isinstance(broken_off, Failed)
+    assert (broken_off.clean, broken_off.data["sqlstate"]) == (False, "42601")
+    found = primary.perform(Query(sql="select to_regclass('half_done')::text as t"), a_call())
+    assert rows(found) == [{"t": "half_done"}]
     failed = primary.perform(Execute(sql="vacuum nowhere", transaction=False), a_call())
     assert isinstance(failed, Failed)
     assert not failed.clean

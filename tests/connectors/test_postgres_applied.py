@@ -69,7 +69,7 @@ def test_statement_with_a_key_is_committed_once_and_answers_the_same_again(prima
     assert second == first
     assert count(primary, "once") == 1
     probed = primary.probe(action, a_call(key="k-once"))
-    assert (probed.finding, probed.data) == (Finding.APPLIED, first.data)
+    assert (probed.finding, probed.data, probed.outcome) == (Finding.APPLIED, first.data, first)
     found = primary.check(action, a_call(key="k-once"))
     assert (found.changes, "not run again" in found.detail) == (False, True)
     # Another step is another key.
