@@ -182,7 +182,6 @@ UNPREDICTABLE = {
 """Actions that change something and cannot say what, and why; every other one says before and after."""
 UNPROBEABLE = {
     "http.request": "HTTP has no question for whether a request was done",
-    "ssh.download": "it changes this machine only, and is run again",
 }
 """Actions that change something and fall back on the probe that knows nothing, and why."""
 NAMES = sorted(CATALOG.names)
