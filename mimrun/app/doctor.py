@@ -14,8 +14,9 @@ from pydantic import JsonValue
 from mimrun.app.home import open_home
 from mimrun.app.launching import find_launcher
 from mimrun.catalog import installed_catalog
-from mimrun.errors import MimrunError
+from mimrun.errors import MimrunError, SettingsError
 from mimrun.gate.people import load_people
+from mimrun.secret import keyring_name, vault_name
 from mimrun.settings import Settings
 
 
@@ -49,6 +50,7 @@ def examine(settings: Settings) -> list[Check]:
         *_connectors(),
         _prefect(settings),
         *_programs(),
+        *_secrets(),
     ]
 
 
@@ -98,6 +100,21 @@ def _prefect(settings: Settings) -> Check:
     status = launcher.status() if launcher else None
     state = "engine up" if status and status.ready else "no engine; `mimrun up` keeps one warm"
     return Check("prefect", f"{number}, {state}", ok=True)
+
+
+def _secrets() -> Iterator[Check]:
+    """Where secrets can be kept besides variables and files, which are always there. Nothing is asked for."""
+    try:
+        keyring = keyring_name()
+    except SettingsError as exc:
+        yield Check("keyring", str(exc), "install it again", ok=False)
+    else:
+        none = "none on this machine; keyring: cannot be used"
+        yield Check("keyring", keyring or none, ok=True if keyring else None)
+    try:
+        yield Check("vault", vault_name(), ok=True)
+    except SettingsError as exc:
+        yield Check("vault", str(exc), ok=None)
 
 
 def _programs() -> Iterator[Check]:

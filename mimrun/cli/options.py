@@ -57,7 +57,7 @@ InputsArgument: TypeAlias = Annotated[
     typer.Argument(
         metavar="INPUT=VALUE",
         show_default=False,
-        help="Inputs: name=text, name:=JSON, or @file.yaml. A secret input is name=env:VAR or name=file:PATH.",
+        help="Inputs: name=text, name:=JSON, or @file.yaml. A secret input is a reference, such as name=env:VAR.",
     ),
 ]
 

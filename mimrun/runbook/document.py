@@ -307,9 +307,7 @@ class _Reader:
                 mark, f"anchor &{event.anchor} is not read here", "write the value where it is needed"
             )
         if event.tag == "!vault":
-            hint = (
-                "name the secret instead (env:NAME or file:PATH), or decrypt the value into a file of its own"
-            )
+            hint = "name the secret instead (env:NAME, file:PATH, keyring:… or vault:…), or decrypt the value into a file of its own"
             self._complain(
                 mark, "!vault: mimrun holds no vault passwords and cannot decrypt this value", hint
             )

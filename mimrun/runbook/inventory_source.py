@@ -177,7 +177,7 @@ def _complain_of_vault(place: Place, draft: Draft) -> None:
     draft.complain(
         place,
         "is encrypted with ansible-vault; mimrun holds no vault passwords and cannot decrypt it",
-        "keep secrets out of the inventory: name them in the runbook (env:NAME or file:PATH)",
+        "keep secrets out of the inventory: name them in the runbook (env:NAME, file:PATH, keyring:… or vault:…)",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mimrun.secret.form import SHORTEST
 from mimrun.secret.keyrings import keyring_name
 from mimrun.secret.masker import Masker, blank
-from mimrun.secret.reading import read_secret
+from mimrun.secret.reading import read_secret, vault_name
 from mimrun.secret.reference import (
     ALLOWED,
     REFERENCE,
@@ -35,4 +35,5 @@ __all__ = [
     "parse_reference",
     "read_secret",
     "suggest_reference",
+    "vault_name",
 ]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from mimrun.errors import SettingsError
+from mimrun.secret import vault
 from mimrun.secret.keyrings import from_keyring
 from mimrun.secret.reference import InEnvironment, InFile, InKeyring, InVault, Place, parse_reference
 from mimrun.secret.value import Secret
-from mimrun.secret.vault import from_vault
 
 MAX_LINE: Final = 64 * 1024
 """Bytes of a file's first line."""
@@ -38,6 +38,15 @@ def read_secret(reference: str) -> Secret:
     return secret
 
 
+def vault_name() -> str:
+    """Name the vault that the environment leads to, and who asks it, without asking it.
+
+    Raises:
+        SettingsError: it is not known, or nobody is logged in.
+    """
+    return vault.vault_name(os.environ, read_secret)
+
+
 def _fetch(place: Place) -> Secret:
     match place:
         case InEnvironment(name):
@@ -47,7 +56,7 @@ def _fetch(place: Place) -> Secret:
         case InKeyring(service, username):
             return from_keyring(service, username)
         case InVault():
-            return from_vault(place, os.environ, read_secret)
+            return vault.from_vault(place, os.environ, read_secret)
         case _:
             assert_never(place)
 

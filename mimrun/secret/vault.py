@@ -104,6 +104,16 @@ def from_vault(place: InVault, environ: Mapping[str, str], read: Callable[[str],
         raise SettingsError(f"{server.address} has not answered in {PATIENCE_S:.0f} s") from None
 
 
+def vault_name(environ: Mapping[str, str], read: Callable[[str], Secret]) -> str:
+    """Name the server that the environment leads to, and who asks it. Nothing is asked for.
+
+    Raises:
+        SettingsError: as for `server_of`.
+    """
+    server = server_of(environ, read)
+    return f"{server.address}, by {'an AppRole' if server.role else 'a token'}"
+
+
 def _check_address(address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:

@@ -16,7 +16,7 @@ import pytest
 from builders.vault import ROOT_TOKEN, Vault, program, running_vault
 
 from mimrun.errors import SettingsError
-from mimrun.secret import read_secret
+from mimrun.secret import read_secret, vault_name
 from mimrun.secret import vault as client
 
 pytestmark = pytest.mark.needs("openbao")
@@ -267,3 +267,12 @@ def test_the_program_itself_reads_what_we_read(asks: Vault) -> None:
         check=True,
     )
     assert said.stdout == read_secret("vault:secret/portal#token").reveal()
+
+
+def test_the_doctor_names_the_vault_without_asking_it(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in vault.environ("s.anything").items():
+        monkeypatch.setenv(name, value)
+    assert vault_name() == f"{vault.address}, by a token"
+    monkeypatch.delenv("VAULT_ADDR")
+    with pytest.raises(SettingsError, match="set VAULT_ADDR"):
+        vault_name()

@@ -243,7 +243,7 @@ def test_a_vault_file_says_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
     told = loading(tmp_path / "hosts.ini")
     assert name in told
-    assert "env:NAME or file:PATH" in told
+    assert "env:NAME, file:PATH" in told
 
 
 def test_a_vault_value_says_what_to_do() -> None:
