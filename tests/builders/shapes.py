@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -13,31 +14,27 @@ from mimrun.runbook.plan import Plan
 
 HOSTS = ("a", "b")
 VERBS = ("once", "probe", "idempotent", "read")
-ANSWERS = ("ok", "ok", "ok", "ok", "ok", "failed", "lost", "lost-before", "unreachable")
+ANSWERS = (*("ok",) * 16, "failed", "lost", "lost-before", "unreachable")
 """What the world answers, as a step asks for it; a simulator does not listen and throws dice instead."""
 
 
-def shape(seed: int, world: Path, *, steps: int = 3, people: bool = True) -> Plan:
+def shape(seed: int, world: Path, *, counts: Sequence[int] = (1, 1, 1, 1, 2, 2, 3)) -> Plan:
     """Draw a plan; the same seed gives the same one.
 
     Arguments:
         world: the file that its steps act on.
-        steps: the most that stand on one level.
-        people: it may have gates and manual steps.
+        counts: how many steps it may have; drawn from.
     """
     draw = Random(f"shape {seed}")
-    nodes: list[Node] = [
-        _node(draw, str(number + 1), people=people)
-        for number in range(min(draw.choice((1, 1, 1, 1, 2, 2, 3)), steps))
-    ]
+    nodes: list[Node] = [_node(draw, str(number + 1)) for number in range(draw.choice(counts))]
     return a_plan(world, *nodes, hosts=HOSTS, failures=draw.choice((0, 0, 1)))
 
 
-def _node(draw: Random, path: str, *, people: bool) -> Node:
+def _node(draw: Random, path: str) -> Node:
     kind = draw.random()
-    if people and kind < 0.09:
+    if kind < 0.09:
         return gate(path, expires_ms=draw.choice((60_000, 600_000)))
-    if people and kind < 0.15:
+    if kind < 0.15:
         return manual(path)
     if kind < 0.27:
         inside = [_action(draw, f"{path}.block.{n + 1}") for n in range(draw.randint(1, 2))]

@@ -5,7 +5,6 @@ A schedule that goes wrong is told whole, and played again with `python tests/bu
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from builders.seams import seams
+from builders.share import CORES, shared
 from builders.simulation import Simulation
 
 from mimrun.app import execution
@@ -98,34 +98,11 @@ def test_no_schedule_breaks_a_promise(part: int, record_property: Record) -> Non
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(HEAVY_PARTS))
 def test_no_schedule_of_very_many_breaks_a_promise(part: int, record_property: Record) -> None:
-    each, workers = HEAVY // HEAVY_PARTS, os.cpu_count() or 1
+    each = HEAVY // HEAVY_PARTS
     first = HEAVY_FIRST + part * each
-    children = []
-    for number in range(workers):
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            _play_in_child(range(first + number, first + each, workers), writer)
-        os.close(writer)
-        children.append((child, reader))
-    for child, reader in children:
-        with open(reader) as said:  # noqa: PTH123 - a file that is open
-            wrong = json.loads(said.read() or '"a player died"')
-        os.waitpid(child, 0)
+    for wrong in shared(lambda n: play(range(first + n, first + each, CORES))[1], range(CORES)):
         assert not wrong, wrong
     record_property("counted", f"simulated schedules={each}")
-
-
-def _play_in_child(seeds: range, writer: int) -> None:
-    try:
-        try:
-            wrong = play(seeds)[1]
-        except Exception as exc:  # noqa: BLE001 - the parent tells it
-            wrong = "\n".join([repr(exc), *exc.__notes__])
-        with open(writer, "w") as told:
-            json.dump(wrong, told)
-    finally:
-        os._exit(0)
 
 
 def digests(first: int, count: int) -> list[str]:
