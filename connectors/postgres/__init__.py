@@ -28,10 +28,26 @@ class Postgres(Connector[PostgresSettings, PostgresAction]):
     def __init__(self, settings: PostgresSettings) -> None:
         super().__init__(settings)
         self._session = Session(settings)
+        self._call: Call | None = None
+
+    def perform(self, action: PostgresAction, call: Call) -> Outcome:
+        """Do the action once; connecting counts against the call's deadline, and a stop ends it."""
+        self._call = call
+        return super().perform(action, call)
+
+    def probe(self, action: PostgresAction, call: Call) -> Probed:
+        """Find out whether the action has happened; connecting counts against the call's deadline."""
+        self._call = call
+        return super().probe(action, call)
+
+    def check(self, action: PostgresAction, call: Call) -> Difference:
+        """Find out what the action would change; connecting counts against the call's deadline."""
+        self._call = call
+        return super().check(action, call)
 
     def open(self) -> None:
         """Connect and log in, unless a live connection is there."""
-        self._session.open()
+        self._session.open(self._call)
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -113,8 +114,11 @@ class Session:
         }
         return given | ({"sslrootcert": s.postgres_sslrootcert} if s.postgres_sslrootcert else {})
 
-    def open(self) -> None:
+    def open(self, call: Call | None = None) -> None:
         """Connect, unless a live connection is there.
+
+        Arguments:
+            call: the attempt; its deadline and its stop end the connecting, too.
 
         Raises:
             Unreachable: nobody answers, or the server takes no connections now.
@@ -126,7 +130,7 @@ class Session:
         import psycopg  # noqa: PLC0415 - 0.15 s that only a step of this connector pays
 
         try:
-            self._connection = self._connect(self._application, self.settings.postgres_connect_timeout)
+            self._connection = self._dial(call)
         except psycopg.Error as exc:
             said = " ".join(str(exc).split())
             refused = ("FATAL" in said or "certificate" in said or "SSL" in said) and not any(
@@ -134,6 +138,26 @@ class Session:
             )
             raise (Refused if refused else Unreachable)(f"postgres: {self.where}: {said}") from exc
         values.adapt(self._connection)
+
+    def _dial(self, call: Call | None) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect in a thread of its own: a name or a host that does not answer cannot be interrupted."""
+        if call is None:
+            return self._connect(self._application, self.settings.postgres_connect_timeout)
+        dialled: Future[psycopg.Connection[tuple[object, ...]]] = Future()
+
+        def dial() -> None:
+            try:
+                dialled.set_result(self._connect(self._application, self.settings.postgres_connect_timeout))
+            except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
+                dialled.set_exception(exc)
+
+        threading.Thread(target=dial, daemon=True).start()
+        while not wait((dialled,), TICK).done:
+            if call.stop.is_set() or call.left() == 0:
+                dialled.add_done_callback(_close_unused)
+                why = "stopped by a person" if call.stop.is_set() else "the step's deadline came"
+                raise Unreachable(f"postgres: {self.where}: {why} before a connection was made")
+        return dialled.result()
 
     def _connect(self, application: str, patience: int) -> psycopg.Connection[tuple[object, ...]]:
         import psycopg  # noqa: PLC0415 - see open()
@@ -270,6 +294,11 @@ class Session:
         # 3. A server that does not answer is hung up on.
         if not done.is_set():
             _hang_up(connection)
+
+
+def _close_unused(dialled: Future[psycopg.Connection[tuple[object, ...]]]) -> None:
+    if dialled.exception() is None:
+        dialled.result().close()
 
 
 class _Ending:

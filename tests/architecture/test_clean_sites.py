@@ -58,6 +58,7 @@ SITES: dict[str, tuple[int, str]] = {
     "postgres/rewind.py:_refused": (1, "only queries, before pg_rewind is run"),
     "postgres/rewind.py:_prepare": (2, "at most a checkpoint was asked for, before pg_rewind is run"),
     "postgres/session.py:Session.password": (1, "no connection yet"),
+    "postgres/session.py:Session._dial": (1, "no session, so no statement"),
     "postgres/session.py:Session.open": (1, "no session, so no statement"),
     "postgres/statement.py:query": (1, "a read-only transaction that is rolled back"),
     "postgres/statement.py:_in_transaction": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -119,6 +120,30 @@ def test_process_that_cannot_be_ended_is_said_not_to_be(pair: PostgresPair, prim
         os.kill(pid, signal.SIGCONT)
     assert isinstance(outcome, Unknown)
     assert "whether the server goes on with it is not proven" in outcome.reason
+
+
+def test_stop_ends_connecting_to_a_host_that_is_silent(pair: PostgresPair) -> None:
+    # A full accept queue is the one silence that loopback has: the kernel drops further SYNs.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        queued = [socket.socket() for _ in range(3)]
+        for client in queued:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        port, stop = server.getsockname()[1], threading.Event()
+        threading.Timer(0.2, stop.set).start()
+        for call, why in (
+            (a_call(stop=stop), "stopped by a person"),
+            (a_call(0.3), "the step's deadline came"),
+        ):
+            begun = time.monotonic()
+            with connected(pair.primary, postgres_host="127.0.0.1", postgres_port=port) as postgres:
+                outcome = postgres.perform(Execute(sql="select 1"), call)
+            assert isinstance(outcome, Failed)
+            assert (outcome.clean, outcome.unreachable) == (True, True)
+            assert f"{why} before a connection was made" in outcome.reason
+            assert time.monotonic() - begun < 1
+        for client in queued:
+            client.close()
 
 
 def test_other_sessions_of_the_same_role_are_left_alone(pair: PostgresPair, primary: Postgres) -> None:
