@@ -184,7 +184,7 @@ now=-; { read -r now </proc/sys/kernel/random/boot_id; } 2>/dev/null
 begin=$(date +%s)
 while look; [ -z "$last" ] && { alive || { [ "$word" != run ] && [ "$word" != void ]; }; }; do
   limit=$wait; [ "$word" = run ] || limit=2
-  [ $(($(date +%s) - begin)) -lt "$limit" ] || break
+  [ "$limit" -gt 0 ] && [ $(($(date +%s) - begin)) -le "$limit" ] || break
   sleep 0.1 2>/dev/null || sleep 1
 done
 if [ -z "$last" ] && ! alive; then look; fi

@@ -260,7 +260,7 @@ def test_without_room_for_a_claim_nothing_runs_and_nothing_is_left(shell: list[s
         timeout=20,
         check=False,
         restore_signals=False,  # Python ignores the signal that would end the shell
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # noqa: PLW1509 - no thread here
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
     )
     header = Header(NONCE)
     header.feed(done.stdout)
