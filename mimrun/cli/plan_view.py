@@ -14,6 +14,7 @@ from rich.text import Text
 from mimrun.app.decisions import PendingGate
 from mimrun.cli.terminal import exact, safe, safe_json, safe_line
 from mimrun.connector import Effect
+from mimrun.runbook.batch import actions_in, hosts_of, step_of, together, written
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.node import (
     Node,
@@ -42,6 +43,8 @@ _EFFECT: Final = {
 _ORDER: Final = list(_EFFECT)
 _ITEMS_SHOWN: Final = 20
 """Items of one loop that a plan shows; a gate shows every one."""
+_BATCHES_SHOWN: Final = 5
+"""Batches whose hosts a plan names; a gate names those of every one."""
 _LOCKS_SHOWN: Final = 10
 """Hosts whose locks a plan names one by one."""
 
@@ -98,8 +101,12 @@ def print_segment(out: Console, pending: PendingGate) -> None:
     out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
     out.print(Text("\nWhat runs when it opens:", "bold"))
     view = _View(out, frozenset(names), full=True)
-    for node in pending.segment.nodes:
+    for node in together(pending.segment.nodes):
         view.node(node, 1)
+    reached = {step_of(node.path).partition(".batch.*")[0] for node in pending.segment.nodes}
+    for node in plan.walk():
+        if isinstance(node, PlannedSerial) and node.path in reached:
+            view.batches(node, "  ")
     out.print()
 
 
@@ -132,13 +139,33 @@ class _View:
                 self._head(indent, node, f"MANUAL by {node.role or 'anybody'}", style="bold yellow")
                 for line in safe(node.instructions.strip()).split("\n"):
                     self._line(f"{indent}    ", line)
-            case PlannedBlock() | PlannedSerial() | PlannedParallel() | PlannedInclude():
+            case PlannedSerial():
                 self._head(indent, node, _form(node))
-                for part in parts_of(node):
-                    self._title_part(node, part, indent + "    ")
-                    self.node(part, depth + 1)
+                self.batches(node, f"{indent}    ")
+                for batch in together(node.batches):
+                    self._parts(batch, depth)
+            case PlannedBlock() | PlannedParallel() | PlannedInclude():
+                self._head(indent, node, _form(node))
+                self._parts(node, depth)
             case _:
                 assert_never(node)
+
+    def _parts(self, node: Node, depth: int) -> None:
+        for part in parts_of(node):
+            self._title_part(node, part, "  " * depth + "    ")
+            self.node(part, depth + 1)
+
+    def batches(self, node: PlannedSerial, indent: str) -> None:
+        """Print which hosts are worked on together."""
+        total = len(node.batches)
+        shown = total if self.full or total <= _BATCHES_SHOWN + 1 else _BATCHES_SHOWN
+        for number, batch in enumerate(node.batches[:shown], 1):
+            hosts = dict.fromkeys(t.target for action in actions_in(batch) for t in action.targets)
+            self._line(indent, f"batch {number} of {total}: {self._hosts(list(hosts))}", "cyan")
+        if shown < total:
+            most = max(len(hosts_of(batch)) for batch in node.batches[shown:])
+            text = f"... and {_count(total - shown, 'batch', 'batches')} more of up to {_count(most, 'host')}"
+            self._line(indent, f"{text} (--json shows all)", "cyan")
 
     def _title_part(self, node: Node, part: Node, indent: str) -> None:
         """Print what begins with this part of a block: its rescue, or what is done in any case."""
@@ -241,14 +268,15 @@ def _whole(text: str) -> str:
 
 def _judgement(out: Console, plan: Plan) -> None:
     """Say at the end what a responder must know before the go."""
-    actions = [node for node in plan.walk() if isinstance(node, PlannedAction)]
+    every = list(written((*plan.nodes, *plan.handlers)))
+    actions = [node for node in every if isinstance(node, PlannedAction)]
     changing = [n for n in actions if any(c.effect is not Effect.READ for t in n.targets for c in t.calls)]
     # A way back has no way back of its own; to say so of each of its steps would only frighten.
     final = [n for n in changing if plan.undo_of is None and not all(t.undo for t in n.targets)]
     late = [n for n in actions if any(c.late for t in n.targets for c in t.calls)]
     out.print()
-    gates = sum(isinstance(node, PlannedGate) for node in plan.walk())
-    manual = sum(isinstance(node, PlannedManual) for node in plan.walk())
+    gates = sum(isinstance(node, PlannedGate) for node in every)
+    manual = sum(isinstance(node, PlannedManual) for node in every)
     changes = "changes" if len(changing) == 1 else "change"
     doing = f"{_count(len(actions), 'action')}, {len(changing)} of them {changes} something"
     out.print(Text(f"  {doing}; {_count(gates, 'gate')}, {_count(manual, 'manual step')}", "bold"))
@@ -278,8 +306,8 @@ def _bounds(plan: Plan) -> Iterator[str]:
         yield f"locks: {', '.join(named + hosts)}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(number: int, noun: str, several: str = "") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def _names(names: Sequence[str]) -> str:
@@ -293,7 +321,8 @@ def _form(node: PlannedBlock | PlannedSerial | PlannedParallel | PlannedInclude)
             return "block"
         case PlannedSerial():
             pause = f", {format_duration(node.pause_ms)} apart" if node.pause_ms else ""
-            return f"serial: {len(node.batches)} batches{pause}"
+            budget = "" if node.max_failures is None else f", {_count(node.max_failures, 'host')} may fail"
+            return f"serial: {_count(len(node.batches), 'batch', 'batches')}{pause}{budget}"
         case PlannedParallel():
             rule = "no other begins a step" if node.on_failure == "stop" else "the others finish first"
             return f"parallel: when more than {node.max_failures} of {len(node.branches)} fail, {rule}"

@@ -16,6 +16,7 @@ from mimrun.runbook.finding import Finding, Level, Report
 from mimrun.runbook.inputs import check_input, is_confined
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint_call import CallCheck
+from mimrun.runbook.lint_flow import check_flow
 from mimrun.runbook.lint_handlers import check_handlers
 from mimrun.runbook.lint_limits import check_limits
 from mimrun.runbook.lint_names import RESERVED, NameCheck
@@ -59,6 +60,7 @@ def lint(
     steps.all(runbook.steps, ("steps",))
     steps.handlers(runbook.handlers)
     check_handlers(report, runbook, catalog, lost)
+    check_flow(report, runbook)
     check_limits(report, runbook, inventory, lost)
     return sorted(set(report.findings))
 

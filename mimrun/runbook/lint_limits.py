@@ -5,7 +5,7 @@ from __future__ import annotations
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.finding import Report
 from mimrun.runbook.inventory import Inventory
-from mimrun.runbook.model import ActionStep, Runbook
+from mimrun.runbook.model import ActionStep, BlockStep, Runbook
 from mimrun.runbook.suggestion import suggest
 from mimrun.runbook.tree import walk_steps
 
@@ -31,7 +31,7 @@ def check_limits(report: Report, runbook: Runbook, inventory: Inventory | None, 
             message = f"no host of the inventory has a variable {limits.domains.by!r}"
             report.error(("limits", "domains", "by"), message, suggest(limits.domains.by, known))
     for path, step in walk_steps(() if lost else runbook.steps):
-        if isinstance(step, ActionStep) and step.max_failures is not None:
+        if isinstance(step, ActionStep | BlockStep) and step.max_failures is not None:
             _narrower(
                 report, step.max_failures, limits.failures, report.loaded.step_path(path, "max_failures")
             )

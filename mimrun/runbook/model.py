@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from mimrun.connector import Effect
-from mimrun.runbook.allowance import Allowance, Share
+from mimrun.runbook.allowance import Allowance, Share, Size
 from mimrun.runbook.duration import Duration
 
 Slug: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=80)]
@@ -225,6 +225,13 @@ class ActionStep(Handler):
     max_failures: Allowance | None = Field(
         None, description="How many of its hosts may fail; it narrows what the run allows."
     )
+    serial: tuple[Size, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=50,
+        description="On so many hosts at once: a number, a percentage, or a list of them; the last one holds on.",
+    )
+    pause: Duration = Field(0, description="How long to wait between two batches.")
     notify: tuple[Title, ...] = Field(
         (), description="Handlers that follow the last step where this one changed something."
     )
@@ -254,6 +261,13 @@ class BlockStep(StepPart):
     block: tuple[Step, ...] = Field(min_length=1)
     rescue: tuple[Step, ...] = ()
     always: tuple[Step, ...] = ()
+    serial: tuple[Size, ...] | None = Field(
+        None, min_length=1, max_length=50, description="The whole block on so many hosts at once."
+    )
+    pause: Duration = Field(0, description="How long to wait between two batches.")
+    max_failures: Allowance | None = Field(
+        None, description="With serial: how many hosts of all batches may fail."
+    )
 
 
 Step: TypeAlias = Annotated[ActionStep | GateStep | ManualStep | BlockStep, Field(discriminator="kind")]

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from mimrun.catalog import Catalog
 from mimrun.runbook.allowance import allowed
+from mimrun.runbook.batch import Borders, cut, hosts_of, in_batches
 from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
@@ -17,8 +18,10 @@ from mimrun.runbook.node import (
     PlannedBlock,
     PlannedGate,
     PlannedManual,
+    PlannedSerial,
     StepOptions,
 )
+from mimrun.runbook.reach import domain_of
 from mimrun.runbook.render import instructions
 from mimrun.runbook.scope import Scope
 from mimrun.runbook.targets import Targets
@@ -56,7 +59,8 @@ class NodePlanner:
         name = self._scope.fixed_text(step.name, self._path(path, "name"))
         match step:
             case ActionStep():
-                return self._action(step, path, name)
+                action = self._action(step, path, name)
+                return action if step.serial is None else self._batched(step, step.serial, action)
             case GateStep():
                 self._condition(step.when, path)
                 gate = step.gate
@@ -72,7 +76,7 @@ class NodePlanner:
             case ManualStep():
                 return self._manual(step, path, name)
             case BlockStep():
-                return PlannedBlock(
+                block = PlannedBlock(
                     path=path,
                     name=name,
                     when=step.when,
@@ -80,6 +84,7 @@ class NodePlanner:
                     rescue=self.nodes(step.rescue, f"{path}.rescue."),
                     always=self.nodes(step.always, f"{path}.always."),
                 )
+                return block if step.serial is None else self._batched(step, step.serial, block)
             case _:
                 assert_never(step)
 
@@ -126,15 +131,34 @@ class NodePlanner:
             max_failures=self._budget(step, path),
         )
 
+    def _batched(
+        self, step: ActionStep | BlockStep, sizes: tuple[int | str, ...], node: PlannedAction | PlannedBlock
+    ) -> PlannedSerial:
+        """Give a step batch by batch; what its hosts may fail is counted over all batches."""
+        own = hosts_of(node)
+        hosts = [host for host in self._targets.all if host in own]
+        serial = in_batches(node, cut(hosts, sizes, self._borders()) or [()])
+        budget = self._allowed(step.max_failures, len(hosts), node.path)
+        return serial.model_copy(update={"pause_ms": step.pause, "max_failures": budget})
+
+    def _borders(self) -> list[Borders]:
+        rule = self._scope.loaded.runbook.limits.domains
+        hostvars = self._scope.hostvars
+        return [(lambda host: domain_of(hostvars.get(host), rule.by), rule.at_once)] if rule else []
+
     def _budget(self, step: Handler, path: str) -> int | None:
-        """Give how many hosts of a step may fail, and complain where the run would allow fewer."""
-        rule = step.max_failures if isinstance(step, ActionStep) else None
+        """Give how many hosts of a step may fail; in batches it is the batches' to count."""
+        if not isinstance(step, ActionStep) or step.serial is not None:
+            return None
+        return self._allowed(step.max_failures, len(self._targets.of_step[path]), path)
+
+    def _allowed(self, rule: int | str | None, hosts: int, path: str) -> int | None:
+        """Give how many of some hosts may fail, and complain where the run would allow fewer."""
         if rule is None:
             return None
-        hosts = self._targets.of_step[path]
-        own, whole = allowed(rule, len(hosts)), self._targets.failures
+        own, whole = allowed(rule, hosts), self._targets.failures
         if own > whole:
-            message = f"{rule} of {len(hosts)} hosts are {own}, and the run lets {whole} fail"
+            message = f"{rule} of {hosts} hosts are {own}, and the run lets {whole} fail"
             hint = "a step cannot widen what `limits: {failures: …}` allows"
             self._scope.complaints.add(self._path(path, "max_failures"), message, hint)
         return own

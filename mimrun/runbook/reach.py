@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from mimrun.connector import Effect
 from mimrun.runbook.allowance import allowed
+from mimrun.runbook.batch import actions_in
 from mimrun.runbook.model import Domains
 from mimrun.runbook.node import (
     Node,
@@ -34,7 +35,7 @@ _SHOWN: Final = 5
 
 def changed_hosts(nodes: Iterable[Node]) -> tuple[str, ...]:
     """Give every host on which some step may change something, sorted; this machine is left out."""
-    found = {t.target for node in nodes for action in _actions(node) for t in action.targets if _changes(t)}
+    found = {t.target for node in nodes for action in actions_in(node) for t in action.targets if _changes(t)}
     return tuple(sorted(found.difference(LOCALHOSTS)))
 
 
@@ -125,13 +126,6 @@ def _moments(node: Node) -> Iterator[_Moment]:
             pass
         case _:
             assert_never(node)
-
-
-def _actions(node: Node) -> Iterator[PlannedAction]:
-    if isinstance(node, PlannedAction):
-        yield node
-    for part in parts_of(node):
-        yield from _actions(part)
 
 
 def _changes(target: TargetCalls) -> bool:

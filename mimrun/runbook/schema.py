@@ -26,6 +26,7 @@ TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%]", "description": "A tem
 """A value that is filled in later may stand where another type is asked for."""
 
 _KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep)
+_LISTS: Final = frozenset({"notify", "serial"})
 _CONDITIONS: Final = ("when", "until", "expect")
 
 # Any: a JSON Schema is a tree of every JSON type, and is handed on as it is.
@@ -104,17 +105,23 @@ def _reshape(step: Schema, actions: Mapping[str, Schema]) -> None:
             properties[key] = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "boolean"}]} | {
                 k: v for k, v in properties[key].items() if k == "description"
             }
-    if "notify" in properties:
-        one = {"type": "string", "minLength": 1}
-        properties["notify"] = {**properties["notify"], "anyOf": [one, {"type": "array", "items": one}]}
-        for key in ("type", "items"):
-            properties["notify"].pop(key)
+    for key in _LISTS & properties.keys():
+        properties[key] = _one_or_more(properties[key])
     if "call" in properties:
         properties.pop("call")
         properties.update(actions)
         step["oneOf"] = [{"required": [name]} for name in actions]
     step["required"] = required
     step["additionalProperties"] = False
+
+
+def _one_or_more(schema: Schema) -> Schema:
+    """Let one item of a list stand for itself."""
+    about: Schema = {key: schema[key] for key in ("description", "default") if key in schema}
+    # What may be left out is a choice of the list and null, which nobody writes.
+    listed = next((part for part in schema.get("anyOf", ()) if part.get("type") == "array"), schema)
+    listed = {key: value for key, value in listed.items() if key not in about}
+    return {**about, "anyOf": [listed["items"], listed]}
 
 
 def _call(schema: Schema, actions: Mapping[str, Schema]) -> Schema:

@@ -45,6 +45,8 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
 _CHOICES: Final = ("gate", "manual", "block")
 """Keys that say what a step does, besides actions."""
 _VERIFY_KEYS: Final = _keys(Verify, "action", "args")
+_LISTS: Final = ("notify", "serial")
+"""Keys with a list, of which one item may stand for itself."""
 _CONDITIONS: Final = ("when", "until", "expect")
 
 
@@ -122,11 +124,9 @@ class Desugarer:
             if key not in _KINDS["action"]:
                 self._unknown(key, path, "action")
         if len(self.problems) == before:
-            self._complain(
-                path,
-                "the step does nothing",
-                "give it one action (`ssh.command: {…}`), gate, manual or block",
-            )
+            wanted = "give it one action (`ssh.command: {…}`), gate, manual or block"
+            hint = next((hint for hint in map(step_hint, raw) if hint), wanted)
+            self._complain(path, "the step does nothing", hint)
         return ""
 
     def _value(self, key: str, value: Json, path: ValuePath) -> Json:
@@ -140,7 +140,7 @@ class Desugarer:
             return self._nested_call(key, value, path)
         if key in _CONDITIONS and isinstance(value, bool):
             return str(value).lower()
-        if key == "notify" and isinstance(value, str):
+        if key in _LISTS and isinstance(value, str | int):
             return [value]
         return value
 

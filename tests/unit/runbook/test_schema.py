@@ -56,6 +56,11 @@ STEPS = [
     "{name: a, ssh.command: {argv: [id]}, verify: {expect: x}}",
     "{name: a, ssh.command: {argv: [id]}, undo: {ssh.command: {argv: [id]}, retries: 1}}",
     "{name: a, ssh.command: {argv: [id]}, notify: 5}",
+    "{name: a, ssh.command: {argv: [id]}, serial: 0}",
+    "{name: a, ssh.command: {argv: [id]}, serial: []}",
+    "{name: a, ssh.command: {argv: [id]}, serial: ['10']}",
+    "{name: a, ssh.command: {argv: [id]}, max_failures: '200%'}",
+    "{name: a, gate: {approvals: [{role: x}]}, serial: 1}",
 ]
 HANDLERS = [
     "{name: a, gate: {approvals: [{role: x}]}}",

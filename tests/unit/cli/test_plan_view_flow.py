@@ -1,0 +1,76 @@
+"""What a plan shows of limits, locks, batches, branches and handlers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from mimrun.app.plans import draft_plan
+from mimrun.catalog import installed_catalog
+from mimrun.cli.plan_view import print_plan
+from mimrun.settings import Settings
+
+HEAD = """\
+schema: mimrun/1
+name: small
+version: 1.0.0
+title: Small
+stage: containment
+owner: me
+risk: low
+hosts: web
+"""
+RELOAD = "local.command: {argv: [systemctl, reload, nginx]}"
+
+
+def shown(folder: Path, source: str, hosts: int) -> str:
+    book, inventory = folder / "small.yaml", folder / "hosts.ini"
+    book.write_text(HEAD + source)
+    inventory.write_text(f"[web]\nweb[1:{hosts}] zone=a\n")
+    plan = draft_plan(Settings(home=folder), installed_catalog(), str(book), [], [inventory])
+    out = io.StringIO()
+    print_plan(Console(file=out, width=400), plan)
+    return out.getvalue()
+
+
+def test_a_few_batches_are_named_with_their_hosts(tmp_path: Path) -> None:
+    text = shown(tmp_path, f"steps: [{{name: Roll, serial: [1, 2], pause: 1m, {RELOAD}}}]\n", 5)
+    assert "1 Roll  serial: 3 batches, 1m apart\n" in text
+    assert "batch 2 of 3: web2, web3\n" in text
+    assert "1.batch.*.block.1 Roll  local.command\n" in text
+    assert text.count("systemctl, reload, nginx") == 1
+    assert "1 action, 1 of them changes something" in text
+    assert "cannot be undone: 1.batch.*.block.1 Roll\n" in text
+
+
+def test_five_hundred_batches_are_not(tmp_path: Path) -> None:
+    text = shown(tmp_path, f"steps: [{{name: Roll, serial: 1, {RELOAD}}}]\n", 500)
+    assert "batch 5 of 500: web5\n" in text
+    assert "batch 6 of" not in text
+    assert "... and 495 batches more of up to 1 host (--json shows all)\n" in text
+    assert "all 500 targets\n" in text
+    assert "locks: each of the 500 hosts that are changed\n" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_limits_and_locks_stand_in_front(tmp_path: Path) -> None:
+    limits = (
+        'limits: {failures: "50%", share: {web: "100%"}, domains: {by: zone}}\ntimeout: 90m\nlocks: [shop]\n'
+    )
+    text = shown(tmp_path, limits + f"steps: [{{name: Act, max_failures: 1, {RELOAD}}}]\n", 3)
+    assert (
+        "limits: 1 host may fail, 1h30m at work, at most 100% of web changed, hosts of 1 zone at once\n"
+        in text
+    )
+    assert "locks: shop, host/web1, host/web2, host/web3\n" in text
+    assert ", 1 host may fail\n" in text
+
+
+def test_handlers_come_last_with_who_notifies_them(tmp_path: Path) -> None:
+    handlers = f"handlers: [{{name: Reload, {RELOAD}}}]\n"
+    text = shown(tmp_path, f"steps: [{{name: Act, notify: Reload, {RELOAD}}}]\n" + handlers, 1)
+    before, after = text.split("at the end, where something changed:\n")
+    assert "notifies h1 where it changes something\n" in before
+    assert "h1 Reload  local.command\n" in after
