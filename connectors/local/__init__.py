@@ -76,7 +76,7 @@ def _probed(action: Program, call: Call) -> Probed:
         return Probed(Finding.UNKNOWN, f"it still runs: processes {living}")
     skip = _skip(action)
     if skip:
-        return Probed(Finding.APPLIED, f"{skip}, and none of its processes runs", _skipped(skip))
+        return Probed(Finding.APPLIED, f"{skip}, and none of its processes is seen", _skipped(skip))
     path = f"{action.creates} is not there" if action.creates else f"{action.removes} is still there"
     return Probed(Finding.UNKNOWN, f"{path}, none of its processes is seen, and it may have done a part")
 
