@@ -35,8 +35,8 @@ class Track:
 
     Arguments:
         key: the idempotency key of its intents.
-        open: the intent without an outcome, or 0.
-        since: intents since a person last said that nothing happened.
+        open: the intent without an outcome, or 0; and the epoch of the last one.
+        since: intents since a person last said that nothing happened; those that were not performed do not count.
         clean: outcomes that say that their attempt provably had no effect.
     """
 
@@ -44,6 +44,7 @@ class Track:
     effect: Effect = Effect.ONCE
     intents: int = 0
     open: int = 0
+    epoch: int = 0
     since: int = 0
     clean: int = 0
     status: str = ""
@@ -126,13 +127,18 @@ class History:
             track.since + 1,
             "",
         )
-        track.status = "performing"
+        track.status, track.epoch = "performing", entry.epoch
 
     def _outcome(self, entry: LogEntry, body: kinds.StepOutcome) -> None:
         track = self._track(entry, body.iteration)
         if not track.open or body.intent != track.open:
             self._flaw(entry, f"an outcome of intent {body.intent} while {track.open or 'none'} is open")
         track.open, track.status, track.clean = 0, body.status, track.clean + body.clean
+        if not body.performed:
+            # Only the worker that was about to act can know that it did not.
+            if not body.clean or entry.epoch != track.epoch:
+                self._flaw(entry, f"not performed, says epoch {entry.epoch} of an intent of {track.epoch}")
+            track.since -= 1
 
     def _resolved(self, entry: LogEntry, body: kinds.StepResolved) -> None:
         track = self._track(entry, body.iteration)

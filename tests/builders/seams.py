@@ -6,14 +6,14 @@ Everything else is what is installed: `execute_run` puts its own parts together.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from random import Random
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import pytest
 from builders.world import World, WorldAction, WorldSettings
@@ -22,11 +22,15 @@ from mimrun.app import decisions, execution, runs
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Connector, Outcome, Probed
 from mimrun.errors import LeaseError
+from mimrun.run import watchdog
+from mimrun.run.lease import Lease
 from mimrun.run.stop import Stop
 from mimrun.run.summary import RunSummary
 
 if TYPE_CHECKING:
     from builders.simulation import Simulation, Worker
+
+T = TypeVar("T")
 
 
 class Stage:
@@ -58,20 +62,21 @@ class SimulatedWorld(Connector[WorldSettings, WorldAction]):
 CATALOG = Catalog(connectors={"world": SimulatedWorld})
 
 
-class SimulatedLease:
-    """The right to execute a run, as long as the worker lives and nobody takes it away."""
+class SimulatedLease(Lease):
+    """The right to execute a run, as long as the worker lives and nobody takes it away. There is no file."""
 
-    def __init__(self, folder: Path, run: str, *, at_least: int = 0) -> None:
-        self.path, self.run = folder / f"{run}.lock", run
+    def _take(self, at_least: int) -> int:
         stage = Stage.now
         holder = stage.holder
         if holder is not None and holder.alive and not holder.replaceable:
-            raise LeaseError(f"run {run} is being executed by worker {holder.number}")
+            raise LeaseError(f"run {self.run} is being executed by worker {holder.number}")
+        self._lock = threading.Lock()
         self.worker = stage.worker
         self.epoch = stage.epoch = max(at_least, stage.epoch) + 1
         self.worker.epoch = self.epoch
         stage.holder = self.worker
         self._held = True
+        return -1
 
     def held(self) -> bool:
         """Say whether the lease is still ours."""
@@ -83,14 +88,6 @@ class SimulatedLease:
         self._held = False
         if Stage.now.holder is self.worker:
             Stage.now.holder = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 class SimulatedStop(Stop):
@@ -172,6 +169,24 @@ class InOrder:
             self.shutdown()
 
 
+def watched(
+    work: Callable[[], T],
+    call: Call,
+    stop: Stop,
+    *,
+    late: Callable[[T], None] = lambda _: None,
+    ends: bool = True,
+) -> T | watchdog.Left:
+    """Wait for a connector as the watchdog does, without its thread: what hangs has hung when it comes back."""
+    answer = work()
+    hung = Stage.now.hangs(call)
+    if hung is None:
+        return answer
+    if hung:
+        Stage.now.later.append(lambda: late(answer))
+    return watchdog.Left("the connector did not come back")
+
+
 class Silent:
     """A program log that nobody reads."""
 
@@ -205,6 +220,8 @@ def seams() -> Iterator[pytest.MonkeyPatch]:
             if name.startswith("mimrun.run."):
                 if getattr(loaded, "time", None) is time:
                     patch.setattr(loaded, "time", clock)
+                if getattr(loaded, "watched", None) is watchdog.watched and loaded is not watchdog:
+                    patch.setattr(loaded, "watched", watched)
                 if getattr(loaded, "ThreadPoolExecutor", None) is ThreadPoolExecutor:
                     patch.setattr(loaded, "ThreadPoolExecutor", InOrder)
         yield patch

@@ -47,6 +47,7 @@ from mimrun.errors import GateError, InputError, LeaseError, RefusedError, Store
 from mimrun.gate.people import People, Person
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.run import watchdog
 from mimrun.run.fold import MAX_LOST
 from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries, RunSummary
@@ -143,6 +144,8 @@ class Simulation:
         self.flaws: list[str] = []
         self.happened: Counter[str] = Counter()
         self.late: list[Late] = []
+        self.later: list[Callable[[], None]] = []
+        """Answers of connectors that nobody waits for any longer."""
         self.lost: Counter[str] = Counter()
         self.hook = 0
         self.asked = 0
@@ -203,7 +206,10 @@ class Simulation:
                 stop.notice()
 
     def arrive(self) -> None:
-        """Let those requests arrive whose time has come."""
+        """Let those requests and answers arrive whose time has come."""
+        while self.later and self.chance(0.5):
+            self.note("a late answer")
+            self.later.pop(0)()
         if self.late:
             for one in [late for late in self.late if late.due <= self.seconds]:
                 self.late.remove(one)
@@ -235,6 +241,15 @@ class Simulation:
         self._maybe_die(worker, "after the effect")
         self._maybe_freeze(worker, "before the answer")
         return outcome
+
+    def hangs(self, call: Call) -> bool | None:
+        """Say of a connector that has come back whether nobody waited for so long; None where somebody did.
+        True: its answer comes later.
+        """
+        if not self.fault("hangs", 0.02 * self.weather.world):
+            return None
+        self.seconds = max(self.seconds, call.deadline + watchdog.GRACE_S + 1)
+        return self.chance(0.5)
 
     def _throw(self, call: Call, weather: Weather) -> Outcome:
         """Let one attempt have its effect, or not, and its answer, or not."""

@@ -42,6 +42,7 @@ FAULTS = {
     "frozen after an append",
     "frozen before an append",
     "frozen before the answer",
+    "hangs",
     "killed after an append",
     "killed after the effect",
     "killed at the probe",
@@ -143,7 +144,7 @@ def _no_doubt(outcome: Outcome, *_: object, **__: object) -> Outcome:
 
 TAKEN_AWAY: dict[str, tuple[object, str, object, int]] = {
     "the epoch of an entry": (journal, "check_epoch", lambda *_: None, 2000),
-    "the look for a wish to stop": (journal, "check_not_cancelled", lambda *_: None, 3000),
+    "the look for a wish to stop": (journal.Journal, "_against", lambda *_: None, 3000),
     "the epoch of a takeover": (execution, "check_takeover", lambda *_: None, 3000),
     "the doubt of a lost answer": (attempt, "last_word", _no_doubt, 500),
 }
