@@ -145,7 +145,7 @@ class Series:
         child = os.fork()
         if child == 0:
             os.close(reader)
-            _live(work, Ending(point, number, writer))
+            live(work, Ending(point, number, writer))
         os.close(writer)
         data = _heard(reader, child, moment if point == AT_ANY_MOMENT else None)
         os.close(reader)
@@ -284,7 +284,11 @@ class Ending:
         if point == self._point:
             self._left -= 1
             if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                self.strike()
+
+    def strike(self) -> None:
+        """Die."""
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def acknowledged(self, entries: Sequence[LogEntry]) -> None:
         """Tell what has come back from the log."""
@@ -298,8 +302,8 @@ class Ending:
             os.write(self._writer, SILENT)
 
 
-def _live(work: Callable[[], object], ending: Ending) -> None:
-    """Be the child."""
+def live(work: Callable[[], object], ending: Ending) -> None:
+    """Be the child: work, and end with the process."""
     code = 9
     try:
         _around_appends(ending)
