@@ -48,6 +48,7 @@ from mimrun.run.result import (
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import TERMINAL
 from mimrun.run.waiting import PeopleSteps
+from mimrun.run.walk import Parts, Walk
 from mimrun.run.wish import Level
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
@@ -223,9 +224,13 @@ def _executor(
     ):
         guard = Guard(plan, journal, stop, people, home.clock)
         attempts = Attempts(journal, guard, connections, catalog=home.catalog, masker=facts.masker, stop=stop)
-        fanout = Fanout(journal, attempts, facts, home.catalog, failures=plan.limits.failures)
-        people_steps = PeopleSteps(plan, journal, facts, people, home.clock)
-        yield Executor(plan, journal, fanout, people_steps, stop=stop, around_step=around_step)
+        parts = Parts(
+            Fanout(journal, attempts, facts, home.catalog),
+            PeopleSteps(plan, journal, facts, people, home.clock),
+            facts,
+        )
+        walk = Walk(plan, journal, parts, stop=stop, clock=home.clock, around_step=around_step)
+        yield Executor(plan, journal, walk, stop=stop)
 
 
 def _verdict(result: Result) -> Verdict:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from mimrun.log.store import Store
 from mimrun.run.facts import Facts
-from mimrun.run.state import Cell, ManualState, RunState
+from mimrun.run.state import Cell, CellKey, ManualState, RunState
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.node import PlannedAction, PlannedManual
+from mimrun.runbook.node import Node, PlannedAction, PlannedManual, PlannedParallel, parts_of
 from mimrun.runbook.plan import Plan
 
 
@@ -43,15 +43,36 @@ def evidence_of(store: Store, manual: ManualState) -> dict[str, JsonValue]:
 
 def recall_all(plan: Plan, state: RunState, store: Store, facts: Facts) -> None:
     """Take up every answer that a run has registered, as the run itself saw it in the end."""
-    for node in plan.walk():
-        if isinstance(node, PlannedAction) and node.options.register_:
-            cells = state.steps.get(node.path, {})
-            for target in {key.target: None for key in sorted(cells)}:
-                keys = [key for key in sorted(cells) if key.target == target]
-                value = registered(node, [answer_of(store, cells[key]) for key in keys])
-                source = max(cells[key].outcome for key in keys)
-                facts.register(node.options.register_, target, value, source=source)
-        elif isinstance(node, PlannedManual) and node.register_:
+    _recall((*plan.nodes, *plan.handlers), state, store, facts)
+
+
+def _recall(nodes: Iterable[Node], state: RunState, store: Store, facts: Facts) -> None:
+    for node in nodes:
+        if isinstance(node, PlannedAction):
+            _recall_action(node, state, store, facts)
+        elif isinstance(node, PlannedManual):
             manual = state.manuals.get(node.path)
-            if manual is not None and manual.attested:
-                facts.register(node.register_, "", evidence_of(store, manual), source=manual.attested)
+            if node.register_ and manual is not None and manual.attested:
+                evidence, seq = evidence_of(store, manual), manual.attested
+                facts.register(node.register_, "", evidence, source=seq, path=node.path)
+        elif isinstance(node, PlannedParallel):
+            paths = [branch.path for branch in node.branches]
+            for path in paths:
+                facts.fork(path)
+            _recall(node.branches, state, store, facts)
+            facts.join(paths)
+        else:
+            _recall(parts_of(node), state, store, facts)
+
+
+def _recall_action(node: PlannedAction, state: RunState, store: Store, facts: Facts) -> None:
+    if not node.options.register_:
+        return
+    answers: dict[str, list[CellKey]] = {}
+    for key in sorted(state.steps.get(node.path, {})):
+        answers.setdefault(key.target, []).append(key)
+    for target, keys in answers.items():
+        cells = [state.cells[key] for key in keys]
+        value = registered(node, [answer_of(store, cell) for cell in cells])
+        source = max(cell.outcome for cell in cells)
+        facts.register(node.options.register_, target, value, source=source, path=node.path)

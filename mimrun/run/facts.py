@@ -7,17 +7,27 @@ exactly what the first worker saw.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from mimrun import canonical
 from mimrun.errors import SettingsError
+from mimrun.run.scopes import Answer, Answers, Scope, scopes_of
 from mimrun.run.secrets import RunSecrets, secret_references
+from mimrun.runbook.expression import truth
 from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
 from mimrun.secret import MASK, Masker
+
+
+class Condition(NamedTuple):
+    """A `when`, with the node that it stands at: its names mean what they mean there."""
+
+    path: str
+    text: str
 
 
 class Facts:
@@ -29,9 +39,8 @@ class Facts:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._registers: dict[str, dict[str, JsonValue]] = {}
-        self._sources: dict[tuple[str, str], int] = {}
-        self._hostvars = self._hostvars_at_first()
+        self._scopes = scopes_of(plan)
+        self._answers: dict[str, Answers] = {}
         self._lock = threading.Lock()
         self._references = secret_references(plan)
         self._secrets = RunSecrets(self._references.values())
@@ -45,13 +54,22 @@ class Facts:
         """Fetch every secret input, and name those that cannot be fetched on this machine, and why."""
         return [why for name in self._references if (why := self._why_unreadable(name))]
 
-    def fetch(self, names: Collection[str]) -> None:
+    def _named(self, path: str, names: Collection[str]) -> list[tuple[str, str]]:
+        """Give the secret inputs among the names that a step uses, each with the name that the plan has for it."""
+        runbook = self._scope(path).runbook
+        full = {name: f"{runbook}.{name}" if runbook else name for name in sorted(names)}
+        return [(name, known) for name, known in full.items() if known in self._references]
+
+    def fetch(self, names: Collection[str], *, path: str = "") -> None:
         """Fetch the secret inputs among some names, so that they are there when they are needed.
+
+        Arguments:
+            path: the step that uses them.
 
         Raises:
             SettingsError: one cannot be fetched on this machine.
         """
-        for name in sorted(self._references.keys() & set(names)):
+        for _, name in self._named(path, names):
             self._reveal(name)
 
     def remember(self, used: Collection[str]) -> None:
@@ -67,16 +85,21 @@ class Facts:
         late = {name for node in nodes for name in _late(node)}
         try:
             # An included runbook's input is called by its bare name there.
-            self.fetch([name for name in self._references if name.rpartition(".")[2] in late])
+            for name in self._references:
+                if name.rpartition(".")[2] in late:
+                    self._reveal(name)
         except SettingsError as exc:
             raise SettingsError(f"{exc}; this run has used it, and could not mask it any more") from exc
 
-    def hidden(self, names: Collection[str]) -> dict[str, JsonValue]:
+    def hidden(self, names: Collection[str], *, path: str = "") -> dict[str, JsonValue]:
         """Give, for the secret inputs among some names, what stands for their values where people read.
 
         Where a store says which version it gave, the version stands there too.
+
+        Arguments:
+            path: the step that uses them.
         """
-        return {name: self._shown(name) for name in self._references.keys() & set(names)}
+        return {name: self._shown(known) for name, known in self._named(path, names)}
 
     def _shown(self, name: str) -> str:
         reference = self._references[name]
@@ -97,19 +120,51 @@ class Facts:
             return str(exc)
         return ""
 
-    def register(self, name: str, target: str, value: JsonValue, *, source: int) -> None:
+    def register(self, name: str, target: str, value: JsonValue, *, source: int, path: str = "") -> None:
         """Keep an answer under its name.
 
         Arguments:
             target: the host that gave it; "" for a manual step.
             source: the sequence number of the entry that recorded it.
+            path: the step that asked.
         """
         with self._lock:
-            self._registers.setdefault(name, {})[target] = value
-            self._sources[name, target] = source
-            known = self._hostvars.get(target)
-            if isinstance(known, dict):
-                self._hostvars[target] = {**known, name: value}
+            self._known(self._scope(path)).register(Answer(name, target, value, source))
+
+    def fork(self, branch: str) -> None:
+        """Begin a branch with what is known around it by now.
+
+        Arguments:
+            branch: its path.
+        """
+        scope = self._scope(branch)
+        with self._lock:
+            self._answers[branch] = self._known(self._scopes_by_path[scope.outer or ""]).fork()
+
+    def join(self, branches: Iterable[str]) -> None:
+        """Take up what branches have learned, in the order in which they are written.
+
+        Arguments:
+            branches: their paths.
+        """
+        with self._lock:
+            for branch in branches:
+                outer = self._known(self._scopes_by_path[self._scope(branch).outer or ""])
+                for answer in self._answers.pop(branch).learned:
+                    outer.register(answer)
+
+    def _scope(self, path: str) -> Scope:
+        return self._scopes.get(path) or self._scopes_by_path[""]
+
+    @cached_property
+    def _scopes_by_path(self) -> dict[str, Scope]:
+        return {"": Scope()} | {scope.path: scope for scope in self._scopes.values()}
+
+    def _known(self, scope: Scope) -> Answers:
+        """Give the answers of a scope; a branch that nobody has begun knows nothing yet."""
+        if scope.path not in self._answers:
+            self._answers[scope.path] = Answers(self._hostvars_at_first())
+        return self._answers[scope.path]
 
     @cached_property
     def _groups(self) -> dict[str, JsonValue]:
@@ -118,9 +173,7 @@ class Facts:
     def forget(self) -> None:
         """Forget every answer: the walk over the plan begins anew and takes them up again from the log."""
         with self._lock:
-            self._registers.clear()
-            self._sources.clear()
-            self._hostvars = self._hostvars_at_first()
+            self._answers.clear()
 
     def _hostvars_at_first(self) -> dict[str, JsonValue]:
         # A host's entry is replaced and never changed, so whoever reads an older one is not disturbed.
@@ -129,12 +182,20 @@ class Facts:
     def digest(self) -> str:
         """A digest over which answers are known by now, by the entries that recorded them."""
         with self._lock:
-            return canonical.digest([[*key, seq] for key, seq in sorted(self._sources.items())])
+            known = [
+                one
+                for path, answers in self._answers.items()
+                for one in answers.listed(f"{path}:" if path else "")
+            ]
+        return canonical.digest([[*one] for one in sorted(known)])
 
-    def variables(self, target: str, *, secrets: Collection[str] = ()) -> dict[str, JsonValue]:
+    def variables(
+        self, target: str, *, path: str = "", secrets: Collection[str] = ()
+    ) -> dict[str, JsonValue]:
         """Give the variables that hold for a target ("" for a step without one).
 
         Arguments:
+            path: the step that asks; in an included runbook its constants, inputs and answers hold.
             secrets: names that the step waits for; the secret inputs among them are revealed.
 
         In order of weight: the runbook's constants, the target's inventory variables, registered
@@ -144,27 +205,36 @@ class Facts:
         Raises:
             SettingsError: a secret that is asked for cannot be read on this machine.
         """
-        known: dict[str, JsonValue] = {**self.plan.vars}
-        if target in self._hostvars:
-            known |= self.plan.vars_of(target)
-        known |= self._registered(target)
-        known |= {k: v for k, v in self.plan.inputs.items() if not _is_reference(v)}
-        for name in sorted(self._references.keys() & set(secrets)):
-            known[name] = self._reveal(name)
+        scope = self._scope(path)
+        runbook = scope.include or self.plan
+        known: dict[str, JsonValue] = {**runbook.vars}
+        with self._lock:
+            answers = self._known(scope)
+            if target in answers.hostvars:
+                known |= self.plan.vars_of(target)
+            known |= answers.seen_by(target)
+        known |= {k: v for k, v in runbook.inputs.items() if not _is_reference(v)}
+        for name, full in self._named(path, secrets):
+            known[name] = self._reveal(full)
         known["inventory_hostname"] = target
         known["groups"] = self._groups
-        known["hostvars"] = self._hostvars
+        known["hostvars"] = answers.hostvars
         return known
 
-    def _registered(self, target: str) -> dict[str, JsonValue]:
-        with self._lock:
-            known: dict[str, JsonValue] = {}
-            for name, answers in self._registers.items():
-                if target in answers:
-                    known[name] = answers[target]
-                elif len(answers) == 1:
-                    known[name] = next(iter(answers.values()))
-            return known
+    def unmet(self, conditions: Sequence[Condition], target: str) -> Condition | None:
+        """Give the first condition that does not hold for a target ("" for a step without one), or None.
+
+        Raises:
+            InputError: a condition has no value.
+        """
+        known: dict[str, dict[str, JsonValue]] = {}
+        for condition in conditions:
+            scope = self._scope(condition.path).path
+            if scope not in known:
+                known[scope] = self.variables(target, path=condition.path)
+            if not truth(condition.text, known[scope]):
+                return condition
+        return None
 
 
 def _late(node: PlannedAction) -> set[str]:

@@ -108,6 +108,7 @@ def _step_started(state: RunState, entry: LogEntry) -> None:
 
 def _step_finished(state: RunState, entry: LogEntry) -> None:
     state.finished[entry.step] = _body(entry, kinds.StepFinished).status
+    state.finished_at[entry.step] = entry.ts
 
 
 def _cell(state: RunState, entry: LogEntry, iteration: int, event: CellEvent) -> Cell:

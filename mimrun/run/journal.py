@@ -51,7 +51,7 @@ class Journal:
         self.actor = actor
         self._locks = tuple(locks)
         self._keep = keep or (lambda draft: store.append([draft]))
-        self._held: list[Draft] = []
+        self._held: dict[int, list[Draft]] = {}
         self._lock = threading.Lock()
 
     def draft(
@@ -71,9 +71,9 @@ class Journal:
         )
 
     def hold(self, draft: Draft) -> None:
-        """Keep a draft that proves nothing by itself until the next one is written, and save an append."""
+        """Keep a draft that proves nothing by itself until this thread writes the next one, and save an append."""
         with self._lock:
-            self._held.append(draft)
+            self._held.setdefault(threading.get_ident(), []).append(draft)
 
     def write(self, *drafts: Draft) -> tuple[LogEntry, ...]:
         """Record drafts durably, all or none, behind those that were held, and apply them to the state.
@@ -95,7 +95,7 @@ class Journal:
         if not self.lease.held():
             raise LeaseError(f"run {run}: this worker has let go of its lease")
         with self._lock:
-            held, self._held = self._held, []
+            held = self._held.pop(threading.get_ident(), [])
         ends = [self.draft(body) for body in self._releases()] if _is_among(Kind.RUN_ENDED, drafts) else []
         halts: list[Halt] = []
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from mimrun.errors import GateError
+from mimrun.run.roster import Roster
+from mimrun.run.stop import Halt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,32 @@ class Parked:
 
 
 Result: TypeAlias = Done | Failed | Denied | Cancelled | Parked
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """Where the walk stands behind a node: what came of it, and who takes part in what follows."""
+
+    result: Result
+    roster: Roster
+
+
+def gravest(errors: Iterable[BaseException]) -> BaseException:
+    """Give the error that weighs most of those that ended several threads; the others are noted on it.
+
+    That this process is to end weighs most. That something cannot be recorded weighs more than that
+    somebody wants to stop, for an intent may be open.
+    """
+    ordered = sorted(errors, key=_weight)
+    for other in ordered[1:]:
+        ordered[0].add_note(f"at the same time: {type(other).__name__}: {other}")
+    return ordered[0]
+
+
+def _weight(error: BaseException) -> int:
+    if not isinstance(error, Exception):
+        return 0
+    return 2 if isinstance(error, Halt | GateError) else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class RunState:
         steps: the same cells as `cells`, by step.
         launchers: ids and accounts of who asked for the run or started it; none of them can approve it.
         locks: the resources that the run holds, with the generation of each.
-        finished: the final word on each step that is over.
+        finished: the final word on each step that is over, and `finished_at` when it was recorded.
         captured, left: the entries that have the state before an effect, and the one after it.
     """
 
@@ -119,6 +119,7 @@ class RunState:
     steps: dict[str, dict[CellKey, Cell]] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     finished: dict[str, str] = field(default_factory=dict)
+    finished_at: dict[str, datetime] = field(default_factory=dict)
     loops: dict[tuple[str, str], int] = field(default_factory=dict)
     captured: dict[CellKey, int] = field(default_factory=dict)
     left: dict[CellKey, int] = field(default_factory=dict)
@@ -129,8 +130,14 @@ class RunState:
         """Give what is known about a cell; a cell nobody touched is ready."""
         cell = self.cells.get(key)
         if cell is None:
-            cell = self.cells[key] = self.steps.setdefault(key.step, {})[key] = Cell()
+            # Many threads make cells, but only one makes this one.
+            cell = self.cells.setdefault(key, Cell())
+            self.steps.setdefault(key.step, {})[key] = cell
         return cell
+
+    def has_begun(self, step: str) -> bool:
+        """Say whether anything of a step is on record."""
+        return any(step in known for known in (self.started, self.finished, self.gates, self.manuals))
 
     def in_doubt(self) -> list[CellKey]:
         """Give the cells that wait for a person's word."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from pydantic import JsonValue
+
 from mimrun.errors import InputError, TamperError
 from mimrun.gate.approval import Closed, ClosedBy, Open, Waiting, check_gate
 from mimrun.gate.people import People
@@ -21,12 +23,12 @@ from mimrun.log.kinds import (
     StepFinished,
 )
 from mimrun.run.answer import evidence_of
-from mimrun.run.facts import Facts
+from mimrun.run.facts import Condition, Facts
 from mimrun.run.guard import request_of
 from mimrun.run.journal import Journal
 from mimrun.run.result import Denied, Done, Failed, Parked, Result
 from mimrun.run.state import GateState
-from mimrun.runbook.expression import render, truth
+from mimrun.runbook.expression import render
 from mimrun.runbook.model import OnTimeout
 from mimrun.runbook.node import Node, PlannedGate, PlannedManual
 from mimrun.runbook.plan import Plan, Segment
@@ -57,7 +59,7 @@ class PeopleSteps:
         self._plan, self._journal, self._facts = plan, journal, facts
         self._people, self._clock = people, clock
 
-    def gate(self, node: PlannedGate, conditions: Sequence[str]) -> Result:
+    def gate(self, node: PlannedGate, conditions: Sequence[Condition]) -> Result:
         """Ask people, or count what they said. The segment is rendered anew each time:
 
         1. What stands behind the gate now must be what was asked for; otherwise votes are void.
@@ -106,25 +108,24 @@ class PeopleSteps:
             )
         return segment.nodes
 
-    def manual(self, node: PlannedManual, conditions: Sequence[str]) -> Result:
+    def manual(self, node: PlannedManual, conditions: Sequence[Condition]) -> Result:
         """Ask for the work, or take up a person's word that it is done."""
         if not self._wanted(conditions):
             return self._finish(node, "skipped")
-        known = self._journal.state.manuals.get(node.path)
-        if known is None:
+        asked = self._journal.state.manuals.get(node.path)
+        if asked is None:
             try:
                 # What is rendered already is data by now, and is never parsed again.
                 waits = bool(node.late)
-                text = (
-                    str(render(node.instructions, self._facts.variables(""))) if waits else node.instructions
-                )
+                known = self._facts.variables("", path=node.path)
+                text = str(render(node.instructions, known)) if waits else node.instructions
             except InputError as exc:
                 self._finish(node, "failed", str(exc))
                 return Failed(f"manual step '{node.name}': {exc}")
             fields = [ManualField(name=n, type=e.type, required=e.required) for n, e in node.evidence.items()]
             body = ManualRequested(role=node.role or ANYBODY, fields=tuple(fields))
             self._journal.note(body, step=node.path, blobs=[Blob("instructions", text.encode(), "text")])
-        elif known.attested:
+        elif asked.attested:
             self.recall(node)
             return self._finish(node, "ok")
         return Parked("manual", node.path, f"'{node.name}' is to be done by {node.role or ANYBODY}")
@@ -134,17 +135,19 @@ class PeopleSteps:
         known = self._journal.state.manuals.get(node.path)
         if node.register_ and known and known.attested:
             evidence = evidence_of(self._journal.store, known)
-            self._facts.register(node.register_, "", evidence, source=known.attested)
+            self._facts.register(node.register_, "", evidence, source=known.attested, path=node.path)
 
     def _segment(self, node: PlannedGate) -> Segment:
-        nodes = render_nodes(self._plan.segment_after(node.path), self._facts.variables)
         return Segment(
             plan=self._plan.digest,
             run=self._journal.state.run,
             gate=node.path,
             facts=self._facts.digest(),
-            nodes=nodes,
+            nodes=render_nodes(self._plan.segment_after(node.path), self._known),
         )
+
+    def _known(self, target: str, path: str) -> dict[str, JsonValue]:
+        return self._facts.variables(target, path=path)
 
     def _ask(self, node: PlannedGate, segment: Segment) -> Result:
         body = GateRequested(
@@ -160,9 +163,8 @@ class PeopleSteps:
         need = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
         return Parked("gate", node.path, f"'{node.name}' needs {need}")
 
-    def _wanted(self, conditions: Sequence[str]) -> bool:
-        variables = self._facts.variables("")
-        return all(truth(condition, variables) for condition in conditions)
+    def _wanted(self, conditions: Sequence[Condition]) -> bool:
+        return self._facts.unmet(conditions, "") is None
 
     def _finish(
         self, node: PlannedGate | PlannedManual, status: str, reason: str = "", *, first: Body | None = None

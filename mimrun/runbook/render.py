@@ -165,13 +165,13 @@ def render_call(call: Calls, catalog: Catalog, variables: Mapping[str, JsonValue
 
 
 def render_nodes(
-    nodes: Iterable[Node], variables_of: Callable[[str], Mapping[str, JsonValue]]
+    nodes: Iterable[Node], variables_of: Callable[[str, str], Mapping[str, JsonValue]]
 ) -> tuple[Node, ...]:
     """Fill in everything of some nodes that is known by now, and leave the rest late.
 
     Arguments:
         nodes: actions, manual steps and gates; blocks are not looked into.
-        variables_of: what is known for a target, "" for none, without secrets.
+        variables_of: what is known for a target, "" for none, at a step, without secrets.
 
     What has all its names and still no value, such as a key that an answer does not have, stays late: it
     may stand in a step that will be skipped, and fails when it is due. So does what uses an answer that one
@@ -180,8 +180,8 @@ def render_nodes(
     filled: list[Node] = []
     coming: set[str] = set()
 
-    def known(target: str) -> Mapping[str, JsonValue]:
-        variables = variables_of(target)
+    def known(target: str, path: str) -> Mapping[str, JsonValue]:
+        variables = variables_of(target, path)
         stale = coming & variables.keys()
         stale |= {"hostvars"} if stale else set()
         return {name: value for name, value in variables.items() if name not in stale} if stale else variables
@@ -189,11 +189,11 @@ def render_nodes(
     for node in nodes:
         match node:
             case PlannedAction():
-                targets = tuple(_target(node, t, known(t.target)) for t in node.targets)
+                targets = tuple(_target(node, t, known(t.target, node.path)) for t in node.targets)
                 filled.append(node.model_copy(update={"targets": targets}))
                 coming |= {node.options.register_} if node.options.register_ else set()
             case PlannedManual():
-                text, late = instructions(node.instructions, node.late, known(""))
+                text, late = instructions(node.instructions, node.late, known("", node.path))
                 filled.append(node.model_copy(update={"instructions": text, "late": late}))
                 coming |= {node.register_} if node.register_ else set()
             case _:

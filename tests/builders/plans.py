@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from builders.world import WORLD
 from pydantic import JsonValue
@@ -17,12 +18,25 @@ from mimrun.runbook.node import (
     PlannedCall,
     PlannedCheck,
     PlannedGate,
+    PlannedInclude,
     PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
     RunbookRef,
     StepOptions,
     TargetCalls,
 )
 from mimrun.runbook.plan import Plan, PlannedTarget
+
+RUNBOOK = RunbookRef(
+    name="test",
+    version="1.0.0",
+    digest="sha256:" + "0" * 64,
+    title="A test",
+    stage=Stage.CONTAINMENT,
+    risk=Risk.HIGH,
+    owner="testers",
+)
 
 
 def call(verb: str, late: Sequence[str] = (), **args: JsonValue) -> PlannedCall:
@@ -50,6 +64,7 @@ def action(
     loop: JsonValue = None,
     late: Sequence[str] = (),
     options: StepOptions | None = None,
+    notify: Sequence[str] = (),
     **args: JsonValue,
 ) -> PlannedAction:
     """Give an action step; without arguments it marks the world with its own path."""
@@ -75,6 +90,7 @@ def action(
         targets=targets,
         loop=loop,
         options=options or StepOptions(delay_ms=1),
+        notify=tuple(notify),
     )
 
 
@@ -121,18 +137,12 @@ def a_plan(
     hosts: Sequence[str] = ("a",),
     failures: int = 0,
     inputs: dict[str, JsonValue] | None = None,
+    handlers: Sequence[PlannedAction] = (),
+    timeout_ms: int = 4 * 3_600_000,
 ) -> Plan:
     """Give a plan over hosts that all act on one world."""
     return Plan(
-        runbook=RunbookRef(
-            name="test",
-            version="1.0.0",
-            digest="sha256:" + "0" * 64,
-            title="A test",
-            stage=Stage.CONTAINMENT,
-            risk=Risk.HIGH,
-            owner="testers",
-        ),
+        runbook=RUNBOOK,
         inputs=inputs or {},
         targets=tuple(
             PlannedTarget(name=host, vars={"world": str(world), "colour": f"c{host}"}) for host in hosts
@@ -140,5 +150,71 @@ def a_plan(
         groups={"all": tuple(hosts)},
         connectors={"world": "1"},
         limits=Limits(failures=failures),
+        max_failures=failures,
         nodes=tuple(nodes),
+        handlers=tuple(handlers),
+        timeout_ms=timeout_ms,
+    )
+
+
+def serial(
+    path: str,
+    batches: Sequence[Sequence[str]],
+    *verbs: str,
+    pause_ms: int = 0,
+    max_failures: int | None = None,
+    **args: JsonValue,
+) -> PlannedSerial:
+    """Give the same steps on one batch of hosts after the other."""
+    blocks = [
+        block(
+            f"{path}.batch.{number}",
+            [
+                action(f"{path}.batch.{number}.block.{step}", verb, hosts=hosts, **args)
+                for step, verb in enumerate(verbs or ("once",), 1)
+            ],
+        )
+        for number, hosts in enumerate(batches, 1)
+    ]
+    return PlannedSerial(
+        path=path,
+        name=f"Serial {path}",
+        batches=tuple(blocks),
+        pause_ms=pause_ms,
+        max_failures=max_failures,
+    )
+
+
+def parallel(
+    path: str,
+    *branches: Node,
+    on_failure: Literal["stop", "finish"] = "stop",
+    max_failures: int = 0,
+) -> PlannedParallel:
+    """Give branches; their paths are theirs to get right."""
+    return PlannedParallel(
+        path=path,
+        name=f"Parallel {path}",
+        branches=branches,
+        on_failure=on_failure,
+        max_failures=max_failures,
+    )
+
+
+def include(
+    path: str,
+    *steps: Node,
+    inputs: dict[str, JsonValue] | None = None,
+    vars_: dict[str, JsonValue] | None = None,
+    when: str | None = None,
+) -> PlannedInclude:
+    """Give another runbook in this place."""
+    return PlannedInclude(
+        path=path,
+        name=f"Include {path}",
+        when=when,
+        runbook=RUNBOOK,
+        inputs=inputs or {},
+        vars=vars_ or {},
+        steps=steps,
     )

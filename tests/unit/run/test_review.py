@@ -24,11 +24,10 @@ from mimrun.run.fanout import Fanout
 from mimrun.run.fold import apply, fold
 from mimrun.run.guard import Halt
 from mimrun.run.journal import Journal
-from mimrun.run.result import Result
 from mimrun.run.state import CellKey
 from mimrun.run.stop import Stop
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.node import PlannedAction, StepOptions, TargetCalls
+from mimrun.runbook.node import StepOptions, TargetCalls
 
 Hooks = dict[str, Callable[[], object]]
 
@@ -287,7 +286,7 @@ def test_neither_rescue_nor_always_is_done_after_people_said_no(bench: Bench) ->
 
 
 def test_no_run_ends_over_an_intent_without_an_outcome(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lost(fanout: Fanout, node: PlannedAction, conditions: Sequence[str]) -> Result:
+    def lost(fanout: Fanout, *_: object) -> object:
         fanout._journal.state.cell(CellKey("1", "a")).status = CellStatus.PERFORMING
         raise Halt("enough")
 

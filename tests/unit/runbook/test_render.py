@@ -61,8 +61,8 @@ def test_an_action_that_is_not_installed_is_an_error(catalog: Catalog) -> None:
 
 @given(st.one_of(st.text(max_size=30), st.sampled_from(["{{ x }}", "{% if x %}", "{{ x", "{# x #}"])))
 def test_what_is_rendered_is_never_rendered_again(text: str) -> None:
-    (once,) = render_nodes([node(call("echo", "<{{ word }}", late=("word",)))], lambda _: {"word": text})
-    (twice,) = render_nodes([once], lambda _: {"word": "other", "x": "boom"})
+    (once,) = render_nodes([node(call("echo", "<{{ word }}", late=("word",)))], lambda *_: {"word": text})
+    (twice,) = render_nodes([once], lambda *_: {"word": "other", "x": "boom"})
     assert isinstance(twice, PlannedAction)
     assert twice.targets[0].calls[0].args == {"argv": ["echo", f"<{text}"]}
     assert twice == once
@@ -70,7 +70,7 @@ def test_what_is_rendered_is_never_rendered_again(text: str) -> None:
 
 def test_at_a_gate_what_is_known_is_filled_in_and_the_rest_waits() -> None:
     nodes = [node(call("echo", "{{ a }}", late=("a",)), undo=call("x", "{{ captured }}", late=("captured",)))]
-    (filled,) = render_nodes(nodes, lambda target: {"a": target})
+    (filled,) = render_nodes(nodes, lambda target, _: {"a": target})
     assert isinstance(filled, PlannedAction)
     assert filled.targets[0].calls[0] == call("echo", "h1")
     assert filled.targets[0].undo[0].late == ("captured",)
@@ -78,7 +78,7 @@ def test_at_a_gate_what_is_known_is_filled_in_and_the_rest_waits() -> None:
 
 def test_a_call_is_filled_in_whole_or_not_at_all() -> None:
     late = call("echo", "{{ a }}", "{{ b }}", late=("a", "b"))
-    (filled,) = render_nodes([node(late)], lambda _: {"a": "{{ b }}"})
+    (filled,) = render_nodes([node(late)], lambda *_: {"a": "{{ b }}"})
     assert isinstance(filled, PlannedAction)
     assert filled.targets[0].calls[0] == late
 
@@ -88,7 +88,7 @@ def test_at_a_gate_a_loop_that_is_known_by_then_is_written_out() -> None:
     again = call("undo", "{{ item.x }}", late=("answer", "item"))
     (filled,) = render_nodes(
         [node(late, loop="{{ answer.rows }}", undo=again)],
-        lambda _: {"answer": {"rows": [{"x": "1"}, {"x": "2"}]}},
+        lambda *_: {"answer": {"rows": [{"x": "1"}, {"x": "2"}]}},
     )
     assert isinstance(filled, PlannedAction)
     (target,) = filled.targets
@@ -101,15 +101,15 @@ def test_at_a_gate_a_loop_that_is_known_by_then_is_written_out() -> None:
 @pytest.mark.parametrize("answer", [{}, {"rows": 5}, {"rows": [{}]}])
 def test_at_a_gate_what_has_no_value_stays_as_the_author_wrote_it(answer: JsonValue) -> None:
     late = call("echo", "{{ item.x }}", late=("answer", "item"))
-    (filled,) = render_nodes([node(late, loop="{{ answer.rows }}")], lambda _: {"answer": answer})
+    (filled,) = render_nodes([node(late, loop="{{ answer.rows }}")], lambda *_: {"answer": answer})
     assert isinstance(filled, PlannedAction)
     assert filled.targets[0].calls[0] == late
 
 
 def test_instructions_are_filled_in_unless_a_value_has_braces() -> None:
     manual = PlannedManual(path="1", name="m", role=None, instructions="do {{ a }}", late=("a",))
-    (filled,) = render_nodes([manual], lambda _: {"a": "it"})
+    (filled,) = render_nodes([manual], lambda *_: {"a": "it"})
     assert isinstance(filled, PlannedManual)
     assert (filled.instructions, filled.late) == ("do it", ())
-    (kept,) = render_nodes([manual], lambda _: {"a": "{{ b }}"})
+    (kept,) = render_nodes([manual], lambda *_: {"a": "{{ b }}"})
     assert kept == manual

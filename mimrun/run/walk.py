@@ -1,0 +1,292 @@
+"""The walk over the plan: each node from wherever the log says it is, in the order in which they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from mimrun.run.branches import Branches
+from mimrun.run.facts import Facts
+from mimrun.run.fanout import Fanout
+from mimrun.run.journal import Journal
+from mimrun.run.result import (
+    AroundStep,
+    Denied,
+    Done,
+    Failed,
+    Parked,
+    Result,
+    StepFailed,
+    StepLabel,
+    Walked,
+)
+from mimrun.run.roster import Roster
+from mimrun.run.stop import Stop
+from mimrun.run.waiting import PeopleSteps
+from mimrun.run.way import LeftOff, Way
+from mimrun.runbook.node import (
+    Leaf,
+    Node,
+    PlannedAction,
+    PlannedBlock,
+    PlannedGate,
+    PlannedInclude,
+    PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
+    parts_of,
+)
+from mimrun.runbook.plan import Plan
+
+LOOK_S = 0.2
+"""So often a branch that waits looks whether it is to be left off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a walk does its steps with.
+
+    Arguments:
+        fanout: does actions.
+        people_steps: does gates and manual steps.
+        facts: what is known of answers.
+    """
+
+    fanout: Fanout
+    people_steps: PeopleSteps
+    facts: Facts
+
+
+class Walk:
+    """Goes through one plan for one run.
+
+    Arguments:
+        plan: the frozen plan.
+        journal: the worker's journal; it has the state.
+        parts: what does the steps.
+        stop: a person's wish to stop.
+        clock: the present moment, UTC.
+        around_step: called around each step that is done now; Prefect shows it as a task run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        parts: Parts,
+        *,
+        stop: Stop,
+        clock: Callable[[], datetime],
+        around_step: AroundStep,
+    ) -> None:
+        self._plan, self._journal, self._stop = plan, journal, stop
+        self._fanout, self._people_steps, self._facts = parts.fanout, parts.people_steps, parts.facts
+        self._around = around_step
+        self._clock = clock
+        self._branches = Branches(parts.facts, self.node)
+        self._frozen: dict[str, Node] = {}
+
+    def whole(self) -> Result:
+        """Go through the whole plan; what is known of hosts and answers is taken up again from the log.
+
+        Raises:
+            Halt: somebody asked to stop, or a gate is not open any more.
+        """
+        self._frozen.clear()
+        self._facts.forget()
+        return self.sequence(self._plan.nodes, Way(Roster.of_run(self._plan.max_failures))).result
+
+    def sequence(self, nodes: Sequence[Node], way: Way) -> Walked:
+        """Go through nodes one after the other, as long as each is done."""
+        for node in nodes:
+            walked = self.node(node, way)
+            if not isinstance(walked.result, Done):
+                return walked
+            way = way.with_roster(walked.roster)
+        return Walked(Done(), way.roster)
+
+    def node(self, node: Node, way: Way) -> Walked:
+        """Go through one node.
+
+        Raises:
+            LeftOff: a branch goes no further.
+            Halt: somebody asked to stop, or a gate is not open any more.
+        """
+        node = self._frozen.get(node.path, node)
+        way = way.under(node)
+        match node:
+            case PlannedBlock():
+                return self._block(node, way)
+            case PlannedSerial():
+                return self._serial(node, way)
+            case PlannedParallel():
+                return self._branches.perform(node, way)
+            case PlannedInclude():
+                return self.sequence(node.steps, way)
+            case PlannedAction() | PlannedGate() | PlannedManual():
+                return self._leaf(node, way)
+            case _:
+                assert_never(node)
+
+    def _leaf(self, node: Leaf, way: Way) -> Walked:
+        if node.path in self._journal.state.finished:
+            return self._recall(node, way)
+        # A step that was begun is settled first; what is not begun is left alone.
+        begun = node.path in self._journal.state.started
+        if way.is_looking or (way.is_left_off() and not begun):
+            raise LeftOff(way.roster, begun=begun)
+        if self._stop.wanted() and not begun:
+            raise self._stop.halt()
+        match node:
+            case PlannedAction():
+                action = node
+                names = tuple(target.target for target in node.targets)
+                return self._step(
+                    node, names, lambda: self._fanout.perform(action, way.conditions, way.roster)
+                )
+            case PlannedGate():
+                return Walked(self._gate(node, way), way.roster)
+            case PlannedManual():
+                result = self._people_steps.manual(node, way.conditions)
+                walked = Walked(result, way.roster)
+                return walked if isinstance(result, Parked) else self._step(node, (), lambda: walked)
+            case _:
+                assert_never(node)
+
+    def _gate(self, node: PlannedGate, way: Way) -> Result:
+        result = self._people_steps.gate(node, way.conditions)
+        if isinstance(result, Parked):
+            return result
+        self._freeze(node)
+        return self._step(node, (), lambda: Walked(result, way.roster)).result
+
+    def _freeze(self, node: PlannedGate) -> None:
+        """From here on, do exactly what people agreed to and not what the plan would render now."""
+        gate = self._journal.state.gates.get(node.path)
+        if gate is not None and gate.opened:
+            self._frozen.update((frozen.path, frozen) for frozen in self._people_steps.frozen(node.path))
+
+    def _recall(self, node: Leaf, way: Way) -> Walked:
+        """Take up a step that is over."""
+        match node:
+            case PlannedAction():
+                return self._fanout.recall(node, way.roster)
+            case PlannedManual():
+                self._people_steps.recall(node)
+            case PlannedGate():
+                self._freeze(node)
+            case _:
+                assert_never(node)
+        result: Result = Done()
+        if self._journal.state.finished[node.path] == "failed":
+            reason = f"step {node.path} '{node.name}' failed"
+            result = Failed(reason) if isinstance(node, PlannedManual) else Denied(reason)
+        return Walked(result, way.roster)
+
+    def _block(self, node: PlannedBlock, way: Way) -> Walked:
+        """Do a block; when it fails, its rescue; and in any case, unless it waits, its always part."""
+        walked = self.sequence(node.block, way)
+        if isinstance(walked.result, Failed) and node.rescue:
+            # The hosts that failed take part in the rescue, and after it in the rest of the run.
+            walked = self.sequence(node.rescue, way)
+        if isinstance(walked.result, Parked | Denied) or not node.always:
+            return walked
+        last = self.sequence(node.always, way)
+        roster = walked.roster.behind(last.roster)
+        if not isinstance(last.result, Done):
+            return Walked(last.result, roster)
+        over = roster.overdrawn() if isinstance(walked.result, Done) else None
+        if over:
+            return Walked(Failed(f"block {node.path} '{node.name}': {over.told(roster.failed)}"), roster)
+        return Walked(walked.result, roster)
+
+    def _serial(self, node: PlannedSerial, way: Way) -> Walked:
+        """Do the batches one after the other, with a pause in between.
+
+        A batch whose hosts have all failed before is passed over. One in which all fail ends the run
+        although more might fail: then nobody has shown yet that it works.
+        """
+        inner = way.with_roster(way.roster.within(f"the batches of '{node.name}'", node.max_failures))
+        batches = [b for b in node.batches if _anybody(b, way.roster)] or node.batches
+        result: Result = Done()
+        for number, batch in enumerate(batches):
+            if not _anybody(batch, inner.roster) and number:
+                continue
+            if number:
+                self._pause(node, batches, number, way)
+            walked = self.node(batch, inner)
+            inner, result = inner.with_roster(walked.roster), walked.result
+            if not isinstance(result, Done):
+                break
+        return Walked(result, way.roster.behind(inner.roster))
+
+    def _pause(self, node: PlannedSerial, batches: Sequence[Node], number: int, way: Way) -> None:
+        """Wait before a batch, from the end of the one before on, as the log has it.
+
+        Raises:
+            LeftOff: another branch has failed meanwhile.
+            Halt: somebody asked to stop.
+        """
+        state = self._journal.state
+        if not node.pause_ms or way.is_looking or any(state.has_begun(p) for p in _paths(batches[number])):
+            return
+        for batch in reversed(batches[:number]):
+            done = [p for p in _paths(batch) if state.finished.get(p, "skipped") != "skipped"]
+            if done:
+                ended = max(state.finished_at[path] for path in done)
+                self._wait(ended + timedelta(milliseconds=node.pause_ms), way)
+                return
+
+    def _wait(self, until: datetime, way: Way) -> None:
+        end = time.monotonic() + (until - self._clock()).total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            if way.is_left_off():
+                raise LeftOff(way.roster, begun=False)
+            if self._stop.wait(min(left, LOOK_S) if way.joins else left):
+                raise self._stop.halt()
+
+    def _step(self, node: Leaf, targets: tuple[str, ...], do: Callable[[], Walked]) -> Walked:
+        """Do a step inside whatever drives the run, which may do anything but change the result."""
+        label = StepLabel(node.path, node.name, node.kind, targets)
+        ends: list[Walked] = []
+        raised: list[Exception] = []
+
+        def once() -> None:
+            if ends or raised:
+                return
+            try:
+                ends.append(do())
+            except Exception as exc:
+                raised.append(exc)
+                raise StepFailed(str(exc)) from exc
+            result = ends[0].result
+            if isinstance(result, Failed | Denied | Parked):
+                # A gate or manual step comes here decided, so what is parked is in doubt.
+                raise StepFailed(result.reason)
+
+        with contextlib.suppress(StepFailed):
+            self._around(label, once)
+        if not ends and not raised:
+            once()
+        if raised:
+            raise raised[0]
+        return ends[0]
+
+
+def _paths(node: Node) -> Iterator[str]:
+    """Give the paths of everything that is done below a node."""
+    if isinstance(node, Leaf):
+        yield node.path
+    for part in parts_of(node):
+        yield from _paths(part)
+
+
+def _anybody(node: Node, roster: Roster) -> bool:
+    """Say whether a node has a step for a host that takes part, or one that belongs to no host."""
+    if isinstance(node, PlannedAction):
+        return any(roster.takes_part(target.target) for target in node.targets)
+    return isinstance(node, Leaf) or any(_anybody(part, roster) for part in parts_of(node))
