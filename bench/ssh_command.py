@@ -8,10 +8,12 @@ Every way runs `/bin/true` (a program: `true` alone is built into the login shel
 * recipe     the tuned transport alone: open a session, exec, read to the end, no checks
 * ahead      the recipe with the next session opened ahead, the fastest way there is
 * connector  Connector.perform(ssh.command): deadline, cancelling, masking, process id, both streams
+* claim      the same under a claim, as a plan does that counts on a probe: begun once, its end on record
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import tempfile
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from connectors.ssh import Command, Ssh, SshSettings
 from connectors.ssh.connection import Connection, connect
-from mimrun.connector import Call, Ok, Target
+from mimrun.connector import Call, Effect, Ok, Target
 from mimrun.lab.sshd import SshdHosts, SshHost
 
 ROUNDS = 300
@@ -80,14 +82,25 @@ def recipe(connection: Connection, *, ahead: bool) -> Callable[[], None]:
     return once
 
 
-def connector(ssh: Ssh) -> Callable[[], None]:
+def connector(ssh: Ssh, effect: Effect) -> Callable[[], None]:
     action = Command(argv=("/bin/true",))
+    key, numbers = f"bench-{time.time_ns()}", itertools.count(1)
 
     def once() -> None:
-        outcome = ssh.perform(action, Call("0" * 32, time.monotonic() + 30))
+        call = Call(key, time.monotonic() + 30, attempt=next(numbers), effect=effect)
+        outcome = ssh.perform(action, call)
         assert isinstance(outcome, Ok), outcome
 
     return once
+
+
+def sweep(ssh: Ssh) -> None:
+    """Take away the claims of this program; they would go by themselves after two weeks."""
+    folder = f"/var/tmp/mimrun-claims-{ssh.settings.user}"
+    swept = ssh.perform(
+        Command(argv=("find", folder, "-name", "bench-*", "-delete")), Call("sweep", time.monotonic() + 30)
+    )
+    assert isinstance(swept, Ok), swept
 
 
 def measure(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
@@ -108,16 +121,19 @@ def main(rounds: int) -> None:
     with SshdHosts(folder / "sshd", ["one"], net="127.0.31") as hosts:
         host = hosts.hosts[0]
         settings = settings_of(host)
-        ssh, plain, ahead = Ssh(settings), connect(settings, 10), connect(settings, 10)
+        ssh, guarded = Ssh(settings), Ssh(settings)
+        plain, ahead = connect(settings, 10), connect(settings, 10)
         stock_once, close = stock(host)
         ways = {
             "stock": stock_once,
             "recipe": recipe(plain, ahead=False),
             "ahead": recipe(ahead, ahead=True),
-            "connector": connector(ssh),
+            "connector": connector(ssh, Effect.ONCE),
+            "claim": connector(guarded, Effect.PROBE),
         }
         times = measure(ways, rounds)
-        for closing in (close, plain.close, ahead.close, ssh.close):
+        sweep(ssh)
+        for closing in (close, plain.close, ahead.close, ssh.close, guarded.close):
             closing()
     best = statistics.median(times["recipe"])
     print(f"one /bin/true on a warm connection, {rounds} rounds in turns, milliseconds")

@@ -122,7 +122,7 @@ class Ssh(Connector[SshSettings, SshAction]):
 
         begun = self._begun.get((call.key, call.attempt))
         if begun is not None:
-            return Attempt(time.monotonic() - begun, same_account=True)
+            return Attempt(time.monotonic() - begun, same_account=True, skew=1.0)
         named = call.become or self.settings.ansible_become or self.settings.ansible_user
         return Attempt(call.age, same_account=bool(named))
 

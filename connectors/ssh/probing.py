@@ -13,7 +13,7 @@ from connectors.ssh.execution import Site, exit_code
 from mimrun.connector import Failed, Finding, LostAnswer, Ok, Probed
 
 SKEW: Final = 120.0
-"""Seconds by which the clocks that tell an attempt's age may be wrong."""
+"""Seconds by which the wall clocks that tell an attempt's age may be wrong."""
 MARGIN: Final = 3.0
 """Seconds of the probe's own time that are left when it stops waiting for the end of a command."""
 OLDEST: Final = (KEPT_DAYS - 1) * 86400.0
@@ -33,10 +33,12 @@ class Attempt:
     Arguments:
         age: seconds since it was begun; None where nobody knows.
         same_account: the probe surely acts as the account that the attempt acted as.
+        skew: seconds by which the age may be wrong.
     """
 
     age: float | None
     same_account: bool
+    skew: float = SKEW
 
 
 def probe_execution(site: Site, action: Execution, attempt: Attempt) -> Probed:
@@ -112,7 +114,7 @@ def _never_begun(site: Site, record: Record, attempt: Attempt) -> Probed:
     # 3. A claim is not forced to disk; what was on its way there is lost with the power.
     elif record.up is None:
         why = "the host does not say since when it is up"
-    elif record.up < age + SKEW:
+    elif record.up < age + attempt.skew:
         why = "the host was started after the attempt, or shortly before, and may have lost its claim"
     # 4. The claim was not there while the host was up all the time, and now nobody can take it.
     else:

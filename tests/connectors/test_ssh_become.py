@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from connectors.ssh import Command, Download, Script, Shell, Upload
-from mimrun.connector import Failed, Ok, Unknown
+from mimrun.connector import Effect, Failed, Ok, Unknown
 from mimrun.lab import loopback, process
 from mimrun.lab.sshd import SshdHosts
 
@@ -119,6 +122,29 @@ def test_cancelling_ends_a_root_command_that_ignores_term(sudo_lab: SshLab) -> N
     stop.set()
     thread.join(20)
     assert "is gone (SIGKILL)" in str(outcomes[0])
+
+
+def test_a_claim_belongs_to_the_user_that_the_command_runs_as(sudo_lab: SshLab) -> None:
+    ssh, key = sudo_lab.ssh("two"), f"test{secrets.token_hex(8)}"
+    folders = {user: Path(f"/var/tmp/mimrun-claims-{user}") for user in ("daemon", ssh.settings.user)}
+    try:
+        call = replace(make_call(become="daemon"), key=key, effect=Effect.PROBE)
+        outcome = ssh.perform(Shell(cmd="id -un; exit 5"), call)
+        assert (outcome.data["stdout"], outcome.data["rc"]) == ("daemon", 5)
+        assert (folders["daemon"] / f"{key}-1").owner() == "daemon"
+        assert not (folders[ssh.settings.user] / f"{key}-1").exists()
+        probed = ssh.probe(Shell(cmd="x", ok_codes=(5,)), call)
+        assert probed.outcome == Ok(changed=True, data={"rc": 5})
+        # A command of another user that is ended has ended, as far as the host has it on record.
+        call = replace(make_call(1.0, become="daemon"), key=key, attempt=2, effect=Effect.PROBE)
+        assert isinstance(ssh.perform(Shell(cmd="sleep 304 & sleep 305"), call), Unknown)
+        settled = ssh.probe(Shell(cmd="x"), replace(call, deadline=time.monotonic() + 20))
+        assert isinstance(settled.outcome, Failed), settled
+        assert settled.outcome.data == {"rc": 143}
+    finally:
+        for folder in folders.values():
+            for path in folder.glob(f"{key}-*"):
+                path.unlink()
 
 
 def test_files_and_scripts_go_through_sudo_too(sudo_lab: SshLab, tmp_path: Path) -> None:
