@@ -47,7 +47,6 @@ STEP_HABITS: Final = {
     "with_dict": 'write `loop: "{{ things | dict2items }}"`',
     "loop_control": "the variable of a loop is always `item`",
     "listen": "write the name of the handler under `notify:`",
-    "parallel": _LATER + ": a step works on all of its hosts at once already",
     "wait": "write `wait.duration: {seconds: 5}`",
     "max_fail_percentage": 'write `max_failures: "10%"`, or `limits: {failures: "10%"}` at the top',
     "any_errors_fatal": "a run stops at the first failure; `limits: {failures: N}` at the top allows some",

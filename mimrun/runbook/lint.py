@@ -60,7 +60,7 @@ def lint(
     steps.all(runbook.steps, ("steps",))
     steps.handlers(runbook.handlers)
     check_handlers(report, runbook, catalog, lost)
-    check_flow(report, runbook)
+    check_flow(report, runbook, catalog)
     check_limits(report, runbook, inventory, lost)
     return sorted(set(report.findings))
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from mimrun.catalog import Catalog
-from mimrun.connector import Effect
-from mimrun.errors import InputError
 from mimrun.runbook.finding import Report
-from mimrun.runbook.lint_call import effect_of
-from mimrun.runbook.model import ActionStep, Runbook
+from mimrun.runbook.lint_call import only_looks
+from mimrun.runbook.model import Runbook
 from mimrun.runbook.suggestion import suggest
 from mimrun.runbook.tree import action_steps, handlers
 
@@ -36,7 +34,7 @@ def check_handlers(report: Report, runbook: Runbook, catalog: Catalog, lost: fro
                 hint = suggest(name, names) or "write `handlers:` at the top of the runbook"
                 place = report.loaded.step_path(path, "notify", number)
                 report.error(place, f"no handler is called {name!r}", hint)
-        if step.notify and _only_looks(step, catalog):
+        if step.notify and only_looks(step, catalog):
             message = f"{step.call.action} changes nothing, so nobody is ever notified"
             report.warn(report.loaded.step_path(path, "notify"), message, "take it out", at_key=True)
     for name in names.keys() - notified:
@@ -44,12 +42,3 @@ def check_handlers(report: Report, runbook: Runbook, catalog: Catalog, lost: fro
         report.warn(
             place, f"no step notifies the handler {name!r}", "write `notify:` on a step, or take it out"
         )
-
-
-def _only_looks(step: ActionStep, catalog: Catalog) -> bool:
-    if step.effect is not None:
-        return step.effect.class_ is Effect.READ
-    try:
-        return effect_of(catalog.action(step.call.action), step.call.args) is Effect.READ
-    except InputError:
-        return False  # complained about where the action is checked

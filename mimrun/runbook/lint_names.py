@@ -150,7 +150,8 @@ class NameCheck:
             elif name in PLACES:
                 self.report.error(place, f"{name!r} is not known here", f"it is known {PLACES[name]}")
             elif name in self.registers:
-                self.report.error(place, f"{name!r} is not known yet", "a later step registers it")
+                hint = "a later step registers it, or a branch that works at the same time"
+                self.report.error(place, f"{name!r} is not known yet", hint)
             elif name not in optional:
                 self._unknown(name, place, known)
 

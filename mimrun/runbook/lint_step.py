@@ -21,11 +21,12 @@ from mimrun.runbook.model import (
     GateStep,
     Handler,
     ManualStep,
+    ParallelStep,
     Risk,
     Runbook,
     Step,
 )
-from mimrun.runbook.sugar import CHILDREN
+from mimrun.runbook.tree import registered_in
 
 STRICTNESS: Final = (Effect.READ, Effect.IDEMPOTENT, Effect.PROBE, Effect.ONCE)
 """Effect classes from the one that promises most to the one that promises nothing."""
@@ -76,10 +77,26 @@ class StepCheck:
                 self.names.template(step.manual.instructions, (*path, "manual", "instructions"))
                 self.names.register(step.register_, (*path, "register"))
             case BlockStep():
-                for key in CHILDREN:
+                for key in ("block", "rescue", "always"):
                     self.all(getattr(step, key), (*path, key))
+            case ParallelStep():
+                self._branches(step, path)
             case _:
                 assert_never(step)
+
+    def _branches(self, step: ParallelStep, path: ValuePath) -> None:
+        """Check steps that are done at the same time: none of them knows what another one registers."""
+        before, after = frozenset(self.names.registered), set(self.names.registered)
+        for number, branch in enumerate(step.parallel):
+            place = (*path, "parallel", number)
+            self.names.registered = set(before)
+            self._step(branch, place)
+            for name in sorted(registered_in(branch) & after):
+                kind = "an earlier step" if name in before else "another branch"
+                message = f"{kind} registers {name!r} too, and who reads it would see one or the other"
+                self.report.error(place, message, "take another name")
+            after |= self.names.registered
+        self.names.registered = after
 
     def _name(self, name: str, path: ValuePath) -> None:
         self.names.constant_text(name, (*path, "name"), "name")

@@ -270,7 +270,22 @@ class BlockStep(StepPart):
     )
 
 
-Step: TypeAlias = Annotated[ActionStep | GateStep | ManualStep | BlockStep, Field(discriminator="kind")]
+class ParallelStep(StepPart):
+    """Steps that are done at the same time."""
+
+    kind: Literal["parallel"] = "parallel"
+    parallel: tuple[Step, ...] = Field(
+        min_length=1, json_schema_extra={"minItems": 2}, description="The branches: at least two steps."
+    )
+    on_failure: Literal["stop", "finish"] = Field(
+        "stop", description="What the other branches do when too many have failed: begin no step, or finish."
+    )
+    max_failures: int = Field(0, ge=0, le=1000, description="How many branches may fail.")
+
+
+Step: TypeAlias = Annotated[
+    ActionStep | GateStep | ManualStep | BlockStep | ParallelStep, Field(discriminator="kind")
+]
 
 
 class Runbook(Part):
@@ -302,4 +317,5 @@ class Runbook(Part):
 
 
 BlockStep.model_rebuild()
+ParallelStep.model_rebuild()
 Runbook.model_rebuild()

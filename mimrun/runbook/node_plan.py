@@ -11,13 +11,14 @@ from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
-from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, Step
+from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, ParallelStep, Step
 from mimrun.runbook.node import (
     Node,
     PlannedAction,
     PlannedBlock,
     PlannedGate,
     PlannedManual,
+    PlannedParallel,
     PlannedSerial,
     StepOptions,
 )
@@ -85,8 +86,28 @@ class NodePlanner:
                     always=self.nodes(step.always, f"{path}.always."),
                 )
                 return block if step.serial is None else self._batched(step, step.serial, block)
+            case ParallelStep():
+                return self._parallel(step, path, name)
             case _:
                 assert_never(step)
+
+    def _parallel(self, step: ParallelStep, path: str, name: str) -> PlannedParallel:
+        """Plan branches, none of which knows what another one registers."""
+        before, after = frozenset(self._scope.registered), set(self._scope.registered)
+        branches: list[Node] = []
+        for number, branch in enumerate(step.parallel, 1):
+            self._scope.registered = set(before)
+            branches.append(self._node(branch, f"{path}.branch.{number}"))
+            after |= self._scope.registered
+        self._scope.registered = after
+        return PlannedParallel(
+            path=path,
+            name=name,
+            when=step.when,
+            branches=tuple(branches),
+            on_failure=step.on_failure,
+            max_failures=step.max_failures,
+        )
 
     def _action(self, step: Handler, path: str, name: str) -> PlannedAction:
         node = PlannedAction(

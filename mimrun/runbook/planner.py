@@ -22,7 +22,7 @@ from mimrun.runbook.model import ActionCall, Handler, Runbook
 from mimrun.runbook.node import Node, PlannedAction, RunbookRef
 from mimrun.runbook.node_plan import NodePlanner
 from mimrun.runbook.plan import Plan, PlannedTarget
-from mimrun.runbook.reach import changed_hosts, check_domains, check_shares, host_locks
+from mimrun.runbook.reach import changed_hosts, check_branches, check_domains, check_shares, host_locks
 from mimrun.runbook.scope import Complaints, Scope, frozen_vars
 from mimrun.runbook.targets import Targets
 from mimrun.runbook.tree import action_steps, handlers
@@ -59,6 +59,7 @@ def make_plan(
     changed = changed_hosts(every)
     check_shares(scope, inventory.groups, changed)
     check_domains(scope, every)
+    check_branches(scope, nodes)
     parts = _Parts(nodes, handlers, tuple(sorted(_locks(scope) | host_locks(changed))))
     _refuse(scope)
     return _encodable(_assembled(scope, targets, parts, connector_versions), loaded)

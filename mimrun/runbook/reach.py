@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from mimrun.connector import Effect
 from mimrun.runbook.allowance import allowed
-from mimrun.runbook.batch import actions_in
+from mimrun.runbook.batch import actions_in, written
 from mimrun.runbook.model import Domains
 from mimrun.runbook.node import (
     Node,
@@ -67,6 +67,21 @@ def check_shares(scope: Scope, groups: Mapping[str, Sequence[str]], changed: Seq
         if touched > most:
             message = f"the plan may change {touched} of the {len(groups[group])} hosts of {group}"
             scope.complaints.add(place, f"{message}, and {rule} of them are {most}", "name fewer hosts")
+
+
+def check_branches(scope: Scope, nodes: Iterable[Node]) -> None:
+    """See that no two branches that work at the same time change the same host."""
+    for node in written(nodes):
+        if isinstance(node, PlannedParallel):
+            seen: dict[str, str] = {}
+            for branch in node.branches:
+                changed = changed_hosts([branch])
+                for host in sorted(seen.keys() & set(changed)):
+                    message = f"two branches work on {host} at once: this one and {seen[host]}"
+                    place = scope.loaded.step_path(branch.path)
+                    scope.complaints.add(place, message, "put them one after the other, in a block")
+                    break
+                seen.update(dict.fromkeys(changed, branch.path))
 
 
 def check_domains(scope: Scope, nodes: Iterable[Node]) -> None:

@@ -77,8 +77,8 @@ def _steps(steps: list[Json], path: ValuePath, places: set[ValuePath]) -> list[J
 
 
 def _step(step: Json, path: ValuePath, places: set[ValuePath]) -> Json:
-    """Give a step, or what stands in for it; a block that is wrong keeps the steps that are not."""
-    if not isinstance(step, dict) or (step.get("kind") != "block" and path in places):
+    """Give a step, or what stands in for it; a block or branch that is wrong keeps those that are not."""
+    if not isinstance(step, dict) or (step.get("kind") not in ("block", "parallel") and path in places):
         return STAND_IN
     parts: dict[str, Json] = {}
     for key in CHILDREN:
@@ -87,6 +87,8 @@ def _step(step: Json, path: ValuePath, places: set[ValuePath]) -> Json:
             parts[key] = _steps(children, (*path, key), places)
     if path not in places:
         return {**step, **parts}
+    if step["kind"] == "parallel":
+        return {"kind": "parallel", "name": "?", "parallel": parts.get("parallel") or [STAND_IN]}
     return {"kind": "block", "name": "?", **parts, "block": parts.get("block") or [STAND_IN]}
 
 

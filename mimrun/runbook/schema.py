@@ -17,15 +17,17 @@ from mimrun.runbook.model import (
     GateStep,
     Handler,
     ManualStep,
+    ParallelStep,
     Runbook,
     Verify,
 )
+from mimrun.runbook.sugar import CHILDREN
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%]", "description": "A template: {{ expression }}"}
 """A value that is filled in later may stand where another type is asked for."""
 
-_KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep)
+_KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep, ParallelStep)
 _LISTS: Final = frozenset({"notify", "serial"})
 _CONDITIONS: Final = ("when", "until", "expect")
 
@@ -48,8 +50,8 @@ def runbook_schema(catalog: Catalog) -> Schema:
         defs[name] = _call(defs[name], actions)
     any_step = {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in _KINDS]}
     defs["Step"] = any_step
-    for holder, keys in ((schema, ("steps",)), (defs["BlockStep"], ("block", "rescue", "always"))):
-        for key in keys:
+    for holder in (schema, defs[BlockStep.__name__], defs[ParallelStep.__name__]):
+        for key in holder["properties"].keys() & {"steps", *CHILDREN}:
             holder["properties"][key]["items"] = {"$ref": "#/$defs/Step"}
     _close(defs)
     return {

@@ -1,6 +1,7 @@
 """Sugar: from the keys an author writes to the shape of the model, step by step.
 
-A step is told by the one key that says what it does: an action (`ssh.command`), `gate`, `manual` or `block`.
+A step is told by the one key that says what it does: an action (`ssh.command`), `gate`, `manual`, `block` or
+`parallel`.
 Everything that is wrong with the shape is noted with its place; what is left is for the model to check.
 """
 
@@ -14,12 +15,21 @@ from mimrun.canonical import Json
 from mimrun.errors import Problem
 from mimrun.runbook.document import Document, ValuePath
 from mimrun.runbook.habit import YES_AND_NO, step_hint
-from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, Part, Verify
+from mimrun.runbook.model import (
+    ActionStep,
+    BlockStep,
+    GateStep,
+    Handler,
+    ManualStep,
+    ParallelStep,
+    Part,
+    Verify,
+)
 from mimrun.runbook.suggestion import suggest
 
 CALLS: Final = ("verify", "undo", "capture")
 """Keys of a step under which another action stands."""
-CHILDREN: Final = ("block", "rescue", "always")
+CHILDREN: Final = ("block", "rescue", "always", "parallel")
 
 STAND_IN: Final[dict[str, Json]] = {"kind": "manual", "name": "?", "manual": {"instructions": "?"}}
 """Takes the place of a step that could not be read, so that the others keep their numbers."""
@@ -40,11 +50,14 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "gate": _keys(GateStep),
     "manual": _keys(ManualStep),
     "block": _keys(BlockStep),
+    "parallel": _keys(ParallelStep),
     "handler": _keys(Handler, "call"),
 }
-_CHOICES: Final = ("gate", "manual", "block")
+_CHOICES: Final = ("gate", "manual", "block", "parallel")
 """Keys that say what a step does, besides actions."""
 _VERIFY_KEYS: Final = _keys(Verify, "action", "args")
+_KEYS: Final = {"branch": "parallel"}
+"""Keys under which steps stand, by their mark in the path of a step, where the two are not the same."""
 _LISTS: Final = ("notify", "serial")
 """Keys with a list, of which one item may stand for itself."""
 _CONDITIONS: Final = ("when", "until", "expect")
@@ -124,7 +137,7 @@ class Desugarer:
             if key not in _KINDS["action"]:
                 self._unknown(key, path, "action")
         if len(self.problems) == before:
-            wanted = "give it one action (`ssh.command: {…}`), gate, manual or block"
+            wanted = "give it one action (`ssh.command: {…}`), gate, manual, block or parallel"
             hint = next((hint for hint in map(step_hint, raw) if hint), wanted)
             self._complain(path, "the step does nothing", hint)
         return ""
@@ -134,6 +147,8 @@ class Desugarer:
             self._complain(path, f"{key} has no value", "give it one, or take the key out")
         if key == "become" and str(value).lower() in YES_AND_NO:
             self._complain(path, f"become: {value!r} is a text and would be a user", "write true or false")
+        if key == "parallel" and isinstance(value, list) and len(value) == 1:
+            self._complain(path, "parallel needs at least two steps", "one alone needs no `parallel:`")
         if key in CHILDREN:
             return self.steps(value, path)
         if key in CALLS:
@@ -206,7 +221,7 @@ def step_source(step: str) -> ValuePath:
     for number, mark in enumerate(marks):
         if mark == "batch" or (number and marks[number - 1] == "batch"):
             continue  # batches are made by the plan, and the file has one step for all of them
-        path.append(int(mark) - 1 if mark.isdigit() else mark)
+        path.append(int(mark) - 1 if mark.isdigit() else _KEYS.get(mark, mark))
     return tuple(path)
 
 
@@ -224,7 +239,7 @@ def _holder(kind: str) -> str:
 
 
 def _a(kind: str) -> str:
-    return "an action" if kind == "action" else f"a {kind}"
+    return {"action": "an action", "parallel": "branches"}.get(kind, f"a {kind}")
 
 
 def _list(kinds: Iterable[str]) -> str:

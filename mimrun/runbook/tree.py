@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, Runbook, Step
+from mimrun.runbook.model import (
+    ActionStep,
+    BlockStep,
+    GateStep,
+    Handler,
+    ManualStep,
+    ParallelStep,
+    Runbook,
+    Step,
+)
 
 
 def inner_steps(step: Step) -> tuple[tuple[str, tuple[Step, ...]], ...]:
@@ -13,6 +22,8 @@ def inner_steps(step: Step) -> tuple[tuple[str, tuple[Step, ...]], ...]:
     match step:
         case BlockStep():
             return (("block", step.block), ("rescue", step.rescue), ("always", step.always))
+        case ParallelStep():
+            return (("branch", step.parallel),)
         case ActionStep() | GateStep() | ManualStep():
             return ()
         case _:
@@ -39,3 +50,11 @@ def handlers(runbook: Runbook) -> Iterator[tuple[str, Handler]]:
     """Give every handler with its path: "h1", "h2"."""
     for number, handler in enumerate(runbook.handlers, 1):
         yield f"h{number}", handler
+
+
+def registered_in(step: Step) -> frozenset[str]:
+    """Give the names that a step and the steps inside it register."""
+    inner = (each for _, each in walk_steps([step]))
+    return frozenset(
+        each.register_ for each in inner if isinstance(each, Handler | ManualStep) and each.register_
+    )

@@ -15,7 +15,7 @@ from mimrun.runbook.finding import Level
 from mimrun.runbook.habit import RUNBOOK_HABITS, STEP_HABITS
 from mimrun.runbook.lint import lint
 from mimrun.runbook.loader import parse_runbook
-from mimrun.runbook.model import ActionStep, Evidence, Gate, Input, Manual, Runbook
+from mimrun.runbook.model import ActionStep, Evidence, Gate, Input, Manual, ParallelStep, Runbook
 from mimrun.runbook.operators import LIST_METHODS, MAPPING_METHODS, TEXT_METHODS
 from mimrun.runbook.predicate import PREDICATES
 
@@ -62,6 +62,7 @@ def section(title: str) -> str:
         ("The top of the file", Runbook, set()),
         ("Inputs", Input, set()),
         ("Actions", ActionStep, {"kind", "name", "when", "tags", "call"}),
+        ("Branches", ParallelStep, {"kind", "name", "when", "tags"}),
         ("Gates", Gate, set()),
         ("Manual steps", Manual, set()),
         ("Manual steps", Evidence, set()),

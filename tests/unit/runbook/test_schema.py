@@ -61,6 +61,10 @@ STEPS = [
     "{name: a, ssh.command: {argv: [id]}, serial: ['10']}",
     "{name: a, ssh.command: {argv: [id]}, max_failures: '200%'}",
     "{name: a, gate: {approvals: [{role: x}]}, serial: 1}",
+    "{name: a, parallel: [{name: b, ssh.command: {argv: [id]}}]}",
+    "{name: a, parallel: []}",
+    "{name: a, parallel: [{name: b, ssh.command: {argv: [id]}}, {name: c}]}",
+    "{name: a, on_failure: go, parallel: [{name: b, wait.port: {port: 1}}, {name: c, wait.port: {port: 2}}]}",
 ]
 HANDLERS = [
     "{name: a, gate: {approvals: [{role: x}]}}",
