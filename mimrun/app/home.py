@@ -22,10 +22,11 @@ from mimrun.run.followup import FollowUpRuns
 from mimrun.run.killswitch import KillSwitch
 from mimrun.run.lock import Locks
 from mimrun.run.published import PublishedVersions
+from mimrun.run.reverts import Reverts
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
-PROJECTORS = (RunSummaries(), PublishedVersions(), Locks(), KillSwitch(), FollowUpRuns())
+PROJECTORS = (RunSummaries(), PublishedVersions(), Locks(), KillSwitch(), FollowUpRuns(), Reverts())
 """Every projection of the log that mimrun keeps."""
 
 _PEOPLE = """\

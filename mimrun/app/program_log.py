@@ -40,6 +40,11 @@ class Event(StrEnum):
     RUN_REFUSED = "run_refused"  #: it did not act: the run is over, or another process holds it
     RUN_BROKE = "run_broke"  #: an error came out of the run, which is interrupted and can be resumed
     RUN_MODE_CHANGED = "run_mode_changed"  #: it is driven differently from here on
+    WORKER_STARTED = "worker_started"  #: a worker stays and goes on with what nobody is there for
+    WORKER_TOOK = "worker_took"  #: it goes on with a run: `reason` says why
+    WORKER_STOPPED = "worker_stopped"  #: it has left every run in order
+    REVERT_STARTED = "revert_started"  #: a run was made that takes back what was done for a time only
+    REVERT_REFUSED = "revert_refused"  #: no such run could be made: `reason` says why; a person must
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

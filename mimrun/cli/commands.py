@@ -30,6 +30,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("resume", "run", "Go on with a run after a crash, a decision or a settled doubt."),
             Command("cancel", "run", "Stop a run when the step that is under way is finished."),
             Command("undo", "undo", "Take back what a run did, in reverse order."),
+            Command("reverts", "reverts", "List what was done for a time only, or let it stand for good."),
         ),
     ),
     (
@@ -58,6 +59,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("init", "setup", "Make mimrun's home: the log, the people file, Prefect's database."),
             Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
             Command("down", "setup", "Stop the engine."),
+            Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
             Command("doctor", "setup", "Check this machine and say what is missing."),
             Command("demo", "demo", "Break a real PostgreSQL pair and fail it over, on this machine."),
         ),

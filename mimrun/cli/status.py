@@ -13,6 +13,7 @@ from rich.text import Text
 from mimrun.app.decisions import describe, doubts, verdict_of
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
+from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
@@ -36,8 +37,9 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
     """List runs, the newest first."""
     with open_home(settings_of(home)) as opened:
         views = list_runs(opened)[:limit]
+        due = _next_reverts(opened)
         if as_json:
-            print_json([view.as_json() for view in views])
+            print_json([{**view.as_json(), "reverts_at": due.get(view.summary.run, "")} for view in views])
             return
     if not views:
         typer.echo("no runs yet; start with `mimrun runbook list`, or see everything at work: `mimrun demo`")
@@ -49,7 +51,10 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
         summary = view.summary
         started = summary.created_at[:19].replace("T", " ")
         shown = (summary.run, Text(view.status, STYLES.get(view.status, "")), summary.incident, started)
-        table.add_row(*shown, safe_line(summary.launched_by), safe_line(summary.title))
+        title = Text(safe_line(summary.title))
+        if summary.run in due:
+            title.append(f"  reverts {due[summary.run][:19].replace('T', ' ')}", "blue")
+        table.add_row(*shown, safe_line(summary.launched_by), title)
     console().print(table)
 
 
@@ -64,7 +69,8 @@ def status(
         view = find_run(opened, run)
         state = load_state(opened, view.summary.run)
         if as_json:
-            print_json({**view.as_json(), **_state_json(state)})
+            reverts: list[JsonValue] = [r.as_json() for r in list_reverts(opened, view.summary.run)]
+            print_json({**view.as_json(), **_state_json(state), "reverts": reverts})
             return
         if follow:
             _follow(opened, view)
@@ -146,7 +152,26 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
     out.print(Text(f"  {counts}", "dim"))
     if summary.reason:
         out.print(Text(f"  {safe_line(summary.reason, 500)}", "yellow"))
+    for revert in list_reverts(home, summary.run):
+        if revert.status in OPEN:
+            _print_revert(out, revert)
     print_needs(out, home, summary.run)
+
+
+def _print_revert(out: Console, view: RevertView) -> None:
+    revert = view.revert
+    line = Text(f"  step {revert.step} on {safe_line(revert.target)} is taken back at ")
+    line.append(f"{revert.due_at[:19].replace('T', ' ')} UTC", "bold").append(f"  {view.status}", "blue")
+    out.print(line.append(f"  {safe_line(view.why, 500)}" if view.why else ""))
+
+
+def _next_reverts(home: Home) -> dict[str, str]:
+    """Give, for each run that did something for a time only that still stands, when the next of it is due."""
+    due: dict[str, str] = {}
+    for view in list_reverts(home):
+        if view.status in OPEN:
+            due.setdefault(view.revert.run, view.revert.due_at)
+    return due
 
 
 def _follow(home: Home, view: RunView) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -15,7 +16,8 @@ from pydantic import JsonValue
 
 from mimrun.errors import InputError
 from mimrun.log.entry import Blob, Draft
-from mimrun.log.kinds import StepCaptured, StepCompared, StepInDoubt
+from mimrun.log.kinds import Body, StepCaptured, StepCompared, StepInDoubt, StepRevertScheduled
+from mimrun.log.moment import write_moment
 from mimrun.run.attempt import Attempts, Work
 from mimrun.run.journal import Journal
 from mimrun.run.state import Cell, CellKey, RunState
@@ -113,6 +115,22 @@ class WayBack:
         body = StepCaptured(when="after", reason=reason, iteration=key.iteration)
         self._journal.write(self._draft(key, body, data))
 
+    def schedule(self, key: CellKey, after_ms: int) -> None:
+        """Record when what a step did is to be taken back, unless that is on record.
+
+        Arguments:
+            key: the cell, at rest.
+            after_ms: how long after its outcome.
+        """
+        state, cell = self._journal.state, self._journal.state.cell(key)
+        if cell.status is not CellStatus.OK or not _has_left_something(cell):
+            return
+        if state.reverts.get(key) == cell.outcome:
+            return
+        due = self._journal.store.entry(cell.outcome).ts + timedelta(milliseconds=after_ms)
+        body = StepRevertScheduled(due_at=write_moment(due), outcome=cell.outcome, iteration=key.iteration)
+        self._journal.write(self._draft(key, body))
+
     def take_back(self, work: Work, reading: Work | None, left: JsonValue) -> Cell:
         """Take something back, unless the target is not as it was left:
 
@@ -188,9 +206,7 @@ class WayBack:
         why = entry.body.reason if isinstance(entry.body, StepCaptured) else "it is no state"
         return self._journal.store.blob(entry, "data") or b"", why
 
-    def _draft(
-        self, key: CellKey, body: StepCaptured | StepCompared | StepInDoubt, data: bytes = b""
-    ) -> Draft:
+    def _draft(self, key: CellKey, body: Body, data: bytes = b"") -> Draft:
         blobs = [Blob("data", data, "data")] if data else []
         return self._journal.draft(body, step=key.step, target=key.target, blobs=blobs)
 
@@ -213,7 +229,7 @@ def _has_left_something(cell: Cell) -> bool:
     """Say whether a cell would be taken back: it changed something, or may have."""
     match cell.status:
         case CellStatus.OK:
-            return cell.changed or cell.attempts > 1
+            return cell.changed or cell.resolved or cell.attempts > 1
         case CellStatus.FAILED:
             return not cell.clean
         case _:

@@ -189,6 +189,11 @@ def _compared(state: RunState, entry: LogEntry) -> None:
         cell.reason, cell.resolved = body.reason, False
 
 
+def _revert_scheduled(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.StepRevertScheduled)
+    state.reverts[CellKey(entry.step, entry.target, body.iteration)] = body.outcome
+
+
 def _loop(state: RunState, entry: LogEntry) -> None:
     state.loops[entry.step, entry.target] = entry.seq
 
@@ -264,6 +269,7 @@ _APPLY: Final = {
     Kind.STEP_VERIFIED: _verified,
     Kind.STEP_CAPTURED: _captured,
     Kind.STEP_COMPARED: _compared,
+    Kind.STEP_REVERT_SCHEDULED: _revert_scheduled,
     Kind.LOOP_EXPANDED: _loop,
     Kind.GATE_REQUESTED: _gate_requested,
     Kind.GATE_DECIDED: _gate_decided,

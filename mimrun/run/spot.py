@@ -71,9 +71,11 @@ class Spots:
             calls = spot.target.calls
             call, shown = self._rendered(spot, calls), self._shown(spot, calls)
             until = self._until(spot, options.until)
-            ends = spot.alone and not (spot.has_item or _is_judged(spot) or _is_compared(spot))
+            ends = spot.alone and not (spot.has_item or _is_followed(spot))
             work = Work(spot.key, spot.node.path, call, options, ends_step=ends, shown=shown)
             cell = self._attempts.work(work, until)
+            if options.revert_after_ms and spot.target.undo:
+                self._way_back.schedule(spot.key, options.revert_after_ms)
             try:
                 if cell.status is CellStatus.OK:
                     self._judge(spot, cell)
@@ -223,6 +225,11 @@ def _is_judged(spot: Spot) -> bool:
 def _is_compared(spot: Spot) -> bool:
     """Say whether the state that is left is of use to an undo."""
     return bool(spot.target.capture and spot.target.undo)
+
+
+def _is_followed(spot: Spot) -> bool:
+    """Say whether something is to be recorded behind the outcome, before the step is over."""
+    return _is_judged(spot) or _is_compared(spot) or bool(spot.node.options.revert_after_ms)
 
 
 def has_failed(cell: Cell) -> bool:

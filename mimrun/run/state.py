@@ -97,6 +97,7 @@ class RunState:
         locks: the resources that the run holds, with the generation of each.
         finished: the final word on each step that is over, and `finished_at` when it was recorded.
         captured, left: the entries that have the state before an effect, and the one after it.
+        reverts: the outcomes of what is to be taken back at its time.
     """
 
     seq: int = 0
@@ -123,6 +124,7 @@ class RunState:
     loops: dict[tuple[str, str], int] = field(default_factory=dict)
     captured: dict[CellKey, int] = field(default_factory=dict)
     left: dict[CellKey, int] = field(default_factory=dict)
+    reverts: dict[CellKey, int] = field(default_factory=dict)
     gates: dict[str, GateState] = field(default_factory=dict)
     manuals: dict[str, ManualState] = field(default_factory=dict)
 

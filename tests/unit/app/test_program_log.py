@@ -9,14 +9,18 @@ import threading
 from pathlib import Path
 
 import pytest
+from builders.commands import until
+from builders.drawer import CATALOG, Drawer, put
 from builders.plans import a_plan, action, gate
 from builders.runs import Bench
 
 from mimrun.app.execution import execute_run, note_mode
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
+from mimrun.app.worker import Worker
 from mimrun.errors import StoreError
 from mimrun.run.executor import Executor
 from mimrun.run.lease import Lease
+from mimrun.runbook.node import StepOptions
 from mimrun.secret import MASK, Masker, Secret
 from mimrun.settings import Settings
 
@@ -103,6 +107,37 @@ def test_going_on_directly_is_told(bench: Bench) -> None:
     note_mode(bench.settings, run, "direct", "prefect's api is lost")
     changed = lines(bench.settings)[-1]
     assert (changed["event"], changed["run"], changed["mode"]) == ("run_mode_changed", run, "direct")
+
+
+def test_a_worker_tells_what_it_takes_what_it_asks_for_and_what_it_cannot(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, CATALOG)
+    for slot in "ab":
+        Drawer(tmp_path / "drawer").put(slot, "old")
+    for_a_moment = StepOptions(revert_after_ms=1)
+    pivot = action("2", options=StepOptions(irreversible=True))
+    stuck, _ = bench.run(a_plan(bench.world, put("1", "a", "new", options=for_a_moment), pivot))
+    forward, _ = bench.run(a_plan(bench.world, put("1", "b", "new", options=for_a_moment)))
+    worker = Worker(bench.settings, catalog=CATALOG)
+    thread = threading.Thread(target=worker.stay)
+    thread.start()
+    until(lambda: Drawer(tmp_path / "drawer").read()["b"] == "old")
+    worker.stop()
+    thread.join()
+    told = {
+        str(line["event"]): line for line in lines(bench.settings) if str(line["event"])[:3] in ("wor", "rev")
+    }
+    assert list(told) == [
+        "worker_started",
+        "revert_refused",
+        "revert_started",
+        "worker_took",
+        "worker_stopped",
+    ]
+    assert (told["revert_refused"]["run"], told["revert_refused"]["level"]) == (stuck, "warning")
+    assert "step 2 'Step 2' has happened" in str(told["revert_refused"]["reason"])
+    assert told["revert_started"]["reason"] == f"it takes back {forward}"
+    assert told["worker_took"]["run"] == told["revert_started"]["run"]
+    assert told["worker_took"]["reason"] == "its time has come"
 
 
 def test_every_event_has_a_test_here() -> None:

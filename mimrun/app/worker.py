@@ -1,0 +1,260 @@
+"""The worker: a process that stays and goes on with what nobody is there for.
+
+It takes over runs whose worker died, goes on behind gates that were decided and locks that came free, and
+takes back what was done for a time only. Several may run at once, beside people and the engine: whoever
+has the lease executes, and the log takes each run that the timer asks for once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from mimrun.app.decisions import verdict_of
+from mimrun.app.execution import execute_run
+from mimrun.app.home import Home, open_home
+from mimrun.app.killswitch import refuse_while_pulled
+from mimrun.app.launching import stays_here
+from mimrun.app.program_log import Event, program_log
+from mimrun.app.reverts import TIMER, Started, start_due
+from mimrun.app.runs import load_plan
+from mimrun.catalog import Catalog
+from mimrun.errors import LockError, MimrunError, RefusedError
+from mimrun.run.due import Candidate, Why, due_work
+from mimrun.run.lease import is_held
+from mimrun.run.lock import missing_locks
+from mimrun.run.result import StepLabel
+from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.transitions import RunStatus
+from mimrun.settings import Settings
+
+LOOK_S: Final = 1.0
+"""How often a worker looks around; a dead worker's run is taken over within a few of these."""
+_NAP_S: Final = 0.1
+MOST: Final = 8
+"""Runs that one worker executes at once."""
+FIRST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 300.0
+"""How long a run is left alone that broke, or was refused, in this worker; twice as long each time."""
+
+
+@dataclass(slots=True)
+class Lookout:
+    """Looks for runs to go on with. It remembers only what saves looking twice.
+
+    Arguments:
+        monotonic: a clock in seconds.
+        settled: time-boxed changes that nobody has to look at any more.
+        refused: runs whose changes could not be taken back, and until when they are left alone.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    settled: set[tuple[str, int]] = field(default_factory=set)
+    refused: dict[str, float] = field(default_factory=dict)
+
+    def due(self, home: Home, log: FilteringBoundLogger) -> list[tuple[str, Why]]:
+        """Ask for what the timer is to take back, and give every run that a worker may go on with.
+
+        Returns:
+            nothing while the kill switch is pulled.
+
+        Raises:
+            LogError: the log cannot be read or written.
+        """
+        try:
+            refuse_while_pulled(home)
+        except RefusedError:
+            return []
+        alone = {run for run, until in self.refused.items() if self.monotonic() < until}
+        for started in start_due(home, self.settled, alone):
+            self._tell(log, started)
+        return due_work(_candidates(home))
+
+    def _tell(self, log: FilteringBoundLogger, started: Started) -> None:
+        if started.undo:
+            log.info(Event.REVERT_STARTED, run=started.undo, reason=f"it takes back {started.forward}")
+        else:
+            self.refused[started.forward] = self.monotonic() + LONGEST_PAUSE_S
+            log.warning(Event.REVERT_REFUSED, run=started.forward, reason=started.why)
+
+
+def _candidates(home: Home) -> Iterator[Candidate]:
+    for _, state in home.store.projections(RunSummaries.name):
+        summary = RunSummary.decode(state)
+        if not summary.run or not _may_go_on(summary):
+            continue
+        if is_held(home.settings.locks, summary.run):
+            continue
+        plan = load_plan(home, summary.run)
+        yield Candidate(
+            summary,
+            held=False,
+            ready=_is_ready(home, summary),
+            by_timer=summary.launched_by == TIMER,
+            away=stays_here(plan),
+        )
+
+
+def _may_go_on(summary: RunSummary) -> bool:
+    """Say whether it is worth a look: most runs are over, or are a person's to go on with."""
+    match summary.status:
+        case RunStatus.RUNNING:
+            return True
+        case RunStatus.CREATED:
+            return summary.launched_by == TIMER
+        case RunStatus.WAITING:
+            return summary.waits_on in ("gate", "lock")
+        case _:
+            return False
+
+
+def _is_ready(home: Home, summary: RunSummary) -> bool:
+    """Say whether what a run waits for does not hold it up any more."""
+    if summary.status is not RunStatus.WAITING:
+        return False
+    if summary.waits_on == "gate":
+        return verdict_of(home, summary.run) != "waiting"
+    if summary.waits_on == "lock":
+        try:
+            missing_locks(home.store, summary.run, load_plan(home, summary.run).locks)
+        except LockError:
+            return False
+        return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What a worker did with a run.
+
+    Arguments:
+        why: why it took it.
+        status: how the run stands, or `broke`.
+        detail: why it stands so.
+    """
+
+    run: str
+    why: str
+    status: str
+    detail: str
+
+
+class Worker:
+    """Goes on with runs, each on a thread, until it is told to stop.
+
+    Arguments:
+        settings: of the home.
+        catalog: the connectors; the installed ones where none is given.
+        report: called with what became of each run.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        catalog: Catalog | None = None,
+        report: Callable[[Worked], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._catalog, self._report = settings, catalog, report
+        self._monotonic, self._log = monotonic, program_log(settings)
+        self._lookout = Lookout(monotonic)
+        self._active: dict[str, threading.Thread] = {}
+        self._alone: dict[str, tuple[int, float]] = {}
+        self._stopping = False  # no event: its lock may be held just when a signal comes
+        self._changed = threading.Condition()
+
+    def stop(self) -> None:
+        """Take nothing new, and leave each run after the step that is under way. Safe in a signal handler."""
+        self._stopping = True
+
+    def stay(self) -> None:
+        """Work until `stop`, and until every run was left in order.
+
+        Raises:
+            LogError: the log cannot be read or written.
+        """
+        self._log.info(Event.WORKER_STARTED)
+        try:
+            with open_home(self._settings, catalog=self._catalog) as home:
+                while not self._stopping:
+                    self._take(home)
+                    self._rest(LOOK_S)
+        finally:
+            self._stopping = True
+            self._wait()
+            self._log.info(Event.WORKER_STOPPED)
+
+    def once(self) -> None:
+        """Look around once, and see through what is due: runs to their rest, and what follows from that.
+
+        Raises:
+            LogError: the log cannot be read or written.
+        """
+        with open_home(self._settings, catalog=self._catalog) as home:
+            while self._take(home):
+                self._wait()
+
+    def _take(self, home: Home) -> bool:
+        """Begin to execute what is due; says whether there was something."""
+        took = False
+        for run, why in self._lookout.due(home, self._log):
+            _, until = self._alone.get(run, (0, 0.0))
+            if run in self._active or self._monotonic() < until or len(self._active) >= MOST:
+                continue
+            if self._stopping:
+                return took
+            took = True
+            thread = threading.Thread(target=self._execute, args=(run, why), name=f"run-{run}")
+            with self._changed:
+                self._active[run] = thread
+            self._log.info(Event.WORKER_TOOK, run=run, reason=why.value)
+            thread.start()
+        return took
+
+    def _execute(self, run: str, why: Why) -> None:
+        try:
+            verdict = execute_run(
+                self._settings,
+                run,
+                around_step=self._around,
+                reason=f"a worker: {why}",
+                catalog=self._catalog,
+            )
+            worked = Worked(run, why.value, verdict.status, verdict.detail)
+        except Exception as exc:  # noqa: BLE001 - it stands in the program log; other runs are not to suffer
+            worked = Worked(run, why.value, "broke", str(exc) if isinstance(exc, MimrunError) else repr(exc))
+        if worked.status in ("broke", "refused"):
+            tries = self._alone.get(run, (0, 0.0))[0]
+            pause = min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S)
+            self._alone[run] = (tries + 1, self._monotonic() + pause)
+        else:
+            self._alone.pop(run, None)
+        if self._report is not None:
+            self._report(worked)
+        with self._changed:
+            del self._active[run]
+            self._changed.notify_all()
+
+    def _around(self, label: StepLabel, do: Callable[[], None]) -> None:
+        """Leave a run between two steps when the worker is to stop; another one goes on with it."""
+        if self._stopping:
+            raise RefusedError(
+                f"this worker stops in front of step {label.path}; another one goes on with it"
+            )
+        do()
+
+    def _rest(self, seconds: float) -> None:
+        end = self._monotonic() + seconds
+        while not self._stopping and self._monotonic() < end:
+            time.sleep(_NAP_S)
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._active)
