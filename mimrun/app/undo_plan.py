@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -15,6 +15,7 @@ from mimrun.errors import RunError
 from mimrun.run.answer import answer_of, recall_all
 from mimrun.run.compare import UNDO
 from mimrun.run.facts import Facts
+from mimrun.run.scopes import Scope, scopes_of
 from mimrun.run.state import Cell, CellKey, RunState
 from mimrun.runbook.expression import names
 from mimrun.runbook.inputs import is_secret
@@ -23,6 +24,7 @@ from mimrun.runbook.node import (
     PlannedAction,
     PlannedCall,
     PlannedGate,
+    PlannedInclude,
     StepOptions,
     TargetCalls,
 )
@@ -36,14 +38,27 @@ class Record:
 
     Arguments:
         frozen: every action as it was really done: as approved where there was a gate, else as planned.
-        facts: everything that the run knew in the end.
+        scopes: by the path of a step, in which part of the plan its names mean what they mean.
     """
 
     home: Home
     plan: Plan
     state: RunState
     frozen: Mapping[str, PlannedAction]
-    facts: Facts
+    scopes: Mapping[str, Scope]
+    known: dict[str, Facts] = field(default_factory=dict)
+
+    def facts(self, step: str) -> Facts:
+        """Give everything that a step knew, and what the run has learned since."""
+        scope = self.scopes.get(step, Scope()).path
+        if scope not in self.known:
+            self.known[scope] = Facts(self.plan)
+            recall_all(self.plan, self.state, self.home.store, self.known[scope], inside=step)
+        return self.known[scope]
+
+    def include(self, step: str) -> PlannedInclude | None:
+        """Give the included runbook that a step belongs to."""
+        return self.scopes.get(step, Scope()).include
 
 
 def record_of(home: Home, run: str) -> Record:
@@ -53,9 +68,7 @@ def record_of(home: Home, run: str) -> Record:
         TamperError: it is not what was recorded.
     """
     state, plan = load_state(home, run), load_plan(home, run)
-    facts = Facts(plan)
-    recall_all(plan, state, home.store, facts)
-    return Record(home, plan, state, _frozen_nodes(home, plan, state), facts)
+    return Record(home, plan, state, _frozen_nodes(home, plan, state), scopes_of(plan))
 
 
 def _frozen_nodes(home: Home, plan: Plan, state: RunState) -> Mapping[str, PlannedAction]:
@@ -91,7 +104,7 @@ def origin(key: CellKey) -> str:
     return f"{key.step} {key.iteration} {key.target}"
 
 
-def undo_node(done: DoneOnce, number: int) -> PlannedAction:
+def undo_node(done: DoneOnce, number: int) -> Node:
     """Make the step that takes something back.
 
     Raises:
@@ -113,13 +126,18 @@ def undo_node(done: DoneOnce, number: int) -> PlannedAction:
         no_log=node.options.no_log,
     )
     target = TargetCalls(target=key.target, calls=(call,), compare=seen, left=left, given=given)
-    return PlannedAction(
-        path=str(number),
+    include = done.record.include(key.step) if call.late or (seen and seen.late) else None
+    undo = PlannedAction(
+        path=f"{number}.include.1" if include else str(number),
         name=f"{UNDO}{node.name}",
         action=call.action,
         targets=(target,),
         options=options,
         undoes=origin(key),
+    )
+    # What waits for a secret of an included runbook is done within it: there the secret has its name.
+    return (
+        include.model_copy(update={"path": str(number), "when": None, "steps": (undo,)}) if include else undo
     )
 
 
@@ -131,16 +149,18 @@ def _filled(
     Returns:
         the call, and the data that it refers to besides, where it stays late.
     """
-    secrets = {name for name, value in done.record.plan.inputs.items() if is_secret(value)} & set(call.late)
+    plan, step = done.record.plan, done.key.step
+    runbook = done.record.include(step) or plan
+    secrets = {name for name, value in runbook.inputs.items() if is_secret(value)} & set(call.late)
     if not secrets:
         return render_call(call, done.record.home.catalog, variables), {}
-    known_anyway = Facts(done.record.plan).variables(done.key.target).keys()
+    known_anyway = Facts(plan).variables(done.key.target, path=step).keys()
     given = {name: variables[name] for name in names(call.args) - secrets - known_anyway if name in variables}
     try:
         canonical.encode(given)
     except ValueError as exc:
         raise RunError(
-            f"step {done.key.step} '{done.node.name}' cannot be taken back by mimrun: its undo needs the secret"
+            f"step {step} '{done.node.name}' cannot be taken back by mimrun: its undo needs the secret"
             f" {', '.join(sorted(secrets))} together with what the run found out, and no plan can hold that: {exc}"
         ) from exc
     return call, given
@@ -148,7 +168,7 @@ def _filled(
 
 def _variables(done: DoneOnce) -> dict[str, JsonValue]:
     home, state, key = done.record.home, done.record.state, done.key
-    variables = done.record.facts.variables(key.target)
+    variables = done.record.facts(key.step).variables(key.target, path=key.step)
     if done.node.loop is not None:
         variables["item"] = _items(home, state, done.target, key)[key.iteration]
     if done.cell.outcome:

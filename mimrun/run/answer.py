@@ -41,12 +41,16 @@ def evidence_of(store: Store, manual: ManualState) -> dict[str, JsonValue]:
     return {**evidence, "by": manual.by}
 
 
-def recall_all(plan: Plan, state: RunState, store: Store, facts: Facts) -> None:
-    """Take up every answer that a run has registered, as the run itself saw it in the end."""
-    _recall((*plan.nodes, *plan.handlers), state, store, facts)
+def recall_all(plan: Plan, state: RunState, store: Store, facts: Facts, *, inside: str = "") -> None:
+    """Take up every answer that a run has registered, as the run itself saw it in the end.
+
+    Arguments:
+        inside: a step; the branches around it stay open, so that their answers are known there.
+    """
+    _recall((*plan.nodes, *plan.handlers), state, store, facts, inside)
 
 
-def _recall(nodes: Iterable[Node], state: RunState, store: Store, facts: Facts) -> None:
+def _recall(nodes: Iterable[Node], state: RunState, store: Store, facts: Facts, inside: str) -> None:
     for node in nodes:
         if isinstance(node, PlannedAction):
             _recall_action(node, state, store, facts)
@@ -59,10 +63,10 @@ def _recall(nodes: Iterable[Node], state: RunState, store: Store, facts: Facts) 
             paths = [branch.path for branch in node.branches]
             for path in paths:
                 facts.fork(path)
-            _recall(node.branches, state, store, facts)
-            facts.join(paths)
+            _recall(node.branches, state, store, facts, inside)
+            facts.join(path for path in paths if not f"{inside}.".startswith(f"{path}."))
         else:
-            _recall(parts_of(node), state, store, facts)
+            _recall(parts_of(node), state, store, facts, inside)
 
 
 def _recall_action(node: PlannedAction, state: RunState, store: Store, facts: Facts) -> None:

@@ -126,13 +126,8 @@ def test_a_worker_tells_what_it_takes_what_it_asks_for_and_what_it_cannot(tmp_pa
     told = {
         str(line["event"]): line for line in lines(bench.settings) if str(line["event"])[:3] in ("wor", "rev")
     }
-    assert list(told) == [
-        "worker_started",
-        "revert_refused",
-        "revert_started",
-        "worker_took",
-        "worker_stopped",
-    ]
+    asked = {"revert_refused", "revert_started", "worker_took"}
+    assert set(told) == {"worker_started", "worker_stopped"} | asked
     assert (told["revert_refused"]["run"], told["revert_refused"]["level"]) == (stuck, "warning")
     assert "step 2 'Step 2' has happened" in str(told["revert_refused"]["reason"])
     assert told["revert_started"]["reason"] == f"it takes back {forward}"

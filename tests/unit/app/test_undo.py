@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders.drawer import CATALOG, Drawer, put
-from builders.plans import a_plan, action, block, call, gate, manual
+from builders.plans import a_plan, action, block, call, gate, include, manual, parallel, serial
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 from builders.world import words
 
@@ -25,7 +25,7 @@ from mimrun.app.undo import (
 from mimrun.errors import InputError, RefusedError, RunError
 from mimrun.log.moment import utc_now
 from mimrun.run.followup import check_followups
-from mimrun.runbook.node import PlannedAction, PlannedGate, StepOptions
+from mimrun.runbook.node import Node, PlannedAction, PlannedGate, StepOptions
 
 PIVOT = StepOptions(irreversible=True)
 
@@ -212,6 +212,49 @@ def test_the_last_outcome_is_taken_back_first_wherever_it_stands_in_the_plan(ben
     inner = block("2", [back("2.block.1"), back("2.block.2")], always=[back("2.always.1")])
     run, _ = bench.run(a_plan(bench.world, looped, inner))
     assert undone(bench, run) == ["back2.always.1", "back2.block.2", "back2.block.1", "-y", "-x"]
+
+
+def test_batches_branches_and_included_steps_are_taken_back_by_their_outcomes(bench: Bench) -> None:
+    """Of two branches that run side by side, whichever ended last is taken back first."""
+    hosts = ["a", "b"]
+    undo = call("once", ["result"], word="-{{ result.word }}-{{ inventory_hostname }}")
+    batches = serial("1", [["a"], ["b"]], undo=undo)
+    branches = parallel("2", *(action(f"2.branch.{n}", undo=undo) for n in (1, 2)))
+    included = include("3", action("3.include.1", undo=undo))
+    run, verdict = bench.run(a_plan(bench.world, batches, branches, included, hosts=hosts))
+    assert verdict.status == "succeeded"
+    with bench.home() as home:
+        done = [e for e in home.store.entries(run=run) if e.kind == "step.outcome"]
+    assert undone(bench, run) == [f"-w{entry.step}-{entry.target}" for entry in reversed(done)]
+    assert len(done) == 5
+
+
+def test_an_undo_in_a_branch_knows_what_its_branch_has_learned(bench: Bench) -> None:
+    def branch(number: int) -> Node:
+        at = f"1.branch.{number}"
+        asked = action(f"{at}.block.1", "once", word=f"q{number}", options=StepOptions(register="answer"))
+        undo = call("once", ["answer"], word="-{{ answer.word }}")
+        return block(at, [asked, action(f"{at}.block.2", undo=undo)])
+
+    run, verdict = bench.run(a_plan(bench.world, parallel("1", branch(1), branch(2))))
+    assert verdict.status == "succeeded"
+    assert sorted(undone(bench, run)) == ["-q1", "-q2"]
+
+
+def test_a_secret_of_an_included_runbook_is_there_for_the_way_back(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2-4711")
+    undo = call("once", ["token"], word="{{ token }}/{{ place }}")
+    included = include(
+        "1",
+        action("1.include.1", undo=undo),
+        inputs={"token": {"secret": f"file:{tmp_path}/token"}},
+        vars_={"place": "inside"},
+    )
+    run, _ = bench.run(a_plan(bench.world, included))
+    with bench.home() as home:
+        assert b"hunter2" not in plan_undo(home, run).encode()
+    assert take_back(bench, run)[1] == "succeeded"
+    assert words(bench.world)[1:] == ["a:hunter2-4711/inside"]
 
 
 def test_a_way_back_is_not_taken_back(bench: Bench) -> None:
