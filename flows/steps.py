@@ -7,6 +7,7 @@ here imports Prefect; what shows a step is given.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -75,6 +76,8 @@ class View:
 class Shown:
     """Does the steps of one run, each as a task run for as long as Prefect is there.
 
+    Several branches of a run may do their steps at once, each on a thread of its own.
+
     Once Prefect is lost, the run goes on directly to its end: a picture with a hole in the middle would
     mislead more than one that ends.
 
@@ -85,6 +88,7 @@ class Shown:
     def __init__(self, view: View) -> None:
         self._view = view
         self._losses = view.health().losses
+        self._lock = threading.Lock()
         self.lost = ""
         """Why steps are not shown any more, or "" as long as they are."""
 
@@ -125,5 +129,8 @@ class Shown:
             self._give_up(health.reason)
 
     def _give_up(self, reason: str) -> None:
-        self.lost = reason
-        self._view.note(reason)
+        with self._lock:
+            first = not self.lost
+            self.lost = self.lost or reason
+        if first:
+            self._view.note(reason)

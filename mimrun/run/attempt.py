@@ -194,7 +194,7 @@ class Attempts:
         """Let the connector act. A reading without an intent of its own (0) is ended only by an abort."""
         name, target = work.call.action, work.key.target
         try:
-            connector = self._connections.connector(name, target)
+            connector = self._connections.take(name, target)
         except Refused as exc:
             return Failed(str(exc), clean=True)
 
@@ -208,7 +208,9 @@ class Attempts:
             lambda: connector.perform(action, call), call, self._stop, late=late, ends=bool(intent)
         )
         if isinstance(outcome, Left):
-            self._connections.leave(name, target)
+            self._connections.leave(connector)
+        else:
+            self._connections.give_back(name, target, connector)
         return outcome
 
     def _whole(self, work: Work, outcome: Ok, output: Output) -> Outcome:
@@ -286,7 +288,7 @@ class Attempts:
     def _look(self, work: Work, action: Action) -> Probed:
         name, target = work.call.action, work.key.target
         try:
-            connector: AnyConnector = self._connections.connector(name, target)
+            connector: AnyConnector = self._connections.take(name, target)
         except Refused as exc:
             return Probed(Finding.UNKNOWN, str(exc))
         cell = self._journal.state.cell(work.key)
@@ -301,8 +303,9 @@ class Attempts:
             ends=False,
         )
         if isinstance(found, Left):
-            self._connections.leave(name, target)
+            self._connections.leave(connector)
             return Probed(Finding.UNKNOWN, found.reason)
+        self._connections.give_back(name, target, connector)
         return replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found
 
     def _call(self, work: Work, output: Output, attempt: int) -> Call:

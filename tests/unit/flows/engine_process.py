@@ -3,7 +3,8 @@
     python engine_process.py HOME [IDLE_EXIT]
 
 `<home>/runs/<run>.json` is a list of steps; each one appends a line to `<home>/runs/<run>.done` when it is
-done. A step may be {"name": ..., "wait_for": path}, {"gate": path}, {"fail": reason}.
+done. A step may be {"name": ..., "wait_for": path}, {"gate": path}, {"fail": reason}, or {"at_once": steps},
+which are done on threads of their own, in copies of the context, as the branches of a run are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,11 +88,23 @@ class FileExecutor:
                 continue
             if "gate" in step and not Path(step["gate"]).exists():
                 return Verdict("waiting", f"step {number} waits for an approval")
+            if "at_once" in step:
+                self._at_once(run, number, step["at_once"], around_step)
+                continue
             try:
                 around_step(Label(str(number), step["name"]), partial(self._do, run, line, step))
             except RunError as exc:
                 return Verdict("failed", str(exc))
         return Verdict("succeeded", "all done")
+
+    def _at_once(
+        self, run: str, number: int, steps: list[dict[str, Any]], around_step: Callable[..., None]
+    ) -> None:
+        with ThreadPoolExecutor(len(steps)) as pool:
+            for branch, step in enumerate(steps, 1):
+                path = f"{number}.branch.{branch}"
+                do = partial(self._do, run, f"step {path}", step)
+                pool.submit(copy_context().run, around_step, Label(path, step["name"]), do)
 
     def _do(self, run: str, line: str, step: dict[str, Any]) -> None:
         if "environ" in step:

@@ -40,6 +40,20 @@ def test_every_step_is_a_named_task_run_and_the_run_a_named_flow_run(shared: Lab
     assert tasks == [(f"{n} {name}", "Completed", "") for n, name in enumerate(names, 1)]
 
 
+def test_the_steps_of_branches_are_task_runs_of_the_same_flow_run(shared: Lab, tmp_path: Path) -> None:
+    free = tmp_path / "free"
+    branches = [{"name": f"Branch {n}", "wait_for": str(free)} for n in range(4)]
+    shared.write("branches", {"name": "A", "at_once": branches}, {"name": "B"})
+    assert shared.launcher.submit("branches")
+    until(lambda: sum("branch" in line for line in shared.done("branches")) == 4)
+    free.touch()
+    shared.rest("branches")
+    shared.shows("branches", "Completed")
+    tasks = until(lambda: len(found := shared.tasks("branches")) == 5 and found)
+    names = [f"1.branch.{n + 1} Branch {n}" for n in range(4)]
+    assert sorted(tasks) == [*((name, "Completed", "") for name in names), ("2 B", "Completed", "")]
+
+
 def test_a_failed_step_is_shown_with_its_reason_and_what_follows_is_not_run(shared: Lab) -> None:
     shared.execute("fails", {"name": "A"}, {"name": "B", "fail": "the disk is full"}, {"name": "C"})
     flow_run = shared.shows("fails", "Failed")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -140,3 +142,19 @@ def test_the_end_of_the_process_is_not_held_up() -> None:
     with pytest.raises(KeyboardInterrupt):
         shown(interrupted, [])(Label("1", "Do"), step)
     assert step.done == 0
+
+
+def test_branches_that_lose_prefect_at_once_note_it_once() -> None:
+    notes: list[str] = []
+    together = threading.Barrier(8)
+
+    def breaks(title: str, step: Once) -> None:
+        together.wait(20)
+        raise Broken("no")
+
+    steps = shown(breaks, notes)
+    done = [Step() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: steps(Label(f"1.branch.{n}", "A"), done[n]), range(8)))
+    assert [step.done for step in done] == [1] * 8
+    assert len(notes) == 1
