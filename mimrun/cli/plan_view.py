@@ -27,6 +27,7 @@ from mimrun.runbook.node import (
     PlannedManual,
     PlannedParallel,
     PlannedSerial,
+    StepOptions,
     TargetCalls,
     parts_of,
 )
@@ -218,16 +219,8 @@ class _View:
             tail.append(", " * bool(number)).append(word, style)
         if options.effect_reason:
             tail.append(f" (the author says: {_whole(options.effect_reason)})", "red")
-        if options.become:
-            tail.append(f", as {safe_line(options.become)}")
-        tail.append(f", at most {format_duration(options.timeout_ms)}", "dim")
-        if options.max_failures is not None:
-            tail.append(f", {_count(options.max_failures, 'host')} may fail", "dim")
-        if options.retries:
-            tail.append(f", {options.retries} retries", "dim")
-        tail.append(", a failure is ignored" * options.ignore_errors, "red")
-        tail.append(", no way back behind it" * options.irreversible, "bold red")
-        tail.append(", arguments and output are not recorded" * options.no_log, "red")
+        for words, style in _terms(options):
+            tail.append(f", {words}", style)
         self.out.print(tail)
         for name, value in options.environment.items():
             self._line(indent, f"environment: {safe_line(name)}={exact(value)}")
@@ -236,6 +229,27 @@ class _View:
                 self._line(indent, f"{keyword}: {_whole(expression)}", "dim")
         if node.notify:
             self._line(indent, f"notifies {', '.join(node.notify)} where it changes something", "dim")
+
+
+def _terms(options: StepOptions) -> Iterator[tuple[str, str]]:
+    """Give on what terms a step is done, each with its style."""
+    yield from [(f"as {safe_line(options.become)}", "")] if options.become else []
+    yield f"at most {format_duration(options.timeout_ms)}", "dim"
+    if options.deadline_ms is not None:
+        yield f"all attempts within {format_duration(options.deadline_ms)}", "dim"
+    if options.retries:
+        yield f"{options.retries} retries", "dim"
+    if options.max_failures is not None:
+        yield f"{_count(options.max_failures, 'host')} may fail", "dim"
+    if options.revert_after_ms is not None:
+        yield f"undone by itself after {format_duration(options.revert_after_ms)}", "bold"
+    flags = (
+        (not options.check_mode, "done also when the plan is only checked", "dim"),
+        (options.ignore_errors, "a failure is ignored", "red"),
+        (options.irreversible, "no way back behind it", "bold red"),
+        (options.no_log, "arguments and output are not recorded", "red"),
+    )
+    yield from ((words, style) for given, words, style in flags if given)
 
 
 def _call(call: PlannedCall) -> Iterator[str]:

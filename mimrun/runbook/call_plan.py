@@ -13,7 +13,7 @@ from mimrun.errors import InputError
 from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import has_template, names, truth
-from mimrun.runbook.lint_call import effect_of
+from mimrun.runbook.lint_call import effect_of, waits
 from mimrun.runbook.lint_names import texts_at
 from mimrun.runbook.model import ActionCall, Handler
 from mimrun.runbook.node import PlannedCall, PlannedCheck, TargetCalls
@@ -129,12 +129,13 @@ class CallPlanner:
             late = tuple(sorted({*late, *place.waits}))
         if place.skipped:
             late = tuple(sorted({*late, *self._scope.undefined(args, variables, late)}))
-        filled, effect = args, effect_of(kind, args, looking=keyword in ("verify", "capture"))
+        looking = keyword in ("verify", "capture") or (not keyword and waits(step))
+        filled, effect = args, effect_of(kind, args, looking=looking)
         if late:
             self._check_late(args, late, place, variables)
         else:
             filled, action = self._filled(kind, args, place, variables)
-            if action is not None and keyword not in ("verify", "capture"):
+            if action is not None and not looking:
                 effect = action.effect_class()
         if not keyword and step.effect is not None:
             effect = Effect(step.effect.class_)

@@ -19,7 +19,7 @@ from mimrun.runbook.expression import expressions_of, has_template, leading_name
 from mimrun.runbook.finding import Report
 from mimrun.runbook.inputs import is_confined
 from mimrun.runbook.loader import LoadedRunbook
-from mimrun.runbook.model import ActionCall, Handler, InputType, Runbook
+from mimrun.runbook.model import ActionCall, ActionStep, Handler, InputType, Runbook
 from mimrun.runbook.render import WORD_LISTS
 from mimrun.runbook.wording import problems_of
 
@@ -162,12 +162,22 @@ def effect_of(kind: type[Action], args: Mapping[str, JsonValue], *, looking: boo
         return kind.effect
 
 
+def waits(step: Handler) -> bool:
+    """Say whether a step is a wait, whose action is a look."""
+    return isinstance(step, ActionStep) and step.waits
+
+
+def own_effect(step: Handler, kind: type[Action]) -> Effect:
+    """Give the effect class of a step's action, before any claim of the author about it."""
+    return effect_of(kind, step.call.args, looking=waits(step))
+
+
 def only_looks(step: Handler, catalog: Catalog) -> bool:
     """Say whether a step changes nothing for sure, by its own claim or by what its action is."""
     if step.effect is not None:
         return step.effect.class_ is Effect.READ
     try:
-        return effect_of(catalog.action(step.call.action), step.call.args) is Effect.READ
+        return own_effect(step, catalog.action(step.call.action)) is Effect.READ
     except InputError:
         return True  # there is no such action, which is complained about where it is checked
 

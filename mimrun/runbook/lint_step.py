@@ -12,8 +12,9 @@ from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import has_template, names, whole_expression
 from mimrun.runbook.finding import Report
 from mimrun.runbook.inputs import is_confined
-from mimrun.runbook.lint_call import CallCheck, effect_of
+from mimrun.runbook.lint_call import CallCheck, effect_of, own_effect, waits
 from mimrun.runbook.lint_names import NameCheck
+from mimrun.runbook.lint_time import check_time
 from mimrun.runbook.model import (
     ActionCall,
     ActionStep,
@@ -110,11 +111,12 @@ class StepCheck:
         answer = item | {"result"} | ({step.register_} if step.register_ else _NONE)
         self._loop(step, path)
         self._hosts(step, path)
-        kind = self._call(step.call, path, item)
+        around = (*path, "wait") if waits(step) else path
+        kind = self._call(step.call, around, item)
         for keyword in ("capture", "verify", "undo"):
             self._inner(step, keyword, path, item)
-        for keyword in ("until", "expect"):
-            self.names.expression(getattr(step, keyword), (*path, keyword), answer)
+        self.names.expression(step.until, (*around, "until"), answer)
+        self.names.expression(step.expect, (*path, "expect"), answer)
         if step.verify is not None:
             self.names.expression(step.verify.expect, (*path, "verify", "expect"), answer)
         self.names.register(step.register_, (*path, "register"))
@@ -125,6 +127,7 @@ class StepCheck:
         if kind is not None:
             self._keywords(step, path)
             self._effect(step, kind, path)
+            check_time(self.report, step, kind, path)
 
     def _silence(self, step: Handler, path: ValuePath) -> None:
         """Complain about what needs an answer that `no_log` does not keep; it would fail behind the effect."""
@@ -209,7 +212,7 @@ class StepCheck:
                 )
 
     def _effect(self, step: Handler, kind: type[Action], path: ValuePath) -> None:
-        own = effect_of(kind, step.call.args)
+        own = own_effect(step, kind)
         effect = own
         if step.effect is not None:
             effect = step.effect.class_

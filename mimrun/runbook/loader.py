@@ -57,6 +57,8 @@ class LoadedRunbook:
         value: Json = self.document.value
         for part in base:
             value = value[part]  # type: ignore[index]  # the loader walked here already
+        if isinstance(value, Mapping) and isinstance(value.get("wait"), Mapping):
+            base, value = (*base, "wait"), value["wait"]
         return (*base, action_key(value))
 
 

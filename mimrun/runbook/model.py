@@ -202,6 +202,9 @@ class Handler(StepPart):
     until: Expression | None = Field(None, description="Repeat until this is true of `result`.")
     delay: Duration = Field(1000, description="How long to wait between two attempts.")
     timeout: Duration = Field(300_000, gt=0, description="After this long an attempt is over.")
+    deadline: Duration | None = Field(
+        None, gt=0, description="After this long no further attempt begins, counted from the first one on."
+    )
     expect: Expression | None = Field(None, description="False: the step failed, though the action was done.")
     verify: Verify | None = Field(None, description="An action that proves the effect.")
     undo: ActionCall | None = Field(None, description="The action that takes the effect back.")
@@ -232,9 +235,41 @@ class ActionStep(Handler):
         description="On so many hosts at once: a number, a percentage, or a list of them; the last one holds on.",
     )
     pause: Duration = Field(0, description="How long to wait between two batches.")
+    revert_after: Duration | None = Field(
+        None, gt=0, description="So long after it was done, it is undone again by itself."
+    )
+    check_mode: bool = Field(
+        True, description="False: a reading that is made also when a plan is only checked."
+    )
     notify: tuple[Title, ...] = Field(
         (), description="Handlers that follow the last step where this one changed something."
     )
+    waits: bool = Field(False, description="Written as `wait:`; see there.")
+
+
+class Wait(Part):
+    """A reading that is repeated until what it says is as wanted, or the deadline comes."""
+
+    until: Expression = Field(description="What must be true of `result`.")
+    deadline: Duration = Field(gt=0, description="After this long the step has failed.")
+    every: Duration = Field(5000, gt=0, description="How long to wait between two looks.")
+
+
+class WaitStep(StepPart):
+    """A step that waits; it is read as an action that is repeated (`ActionStep.waits`)."""
+
+    kind: Literal["wait"] = "wait"
+    wait: Wait = Field(description="The reading, with `until`, `deadline` and `every`.")
+    hosts: str | None = Field(None, description="A host pattern; the runbook's own where left out.")
+    loop: JsonValue = Field(None, description="A list, or a template that gives one; each item is `item`.")
+    register_: Identifier | None = Field(
+        None, alias="register", description="The name later steps see the last answer by."
+    )
+    timeout: Duration = Field(300_000, gt=0, description="After this long one look is over.")
+    become: bool | str = Field(False, description="Look as root, or as the named user.")
+    environment: dict[str, str] = Field({}, description="Variables for a command.")
+    run_once: bool = Field(False, description="Only on the first host.")
+    ignore_errors: bool = Field(False, description="Go on when the deadline comes.")
 
 
 class GateStep(StepPart):

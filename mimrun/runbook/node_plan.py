@@ -11,6 +11,7 @@ from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
+from mimrun.runbook.lint_call import waits
 from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, ParallelStep, Step
 from mimrun.runbook.node import (
     Node,
@@ -138,7 +139,7 @@ class NodePlanner:
         }
         return StepOptions(
             register_=step.register_,
-            retries=step.retries,
+            retries=_looks(step) if waits(step) else step.retries,
             until=step.until,
             delay_ms=step.delay,
             timeout_ms=step.timeout,
@@ -150,6 +151,9 @@ class NodePlanner:
             no_log=step.no_log,
             effect_reason=step.effect.reason if step.effect else "",
             max_failures=self._budget(step, path),
+            deadline_ms=step.deadline,
+            revert_after_ms=step.revert_after if isinstance(step, ActionStep) else None,
+            check_mode=not isinstance(step, ActionStep) or step.check_mode,
         )
 
     def _batched(
@@ -223,3 +227,8 @@ class NodePlanner:
 
     def _path(self, step: str, *inner: str) -> ValuePath:
         return self._scope.loaded.step_path(step, *inner)
+
+
+def _looks(step: Handler) -> int:
+    """Give how many more looks than the first can begin before the deadline of a wait."""
+    return max((step.deadline or 0) // max(step.delay, 1), 1)

@@ -20,6 +20,8 @@ from mimrun.runbook.model import (
     ParallelStep,
     Runbook,
     Verify,
+    Wait,
+    WaitStep,
 )
 from mimrun.runbook.sugar import CHILDREN
 
@@ -27,7 +29,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%]", "description": "A template: {{ expression }}"}
 """A value that is filled in later may stand where another type is asked for."""
 
-_KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep, ParallelStep)
+_KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep, ParallelStep, WaitStep)
 _LISTS: Final = frozenset({"notify", "serial"})
 _CONDITIONS: Final = ("when", "until", "expect")
 
@@ -43,10 +45,13 @@ def runbook_schema(catalog: Catalog) -> Schema:
     """
     schema = Runbook.model_json_schema(by_alias=True)
     defs: Schema = schema["$defs"]
+    # A wait is an action to the model, so the model of a runbook does not name it.
+    waiting = WaitStep.model_json_schema(by_alias=True)
+    defs |= {**waiting.pop("$defs"), WaitStep.__name__: waiting}
     actions = dict(_actions(catalog, defs))
     for kind in (*_KINDS, Handler):
         _reshape(defs[kind.__name__], actions)
-    for name in (ActionCall.__name__, Verify.__name__):
+    for name in (ActionCall.__name__, Verify.__name__, Wait.__name__):
         defs[name] = _call(defs[name], actions)
     any_step = {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in _KINDS]}
     defs["Step"] = any_step
@@ -104,9 +109,10 @@ def _reshape(step: Schema, actions: Mapping[str, Schema]) -> None:
     required = [key for key in step.get("required", ()) if key not in ("kind", "call")]
     for key in _CONDITIONS:
         if key in properties:
-            properties[key] = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "boolean"}]} | {
-                k: v for k, v in properties[key].items() if k == "description"
-            }
+            properties[key] = _condition(properties[key])
+    if "check_mode" in properties:
+        properties["check_mode"]["const"] = False
+    properties.pop("waits", None)
     for key in _LISTS & properties.keys():
         properties[key] = _one_or_more(properties[key])
     if "call" in properties:
@@ -115,6 +121,12 @@ def _reshape(step: Schema, actions: Mapping[str, Schema]) -> None:
         step["oneOf"] = [{"required": [name]} for name in actions]
     step["required"] = required
     step["additionalProperties"] = False
+
+
+def _condition(schema: Schema) -> Schema:
+    """Let a condition be written as true or false, too."""
+    about = {key: value for key, value in schema.items() if key == "description"}
+    return {"anyOf": [{"type": "string", "minLength": 1}, {"type": "boolean"}], **about}
 
 
 def _one_or_more(schema: Schema) -> Schema:
@@ -129,11 +141,13 @@ def _one_or_more(schema: Schema) -> Schema:
 def _call(schema: Schema, actions: Mapping[str, Schema]) -> Schema:
     """Give an action under verify, undo or capture the keys that an author writes."""
     own = {key: value for key, value in schema["properties"].items() if key not in ("action", "args")}
+    own |= {key: _condition(own[key]) for key in own if key in _CONDITIONS}
     return {
         "type": "object",
         "description": schema.get("description", ""),
         "properties": {**own, **actions},
         "oneOf": [{"required": [name]} for name in actions],
+        "required": [key for key in schema["required"] if key in own],
         "additionalProperties": False,
     }
 

@@ -1,7 +1,7 @@
 """Sugar: from the keys an author writes to the shape of the model, step by step.
 
-A step is told by the one key that says what it does: an action (`ssh.command`), `gate`, `manual`, `block` or
-`parallel`.
+A step is told by the one key that says what it does: an action (`ssh.command`), `gate`, `manual`, `block`,
+`parallel` or `wait`.
 Everything that is wrong with the shape is noted with its place; what is left is for the model to check.
 """
 
@@ -24,6 +24,8 @@ from mimrun.runbook.model import (
     ParallelStep,
     Part,
     Verify,
+    Wait,
+    WaitStep,
 )
 from mimrun.runbook.suggestion import suggest
 
@@ -46,16 +48,20 @@ def _keys(model: type[Part], *without: str) -> frozenset[str]:
 
 
 _KINDS: Final[Mapping[str, frozenset[str]]] = {
-    "action": _keys(ActionStep, "call"),
+    "action": _keys(ActionStep, "call", "waits"),
     "gate": _keys(GateStep),
     "manual": _keys(ManualStep),
     "block": _keys(BlockStep),
     "parallel": _keys(ParallelStep),
+    "wait": _keys(WaitStep),
     "handler": _keys(Handler, "call"),
 }
-_CHOICES: Final = ("gate", "manual", "block", "parallel")
+_CHOICES: Final = ("gate", "manual", "block", "parallel", "wait")
 """Keys that say what a step does, besides actions."""
 _VERIFY_KEYS: Final = _keys(Verify, "action", "args")
+_WAIT_KEYS: Final = _keys(Wait)
+WAIT_NAMES: Final = {"until": "until", "delay": "every", "deadline": "deadline"}
+"""Keys of an action that stand under `wait`, and what they are called there."""
 _KEYS: Final = {"branch": "parallel"}
 """Keys under which steps stand, by their mark in the path of a step, where the two are not the same."""
 _LISTS: Final = ("notify", "serial")
@@ -98,16 +104,41 @@ class Desugarer:
         if not kind:
             return STAND_IN
         allowed = _KINDS[kind]
-        acts = kind in ("action", "handler")
+        acts = kind in ("action", "handler", "wait")
         step: dict[str, Json] = {"kind": "action" if acts else kind}
         for key, value in raw.items():
             if key in allowed:
                 step[key] = self._value(key, value, (*path, key))
             elif not _is_action(key):
                 self._unknown(key, path, kind)
-        if acts:
+        if kind == "wait":
+            step |= self._wait(step.pop("wait"), (*path, "wait"))
+        elif acts:
             step["call"] = self._call(raw, path)
         return step
+
+    def _wait(self, raw: Json, path: ValuePath) -> dict[str, Json]:
+        """Read what is under wait: one reading, with keys of its own beside it."""
+        if not isinstance(raw, dict) or len([key for key in raw if _is_action(key)]) != 1:
+            hint = "such as `wait: {http.request: {…}, until: result.status == 200, deadline: 5m}`"
+            if isinstance(raw, int | str):
+                hint = "to let time pass write `wait.duration: {for: 5s}`"
+            self._complain(path, "wait needs exactly one action that looks", hint)
+            return {"call": {"action": "x.x", "args": {}}}
+        for key in raw:
+            if not _is_action(key) and key not in _WAIT_KEYS:
+                hint = "that is the deadline's to end" if key == "retries" else suggest(key, _WAIT_KEYS)
+                self._complain((*path, key), f"unknown key {key!r} in wait", hint, at_key=True)
+        for key in ("until", "deadline"):
+            if key not in raw:
+                self._complain(path, f"the key {key!r} is missing in wait")
+        if raw.get("every") in (0, "0", "0s", "0ms", "0m", "0h"):
+            self._complain(
+                (*path, "every"), "every: must be above 0", "write 1s, or what the other side can bear"
+            )
+        own = {name: key for name, key in WAIT_NAMES.items() if key in raw}
+        given = {name: self._value(key, raw[key], (*path, key)) for name, key in own.items()}
+        return {"call": self._call(raw, path), "waits": True, "delay": "5s", **given}
 
     def _handler(self, raw: dict[str, Json], path: ValuePath) -> str:
         """See that a handler has one action, or complain and give ""."""
@@ -137,7 +168,7 @@ class Desugarer:
             if key not in _KINDS["action"]:
                 self._unknown(key, path, "action")
         if len(self.problems) == before:
-            wanted = "give it one action (`ssh.command: {…}`), gate, manual, block or parallel"
+            wanted = "give it one action (`ssh.command: {…}`), gate, manual, block, parallel or wait"
             hint = next((hint for hint in map(step_hint, raw) if hint), wanted)
             self._complain(path, "the step does nothing", hint)
         return ""
@@ -155,6 +186,9 @@ class Desugarer:
             return self._nested_call(key, value, path)
         if key in _CONDITIONS and isinstance(value, bool):
             return str(value).lower()
+        if key == "check_mode" and value is True:
+            hint = "`check_mode: false` makes a reading also when a plan is only checked"
+            self._complain(path, "check_mode: true would be a step that is never done", hint)
         if key in _LISTS and isinstance(value, str | int):
             return [value]
         return value

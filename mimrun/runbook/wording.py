@@ -13,7 +13,7 @@ from mimrun.canonical import Json
 from mimrun.errors import Problem
 from mimrun.runbook.document import Document, ValuePath
 from mimrun.runbook.habit import YES_AND_NO, runbook_hint
-from mimrun.runbook.sugar import CHILDREN
+from mimrun.runbook.sugar import CHILDREN, WAIT_NAMES
 from mimrun.runbook.suggestion import suggest
 
 _KINDS: Final = {
@@ -99,6 +99,10 @@ def source_path(loc: tuple[int | str, ...], document: Document) -> ValuePath:
         if part == "[key]" or _is_tag(loc, number):
             continue
         key: int | str | None = part
+        if part in ("call", *WAIT_NAMES) and _is_wait(value):
+            path.append("wait")
+            value = value_at(value, ("wait",))
+            key = WAIT_NAMES.get(str(part), part)
         if part in ("call", "args", "action") and isinstance(value, dict) and part not in value:
             key = next((name for name in value if "." in name), None)
             if key is None:  # inside the arguments already
@@ -112,6 +116,10 @@ def source_path(loc: tuple[int | str, ...], document: Document) -> ValuePath:
 def _is_tag(loc: tuple[int | str, ...], number: int) -> bool:
     """Say whether a part of a place is the kind of a step, which pydantic puts behind the step's number."""
     return number >= 2 and isinstance(loc[number - 1], int) and loc[number - 2] in ("steps", *CHILDREN)
+
+
+def _is_wait(value: Json) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("wait"), dict)
 
 
 def value_at(value: Json, path: ValuePath) -> Json:

@@ -74,3 +74,14 @@ def test_handlers_come_last_with_who_notifies_them(tmp_path: Path) -> None:
     before, after = text.split("at the end, where something changed:\n")
     assert "notifies h1 where it changes something\n" in before
     assert "h1 Reload  local.command\n" in after
+
+
+def test_what_undoes_itself_and_what_waits_say_for_how_long(tmp_path: Path) -> None:
+    undo = f"undo: {{{RELOAD}}}, revert_after: 2h, deadline: 5m, timeout: 1m"
+    wait = (
+        "wait: {local.command: {argv: [id], changed: false}, until: result.rc == 0, deadline: 1m, every: 20s}"
+    )
+    text = shown(tmp_path, f"steps: [{{name: Act, {undo}, {RELOAD}}}, {{name: Look, {wait}}}]\n", 1)
+    assert ", at most 1m, all attempts within 5m, undone by itself after 2h\n" in text
+    assert "reads only, at most 5m, all attempts within 1m, 3 retries\n" in text
+    assert "until: result.rc == 0\n" in text

@@ -15,7 +15,17 @@ from mimrun.runbook.finding import Level
 from mimrun.runbook.habit import RUNBOOK_HABITS, STEP_HABITS
 from mimrun.runbook.lint import lint
 from mimrun.runbook.loader import parse_runbook
-from mimrun.runbook.model import ActionStep, Evidence, Gate, Input, Manual, ParallelStep, Runbook
+from mimrun.runbook.model import (
+    ActionStep,
+    Evidence,
+    Gate,
+    Input,
+    Manual,
+    ParallelStep,
+    Runbook,
+    Wait,
+    WaitStep,
+)
 from mimrun.runbook.operators import LIST_METHODS, MAPPING_METHODS, TEXT_METHODS
 from mimrun.runbook.predicate import PREDICATES
 
@@ -61,8 +71,9 @@ def section(title: str) -> str:
     [
         ("The top of the file", Runbook, set()),
         ("Inputs", Input, set()),
-        ("Actions", ActionStep, {"kind", "name", "when", "tags", "call"}),
+        ("Actions", ActionStep, {"kind", "name", "when", "tags", "call", "waits"}),
         ("Branches", ParallelStep, {"kind", "name", "when", "tags"}),
+        ("Waiting", Wait, set()),
         ("Gates", Gate, set()),
         ("Manual steps", Manual, set()),
         ("Manual steps", Evidence, set()),
@@ -75,6 +86,12 @@ def test_every_key_is_explained_and_no_other(title: str, model: type[BaseModel],
     if model is not Evidence:
         rows = re.findall(r"^\| (`[^|]+`) \|", text, re.M)
         assert {key for row in rows for key in re.findall(r"`([^`]+)`", row)} == keys
+
+
+def test_every_key_beside_wait_is_named() -> None:
+    keys = {info.alias or name for name, info in WaitStep.model_fields.items()}
+    text = section("Waiting")
+    assert {key for key in keys - {"kind", "name", "when", "tags"} if f"`{key}`" not in text} == set()
 
 
 def words(title: str) -> set[str]:

@@ -63,6 +63,15 @@ STEPS = [
     "{name: a, gate: {approvals: [{role: x}]}, serial: 1}",
     "{name: a, parallel: [{name: b, ssh.command: {argv: [id]}}]}",
     "{name: a, parallel: []}",
+    "{name: a, ssh.command: {argv: [id]}, waits: true}",
+    "{name: a, ssh.command: {argv: [id]}, check_mode: true}",
+    "{name: a, wait: 5s}",
+    "{name: a, wait: {until: x, deadline: 5m}}",
+    "{name: a, wait: {postgres.query: {sql: x}, until: x}}",
+    "{name: a, wait: {postgres.query: {sql: x}, deadline: 5m}}",
+    "{name: a, wait: {postgres.query: {sql: x}, until: x, deadline: 5m, retries: 3}}",
+    "{name: a, wait: {postgres.query: {sql: x}, until: x, deadline: 5m}, until: x}",
+    "{name: a, wait: {postgres.query: {sql: x}, until: x, deadline: 5m}, undo: {ssh.command: {argv: [id]}}}",
     "{name: a, parallel: [{name: b, ssh.command: {argv: [id]}}, {name: c}]}",
     "{name: a, on_failure: go, parallel: [{name: b, wait.port: {port: 1}}, {name: c, wait.port: {port: 2}}]}",
 ]
@@ -120,7 +129,7 @@ def test_every_key_can_be_completed_and_explained(catalog: Catalog) -> None:
     schema = runbook_schema(catalog)
     assert set(schema["properties"]) == {info.alias or name for name, info in Runbook.model_fields.items()}
     action = schema["$defs"]["ActionStep"]["properties"]
-    keys = {info.alias or name for name, info in ActionStep.model_fields.items()} - {"kind", "call"}
+    keys = {info.alias or name for name, info in ActionStep.model_fields.items()} - {"kind", "call", "waits"}
     assert set(action) == keys | {
         "ssh.command",
         "ssh.shell",
