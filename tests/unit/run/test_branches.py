@@ -199,6 +199,7 @@ def test_a_cancelled_run_ends_in_all_its_branches(bench: Bench, hooks: Hooks) ->
         if both.wait(20) == 0:
             with bench.home() as home:
                 request_cancel(home, run, RESPONDER, "enough")
+        both.wait(20)
 
     hooks["left"] = hooks["right"] = cancel
     left = [at(1, 1, "hook", word="left"), at(1, 2)]
