@@ -44,8 +44,8 @@ def print_check(out: Console, steps: Iterable[Sequence[Forecast]]) -> list[Forec
 def _print(out: Console, forecast: Forecast) -> None:
     item = f" item {forecast.iteration + 1}" if forecast.iteration else ""
     line = Text(f"      {forecast.prospect:<10}", STYLES[forecast.prospect])
-    line.append(f"{forecast.target}{item}  ", "cyan")
+    line.append(f"{forecast.target}{item}", "cyan")
     head, *rest = safe(forecast.detail.strip()).split("\n")
-    out.print(line.append(head))
+    out.print(line.append(f"  {head}" if head else ""))
     for more in rest:
         out.print(Text(f"          {more}"))
