@@ -31,6 +31,7 @@ class Settings:
         inventory: the inventory to read when none is given, or None.
         origin: the name of this incident log; it stands in every checkpoint, and tells logs apart.
         engine_patience_ms: how long a run waits for Prefect after the go.
+        lock_patience_ms: how long a run waits for locks that others hold; 0 refuses it.
         log_level: from which level on the program log is written.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     inventory: Path | None = None
     origin: str = "mimrun"
     engine_patience_ms: int = ENGINE_PATIENCE_MS
+    lock_patience_ms: int = 0
     log_level: str = "info"
 
     @property
@@ -83,7 +85,7 @@ def load_settings(
 
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
-            MIMRUN_ENGINE_PATIENCE (seconds), MIMRUN_LOG_LEVEL, XDG_STATE_HOME and HOME.
+            MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
@@ -95,7 +97,8 @@ def load_settings(
         home=_home(environ, home),
         inventory=inventory or (_path(environ, "MIMRUN_INVENTORY") if named else None),
         origin=_origin(environ.get("MIMRUN_ORIGIN", "")),
-        engine_patience_ms=_patience(environ.get("MIMRUN_ENGINE_PATIENCE", "")),
+        engine_patience_ms=_patience(environ, "MIMRUN_ENGINE_PATIENCE", ENGINE_PATIENCE_MS),
+        lock_patience_ms=_patience(environ, "MIMRUN_LOCK_PATIENCE", 0),
         log_level=_level(environ.get("MIMRUN_LOG_LEVEL", "")),
     )
 
@@ -139,11 +142,12 @@ def _origin(value: str) -> str:
     return value
 
 
-def _patience(value: str) -> int:
+def _patience(environ: Mapping[str, str], name: str, usual: int) -> int:
+    value = environ.get(name, "")
     if not value:
-        return ENGINE_PATIENCE_MS
+        return usual
     if not re.fullmatch(r"[0-9]{1,3}", value):
-        raise SettingsError(f"MIMRUN_ENGINE_PATIENCE={value!r}: give whole seconds, 0 to 999")
+        raise SettingsError(f"{name}={value!r}: give whole seconds, 0 to 999")
     return int(value) * 1000
 
 

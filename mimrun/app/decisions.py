@@ -14,13 +14,13 @@ from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
+from mimrun.app.stopping import request_stop
 from mimrun.errors import GateError, InputError, RefusedError, TamperError
 from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate, check_voter
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
     GateDecided,
     ManualAttested,
-    RunCancelRequested,
     StepResolved,
 )
 from mimrun.log.moment import write_moment
@@ -28,7 +28,7 @@ from mimrun.log.store import View
 from mimrun.run.guard import request_of
 from mimrun.run.state import CellKey, GateState, RunState
 from mimrun.run.summary import RunSummary, summary_in
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.wish import Level
 from mimrun.runbook.model import EvidenceType
 from mimrun.runbook.node import PlannedGate, PlannedManual
 from mimrun.runbook.plan import Plan, Segment
@@ -217,7 +217,7 @@ def resolve(
 
 
 def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> RunView:
-    """Ask for a run to stop. Whoever executes it finishes the step that is under way, and no more.
+    """Ask for a run to be cancelled; see `mimrun.app.stopping`.
 
     Returns:
         the run as it was; where nobody holds it, executing it once more ends it.
@@ -225,14 +225,7 @@ def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> Run
     Raises:
         RefusedError: the run is over already.
     """
-    view = find_run(home, run)
-    if view.summary.status in TERMINAL:
-        raise RefusedError(f"{view.summary.run} is over already: {view.status}")
-    body = RunCancelRequested(reason=reason)
-    name = view.summary.run
-    draft = Draft(identity.actor(), body, inc=view.summary.incident, run=name)
-    home.store.append([draft], guard=lambda log: _under_way(log, name))
-    return view
+    return request_stop(home, run, identity, Level.CANCEL, reason).view
 
 
 def describe(view: RunView) -> str:
@@ -254,12 +247,6 @@ def _same_request(view: View, seen: RunSummary) -> None:
     now = summary_in(view, seen.run)
     if (now.waits_on, now.waits_at, now.epoch) != (seen.waits_on, seen.waits_at, seen.epoch):
         raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
-
-
-def _under_way(view: View, run: str) -> None:
-    now = summary_in(view, run)
-    if now.status in TERMINAL:
-        raise RefusedError(f"{run} is over already: {now.status}")
 
 
 def _whole(given: str, asked: str) -> str:

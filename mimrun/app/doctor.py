@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import JsonValue
 
 from mimrun.app.home import open_home
+from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
 from mimrun.catalog import installed_catalog
 from mimrun.errors import MimrunError, SettingsError
@@ -47,6 +48,7 @@ def examine(settings: Settings) -> list[Check]:
         Check("sqlite", _sqlite(), ok=None if sqlite3.sqlite_version_info < (3, 44, 6) else True),
         _log(settings),
         _people(settings),
+        *_kill_switch(settings),
         *_connectors(),
         _prefect(settings),
         *_programs(),
@@ -67,6 +69,17 @@ def _log(settings: Settings) -> Check:
     except MimrunError as exc:
         return Check("log", str(exc), "mimrun init", ok=False)
     return Check("log", f"{settings.log}, {head.size} entries", ok=True)
+
+
+def _kill_switch(settings: Settings) -> Iterator[Check]:
+    """Say that everything stands still, where it does, and what to do where log and file disagree."""
+    try:
+        with open_home(settings) as home:
+            standing = standing_of(home)
+    except MimrunError:
+        return
+    if standing.pulled:
+        yield Check("kill switch", standing.why, standing.advice, ok=False)
 
 
 def _people(settings: Settings) -> Check:

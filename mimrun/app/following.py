@@ -47,11 +47,13 @@ class Follower:
     def catch_up(self) -> None:
         """Take up everything that is on record by now.
 
-        The run is about to be executed: only a rest that comes after a new start counts from here on.
+        The run is executed, or is about to be: of one that rests, only a rest after a new start counts from
+        here on.
         """
         for entry in self._home.store.entries(run=self.run, after=self.state.seq):
             apply(self.state, entry)
-        self._before = self.state.epoch
+        executed = self.state.status is RunStatus.RUNNING
+        self._before = self.state.epoch - executed
 
     def rests(self) -> bool:
         """Say whether the run has ended or waits for a person."""

@@ -18,6 +18,7 @@ from mimrun.gate.people import People, load_people
 from mimrun.log.entry import Actor
 from mimrun.log.moment import utc_now
 from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.run.breaker import Breakers
 from mimrun.run.followup import FollowUpRuns
 from mimrun.run.killswitch import KillSwitch
 from mimrun.run.lock import Locks
@@ -26,7 +27,7 @@ from mimrun.run.reverts import Reverts
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
-PROJECTORS = (RunSummaries(), PublishedVersions(), Locks(), KillSwitch(), FollowUpRuns(), Reverts())
+PROJECTORS = (RunSummaries(), PublishedVersions(), Locks(), KillSwitch(), Breakers(), FollowUpRuns(), Reverts())
 """Every projection of the log that mimrun keeps."""
 
 _PEOPLE = """\

@@ -9,7 +9,16 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
-from mimrun.errors import InputError, KillSwitchError, LogError, RefusedError, StoreError
+from mimrun.app.persons import is_another, require_known
+from mimrun.errors import (
+    GateError,
+    InputError,
+    KillSwitchError,
+    LogError,
+    RefusedError,
+    SettingsError,
+    StoreError,
+)
 from mimrun.gate.people import Person
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import KillswitchLiftAgreed, KillswitchPulled
@@ -116,7 +125,7 @@ def pull(settings: Settings, identity: Identity, reason: str) -> str:
         with open_home(settings) as home:
             body = KillswitchPulled(reason=reason, latch=name)
             home.store.append([Draft(identity.actor(), body)])
-    except LogError as exc:
+    except (LogError, SettingsError) as exc:
         if broken is not None:
             raise broken from exc
         return str(exc)
@@ -145,7 +154,7 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
     """
     if not reason.strip():
         raise InputError("say why it may be lifted, with --reason")
-    _require_lifter(home, identity.person)
+    person = require_known(home, identity, "lift the kill switch", roles=LIFTERS)
     now, latch = standing_of(home), Latch(home.settings.kill_switch)
     if not now.pulled:
         raise RefusedError("the kill switch is not pulled")
@@ -157,20 +166,10 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
         home.store.append([Draft(identity.actor(), told)], guard=_not_pulled)
     pulled = switch_in(home.store)
     body = KillswitchLiftAgreed(pulled=pulled.pulled, reason=reason)
-    home.store.append([Draft(identity.actor(), body)], guard=lambda view: _may_agree(view, pulled, identity))
+    home.store.append([Draft(identity.actor(), body)], guard=lambda view: _may_agree(view, pulled, person))
     if not switch_in(home.store).pulled:
         latch.remove()
     return standing_of(home)
-
-
-def _require_lifter(home: Home, person: Person) -> None:
-    known = home.people().by_id.get(person.id)
-    if known is None:
-        raise RefusedError(f"{person.id} is not in {home.settings.people}; who lifts it must be known there")
-    if LIFTERS.isdisjoint(known.roles):
-        raise RefusedError(
-            f"{person.id} has none of the roles {', '.join(sorted(LIFTERS))}, which may lift it"
-        )
 
 
 def _is_leftover(switch: Switch, file: Switch) -> bool:
@@ -183,10 +182,9 @@ def _not_pulled(view: View) -> None:
         raise RefusedError("somebody else has just agreed; look again with `mimrun kill-switch show`")
 
 
-def _may_agree(view: View, seen: Switch, identity: Identity) -> None:
-    now, person = switch_in(view), identity.person
+def _may_agree(view: View, seen: Switch, person: Person) -> None:
+    now = switch_in(view)
     if now.pulled != seen.pulled:
         raise RefusedError("the kill switch was lifted or pulled meanwhile; look again")
-    own = {person.id, *person.accounts}
-    if any(not own.isdisjoint(one.names) for one in now.agreed):
-        raise RefusedError(f"{person.id} has agreed already; another person must agree, too")
+    if any(not is_another(person, one.names) for one in now.agreed):
+        raise GateError(f"{person.id} has agreed already; another person must agree, too")

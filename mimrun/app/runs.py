@@ -9,13 +9,17 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.naming import new_incident, new_run
-from mimrun.errors import InputError, RunError, TamperError
+from mimrun.errors import InputError, KillSwitchError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.store import Store, View
+from mimrun.run.breaker import check_breaker
 from mimrun.run.fold import fold
+from mimrun.run.killswitch import pulled_in
 from mimrun.run.lease import is_held
+from mimrun.run.lock import missing_locks
 from mimrun.run.published import PublishedVersions
 from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries, RunSummary
@@ -46,7 +50,7 @@ class RunView:
     def as_json(self) -> dict[str, JsonValue]:
         """The run for `--json`."""
         shown: dict[str, JsonValue] = self.summary.model_dump(mode="json", exclude={"plan_seq", "first_seq"})
-        return {**shown, "status": self.status}
+        return {**shown, "status": self.status, "stop": self.summary.wish.level.name.lower()}
 
 
 def create_run(
@@ -70,6 +74,9 @@ def create_run(
 
     Raises:
         RunbookError: this version of the runbook ran before with other content.
+        LockError: another run holds a resource that the plan needs.
+        KillSwitchError: the kill switch is pulled.
+        BreakerError: the last runs of the runbook failed.
         StoreError: the log cannot be written.
     """
     run, actor = new_run(), identity.actor()
@@ -96,13 +103,34 @@ def create_run(
     drafts.append(Draft(actor, frozen, inc=name, run=run, blobs=(Blob("plan", plan.encode(), "plan"),)))
     drafts.append(Draft(actor, created, inc=name, run=run))
 
+    check_launch(home, plan)
+
     def check(view: View) -> None:
         _check_published(view, plan)
+        _check_launch(view, plan)
+        missing_locks(view, run, plan.locks)
         if guard is not None:
             guard(view)
 
     home.store.append(drafts, guard=check)
     return run
+
+
+def check_launch(home: Home, plan: Plan, *, locks: bool = True) -> None:
+    """Refuse a launch that would be refused, before anybody reads a plan.
+
+    Arguments:
+        locks: also where another run holds a lock; else that is waited for.
+
+    Raises:
+        KillSwitchError: the kill switch is pulled.
+        BreakerError: the last runs of the runbook failed.
+        LockError: another run holds a resource that the plan needs.
+    """
+    refuse_while_pulled(home)
+    _check_launch(home.store, plan)
+    if locks:
+        missing_locks(home.store, "", plan.locks)
 
 
 def check_published(home: Home, plan: Plan) -> None:
@@ -119,6 +147,13 @@ def _check_published(view: Store | View, plan: Plan) -> None:
     key = f"{ref.name}@{ref.version}"
     known = view.projection(PublishedVersions.name, key).decode()
     library.check_published(ref.name, ref.version, ref.digest, {key: known} if known else {})
+
+
+def _check_launch(view: Store | View, plan: Plan) -> None:
+    pulled = pulled_in(view)
+    if pulled:
+        raise KillSwitchError(f"{pulled}; `mimrun kill-switch show` says how it is lifted")
+    check_breaker(view, plan)
 
 
 def require_incident(home: Home, incident: str) -> None:

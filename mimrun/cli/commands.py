@@ -27,8 +27,11 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("plan", "plan", "Show exactly what a runbook would do, where, and what can be undone."),
             Command("run", "run", "Show the plan of a runbook, then execute it and follow it live."),
-            Command("resume", "run", "Go on with a run after a crash, a decision or a settled doubt."),
-            Command("cancel", "run", "Stop a run when the step that is under way is finished."),
+            Command("resume", "run", "Go on with a run after a pause, a crash, a decision or a settled doubt."),
+            Command("pause", "stopping", "Let a run rest when what is under way is finished."),
+            Command("cancel", "stopping", "End a run: what is under way is ended on its target, with proof."),
+            Command("abort", "stopping", "Stop a run now, without waiting for any target."),
+            Command("kill-switch", "control", "Stop everything at once; two people let it go on."),
             Command("undo", "undo", "Take back what a run did, in reverse order."),
             Command("reverts", "reverts", "List what was done for a time only, or let it stand for good."),
         ),
@@ -40,6 +43,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("reject", "decide", "Refuse what a waiting gate would let through, with a reason."),
             Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
+            Command("unlock", "locks", "Take a lock from a run that cannot end."),
+            Command("breaker", "control", "Let a runbook be launched again that failed several times in a row."),
         ),
     ),
     (
@@ -47,6 +52,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("runs", "status", "List runs, the newest first."),
             Command("status", "status", "Show where a run stands and what it needs."),
+            Command("locks", "locks", "Show which run holds which resource, why, and what to do."),
             Command("log", "log", "Show, verify, export or rebuild the incident log."),
             Command("runbook", "runbook", "List, show and lint runbooks."),
             Command("inventory", "inventory", "Show the inventory, and the hosts of a pattern."),

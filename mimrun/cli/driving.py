@@ -5,26 +5,30 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 
 import typer
 from rich.console import Console
 
-from mimrun.app.decisions import request_cancel
 from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.following import RESTING, Follower
 from mimrun.app.home import Home
 from mimrun.app.identity import identify
 from mimrun.app.launching import Launched, Launcher, hand_over, stays_here
 from mimrun.app.runs import find_run, load_plan
+from mimrun.app.stopping import request_stop
 from mimrun.cli.interrupts import Interrupts
+from mimrun.cli.patience import when_free
 from mimrun.cli.progress import Progress, recap_json
 from mimrun.cli.status import print_needs
-from mimrun.cli.terminal import ask, console, print_json
-from mimrun.errors import RefusedError, RunError
+from mimrun.cli.terminal import console, print_json
+from mimrun.errors import LockError, RefusedError
 from mimrun.log.kinds import Kind
+from mimrun.run.lock import missing_locks
 from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.wish import Level
 from mimrun.runbook.plan import Plan
 
 EXITS: Final = {
@@ -36,7 +40,11 @@ EXITS: Final = {
 }
 
 _LOOK_S: Final = 0.25
-_DECISIONS: Final = frozenset({Kind.GATE_DECIDED, Kind.MANUAL_ATTESTED, Kind.RUN_CANCEL_REQUESTED})
+_FORGET_S: Final = 10.0
+"""So long the first Ctrl-C counts on a terminal."""
+_DECISIONS: Final = frozenset(
+    {Kind.GATE_DECIDED, Kind.MANUAL_ATTESTED, Kind.RUN_CANCEL_REQUESTED, Kind.RUN_ABORT_REQUESTED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +56,14 @@ class Wishes:
         patience_ms: how long to wait for an engine that is waking.
         stay: go on by itself when people have decided.
         as_json: the end goes to standard output as JSON, and everything before it to standard error.
+        lock_patience_ms: how long to wait for locks that others hold.
     """
 
     launcher: Launcher | None
     patience_ms: int = 0
     stay: bool = False
     as_json: bool = False
+    lock_patience_ms: int = 0
 
 
 def drive(home: Home, run: str, wishes: Wishes) -> int:
@@ -66,8 +76,24 @@ def drive(home: Home, run: str, wishes: Wishes) -> int:
         RefusedError: this process may not execute it, and nobody else does.
         LogError: the log cannot be written or is not intact; the run stops where it is.
     """
-    with Interrupts(f"left; see how it stands with: mimrun status {run}") as interrupts:
+    with _interrupts(run) as interrupts:
         return _Drive(home, run, wishes, interrupts).whole()
+
+
+def follow(home: Home, run: str, wishes: Wishes) -> int:
+    """Show what another process does with a run, as `drive` would.
+
+    Returns:
+        the exit code that says how it stands.
+    """
+    with _interrupts(run) as interrupts:
+        return _Drive(home, run, wishes, interrupts).whole(watch=True)
+
+
+def _interrupts(run: str) -> Interrupts:
+    return Interrupts(
+        f"left; see how it stands with: mimrun status {run}", before_leaving=3 if sys.stdin.isatty() else 2
+    )
 
 
 class _Drive:
@@ -79,18 +105,26 @@ class _Drive:
         self._out: Console = console(stderr=wishes.as_json)
         self._progress = Progress(self._out, {node.path: node.name for node in self._plan.walk()})
         self._follower = Follower(home, run)
-        self._asked_to_stop = False
+        self._heeded, self._pressed_at = 0, 0.0
+        self._lock_end = time.monotonic() + wishes.lock_patience_ms / 1000
 
-    def whole(self) -> int:
-        """Drive the run for as long as there is something to do and somebody who watches."""
+    def whole(self, *, watch: bool = False) -> int:
+        """Drive the run for as long as there is something to do and somebody who watches.
+
+        Arguments:
+            watch: another process executes it already.
+        """
         while True:
             self._follower.catch_up()
-            launched = self._launch()
+            if watch and self._follower.state.status in RESTING:
+                return self._conclude()
+            launched = Launched("prefect") if watch else self._launch()
             if launched.mode == "prefect":
                 self._watch()
             else:
                 self._execute(launched.reason)
-            if not self._wishes.stay or not self._wait_for_people():
+            watch = False
+            if not self._wait_for_locks() and not (self._wishes.stay and self._wait_for_people()):
                 return self._conclude()
 
     def _launch(self) -> Launched:
@@ -133,26 +167,62 @@ class _Drive:
             self._progress.show(seen)
 
     def _heed(self) -> None:
-        """Where somebody pressed Ctrl-C, stop the run in order; a second Ctrl-C leaves at once."""
-        if not self._interrupts.noted() or self._asked_to_stop:
-            return
-        question = "Cancel the run when the step that is under way is finished? (Ctrl-C leaves it alone)"
-        if sys.stdin.isatty() and not ask(question):
+        """Take up what was pressed: on a terminal the first Ctrl-C only says what the next ones do.
+
+        Then, and where nobody can be told: one cancels the run, one more aborts it, and one more leaves.
+        """
+        presses = self._interrupts.presses()
+        if sys.stdin.isatty():
+            if presses == 1 and not self._heeded:
+                self._warn()
+            presses -= 1
+        for level in (Level.CANCEL, Level.ABORT)[self._heeded : max(presses, 0)]:
+            self._heeded += 1
+            with contextlib.suppress(RefusedError):  # it has ended meanwhile, or somebody asked for more
+                identity = identify(self._home.people(), None)
+                request_stop(self._home, self._run, identity, level, "Ctrl-C at the keyboard")
+
+    def _warn(self) -> None:
+        """Say what Ctrl-C does; when it is not pressed again, forget that it was."""
+        if not self._pressed_at:
+            self._pressed_at = time.monotonic()
+            typer.echo(
+                "\npress Ctrl-C again to cancel the run: what is under way is ended, nothing new is begun"
+                f" (`mimrun pause {self._run}` lets it finish)",
+                err=True,
+            )
+        elif time.monotonic() - self._pressed_at > _FORGET_S:
             self._interrupts.forgive()
-            return
-        with contextlib.suppress(RunError):  # it has ended meanwhile
-            identity = identify(self._home.people(), None)
-            request_cancel(self._home, self._run, identity, "Ctrl-C at the keyboard")
-        self._asked_to_stop = True
+            self._pressed_at = 0.0
+
+    def _wait_for_locks(self) -> bool:
+        """Stay with a run that waits for a lock for as long as was asked for; says whether they are free."""
+        state, left = self._follower.state, self._lock_end - time.monotonic()
+        if (state.status, state.waits_on) != (RunStatus.WAITING, "lock") or left <= 0:
+            return False
+
+        def leave() -> None:
+            if self._interrupts.presses():
+                raise KeyboardInterrupt
+
+        store, needed = self._home.store, self._plan.locks
+        try:
+            when_free(
+                lambda: missing_locks(store, self._run, needed), int(left * 1000) + 1, self._out, heed=leave
+            )
+        except LockError:
+            return False
+        return True
 
     def _wait_for_people(self) -> bool:
         """Stay at a gate or a manual step until people have decided; says whether to go on."""
-        if self._follower.state.status is not RunStatus.WAITING:
+        state = self._follower.state
+        if state.status is not RunStatus.WAITING or state.waits_on not in ("gate", "manual"):
             return False
         print_needs(self._out, self._home, self._run)
         with self._out.status("waiting for people; Ctrl-C leaves, the run stays"):
             while find_run(self._home, self._run).summary.status is RunStatus.WAITING:
-                if self._interrupts.noted():
+                if self._interrupts.presses():
                     raise KeyboardInterrupt
                 for seen in self._follower.news(_LOOK_S):
                     self._progress.show(seen)

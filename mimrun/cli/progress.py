@@ -95,8 +95,19 @@ class Progress:
                 )
             case kinds.GuardTripped() as body:
                 self._line(Text(f"    stopped by a guard: {safe_line(body.reason)}", "bold red"))
+            case _:
+                self._stops(entry)
+
+    def _stops(self, entry: LogEntry) -> None:
+        match entry.body:
+            case kinds.RunPauseRequested():
+                self._line(Text(f"pause asked for by {entry.actor.id}", "bold yellow"))
+            case kinds.RunResumeRequested():
+                self._line(Text(f"{entry.actor.id} lets it go on", "green"))
             case kinds.RunCancelRequested():
                 self._line(Text(f"cancel asked for by {entry.actor.id}", "bold yellow"))
+            case kinds.RunAbortRequested():
+                self._line(Text(f"abort asked for by {entry.actor.id}", "bold red"))
             case _:
                 pass
 

@@ -1,4 +1,4 @@
-"""`mimrun run | resume | cancel`: the commands of the responder."""
+"""`mimrun run | resume`: the commands of the responder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mimrun.app.decisions import request_cancel
-from mimrun.app.execution import execute_run
-from mimrun.app.home import lay_home, open_home
+from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import identify
+from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import find_launcher, wake
 from mimrun.app.plans import prepare_plan, require_secrets
-from mimrun.app.runs import create_run, find_run, load_plan, require_incident
-from mimrun.cli.driving import EXITS, Wishes, drive
+from mimrun.app.runs import check_launch, create_run, find_run, load_plan, require_incident
+from mimrun.app.stopping import SEEN_S, Asked, await_rest, await_seen, request_resume
+from mimrun.cli.driving import EXITS, Wishes, drive, follow
 from mimrun.cli.options import (
     AsOption,
     HomeOption,
@@ -27,11 +27,12 @@ from mimrun.cli.options import (
     command,
     settings_of,
 )
+from mimrun.cli.patience import WaitForLocksOption, lock_patience, when_free
 from mimrun.cli.plan_view import print_plan
-from mimrun.cli.status import print_needs
-from mimrun.cli.terminal import ask, console, print_json
+from mimrun.cli.terminal import ask, console
 from mimrun.errors import InputError, LeaseError
 from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.wish import Level
 
 DirectOption = Annotated[
     bool, typer.Option("--direct", help="Leave Prefect out: this process executes the run, at once.")
@@ -52,6 +53,7 @@ def run(
     ] = None,
     direct: DirectOption = False,
     detach: DetachOption = False,
+    wait_for_locks: WaitForLocksOption = None,
     yes: YesOption = False,
     claimed: AsOption = None,
     home: HomeOption = None,
@@ -61,9 +63,12 @@ def run(
 
     While you read the plan, Prefect wakes in the background. If it is not ready five seconds after the
     go, the run starts without it. At a gate the run waits in the log; this command stays and goes on
-    when people have agreed (with --detach, --json or no terminal it ends with 3 instead).
+    when people have agreed (with --detach, --json or no terminal it ends with 3 instead). A resource that
+    another run holds refuses it, unless you wait with --wait-for-locks. The first Ctrl-C asks, the second
+    cancels the run, the third aborts it.
     """
     settings = settings_of(home)
+    patience_ms = lock_patience(settings, wait_for_locks)
     lay_home(settings)
     with open_home(settings) as opened:
         identity = identify(opened.people(), claimed)
@@ -71,13 +76,19 @@ def run(
         require_secrets(plan)
         if incident is not None:
             require_incident(opened, incident)
+        check_launch(opened, plan, locks=not patience_ms)
         launcher = None if direct else wake(settings)
         if not as_json:
             print_plan(console(), plan)
         confirm_go(yes=yes)
-        name = create_run(opened, plan, identity, incident=incident, direct=direct)
+        name = when_free(
+            lambda: create_run(opened, plan, identity, incident=incident, direct=direct),
+            patience_ms,
+            console(stderr=as_json),
+        )
         stay = not (detach or as_json) and sys.stdout.isatty()
-        code = drive(opened, name, Wishes(launcher, settings.engine_patience_ms, stay, as_json))
+        wishes = Wishes(launcher, settings.engine_patience_ms, stay, as_json, lock_patience_ms=patience_ms)
+        code = drive(opened, name, wishes)
     raise typer.Exit(code)
 
 
@@ -85,52 +96,45 @@ def resume(
     run: RunArgument = "latest",
     direct: DirectOption = False,
     detach: DetachOption = False,
+    *,
+    wait_for_locks: WaitForLocksOption = None,
+    claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a run where the log ends: after a crash, an approval or a settled doubt.
+    """Go on with a run where the log ends: after a pause, a crash, an approval or a settled doubt.
 
     Finished steps are not done again. A step that was under way is settled by what its effect class
     allows: repeated, probed, or put before a person.
     """
     settings = settings_of(home)
+    patience_ms = lock_patience(settings, wait_for_locks)
     with open_home(settings) as opened:
         view = find_run(opened, run)
         name = view.summary.run
         if view.summary.status in TERMINAL:
             raise LeaseError(f"{name} is over already: {view.status}; nothing is left to do")
-        if view.held:
+        if view.summary.wish.level < Level.CANCEL:
+            refuse_while_pulled(opened)
+        paused = request_resume(opened, name, identify(opened.people(), claimed))
+        if view.held and not paused:
             raise LeaseError(f"{name} is being executed; follow it with `mimrun status {name} --follow`")
+        goes_on = paused and view.held and _goes_on(opened, name)
         require_secrets(load_plan(opened, name))
         stay = not (detach or as_json) and sys.stdout.isatty()
         launcher = None if direct else find_launcher(settings)
-        code = drive(opened, name, Wishes(launcher, stay=stay, as_json=as_json))
+        wishes = Wishes(launcher, stay=stay, as_json=as_json, lock_patience_ms=patience_ms)
+        code = follow(opened, name, wishes) if goes_on else drive(opened, name, wishes)
     raise typer.Exit(code)
 
 
-def cancel(
-    run: RunArgument = "latest",
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")
-    ] = "",
-    claimed: AsOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Stop a run. The step that is under way is finished, nothing new is begun."""
-    settings = settings_of(home)
-    with open_home(settings) as opened:
-        view = request_cancel(opened, run, identify(opened.people(), claimed), reason)
-        name = view.summary.run
-        if not view.held:
-            execute_run(settings, name)
-        now = find_run(opened, name)
-        if as_json:
-            print_json(now.as_json())
-            return
-        under_way = "; the step that is under way is finished first" if view.held else ""
-        typer.echo(f"{name}: {now.status}{under_way}")
-        print_needs(console(), opened, name)
+def _goes_on(home: Home, run: str) -> bool:
+    """Say whether a worker goes on with a run whose pause was taken back; else it had come to rest before."""
+    await_seen(home, Asked(find_run(home, run), home.store.head().size))
+    if find_run(home, run).summary.status is RunStatus.WAITING:
+        await_rest(home, run, SEEN_S)
+        return False
+    return True
 
 
 def confirm_go(*, yes: bool) -> None:
@@ -154,7 +158,9 @@ COMMANDS = {
         run,
         "mimrun run postgres-failover -i inventory.yaml cluster=orders",
         "mimrun run ./my-runbook.yaml -i hosts.ini --yes --json",
+        "mimrun run service-restart service=api --wait-for-locks 10m",
     ),
-    "resume": command("resume", resume, "mimrun resume latest"),
-    "cancel": command("cancel", cancel, 'mimrun cancel run-7k2q --reason "wrong cluster"'),
+    "resume": command(
+        "resume", resume, "mimrun resume latest", "mimrun resume run-7k2q --wait-for-locks 10m"
+    ),
 }

@@ -13,11 +13,14 @@ from rich.text import Text
 from mimrun.app.decisions import describe, doubts, verdict_of
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
+from mimrun.app.killswitch import standing_of
 from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
+from mimrun.app.undo import plan_undo
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
+from mimrun.errors import MimrunError
 from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import RunState
 from mimrun.runbook.node import Leaf
@@ -41,6 +44,7 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
         if as_json:
             print_json([{**view.as_json(), "reverts_at": due.get(view.summary.run, "")} for view in views])
             return
+        print_kill_switch(opened)
     if not views:
         typer.echo("no runs yet; start with `mimrun runbook list`, or see everything at work: `mimrun demo`")
         return
@@ -50,7 +54,9 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
     for view in views:
         summary = view.summary
         started = summary.created_at[:19].replace("T", " ")
-        shown = (summary.run, Text(view.status, STYLES.get(view.status, "")), summary.incident, started)
+        on = f" ({summary.waits_on})" if view.status == "waiting" else ""
+        status = Text(view.status, STYLES.get(view.status, "")).append(on, "yellow")
+        shown = (summary.run, status, summary.incident, started)
         title = Text(safe_line(summary.title))
         if summary.run in due:
             title.append(f"  reverts {due[summary.run][:19].replace('T', ' ')}", "blue")
@@ -80,18 +86,11 @@ def status(
 
 def next_step(home: Home, view: RunView, state: RunState) -> str:
     """Say which command goes on with a run, or "" where none does."""
-    name, at = view.summary.run, view.summary.waits_at
+    name = view.summary.run
     go_on = f"mimrun resume {name}"
     match view.status:
-        case "waiting" if view.summary.waits_on == "gate":
-            if verdict_of(home, name) != "waiting":
-                return go_on
-            digest = state.gates[at].digest[7:19]
-            return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
         case "waiting":
-            manual = state.manuals[at]
-            fields = (f"-e {field}=..." for field in manual.fields)
-            return go_on if manual.attested else " ".join([f"mimrun attest {name}", *fields])
+            return _after_waiting(home, view, state)
         case "in_doubt":
             open_ = doubts(state)
             if not open_:
@@ -100,8 +99,39 @@ def next_step(home: Home, view: RunView, state: RunState) -> str:
             return f"mimrun resolve {name} {where} --applied|--not-applied|--skip|--abort --reason ..."
         case "interrupted" | "created":
             return go_on
+        case "cancelled" if can_be_undone(home, name):
+            return f"mimrun undo {name}"
         case _:
             return ""
+
+
+def _after_waiting(home: Home, view: RunView, state: RunState) -> str:
+    name, at = view.summary.run, view.summary.waits_at
+    go_on = f"mimrun resume {name}"
+    match view.summary.waits_on:
+        case "gate" if verdict_of(home, name) == "waiting":
+            digest = state.gates[at].digest[7:19]
+            return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
+        case "manual" if not state.manuals[at].attested:
+            fields = (f"-e {field}=..." for field in state.manuals[at].fields)
+            return " ".join([f"mimrun attest {name}", *fields])
+        case "pause":
+            return f"{go_on}   or   mimrun cancel {name} --reason ..."
+        case "killswitch":
+            return f"mimrun kill-switch show   and when it is lifted   {go_on}"
+        case "lock":
+            return f"{go_on} --wait-for-locks 10m   or   mimrun locks"
+        case _:
+            return go_on
+
+
+def can_be_undone(home: Home, run: str) -> bool:
+    """Say whether a run that has ended did something that can be taken back."""
+    try:
+        plan_undo(home, run)
+    except MimrunError:
+        return False
+    return True
 
 
 def print_needs(out: Console, home: Home, run: str) -> None:
@@ -126,8 +156,16 @@ def _print_manual(out: Console, home: Home, view: RunView, state: RunState) -> N
             out.print(Text(f"    leaves as evidence: {field.name} ({field.type}{need})", "dim"))
 
 
+def print_kill_switch(home: Home) -> None:
+    """Print that everything stands still, where it does: on standard error, to be seen and not parsed."""
+    standing = standing_of(home)
+    if standing.pulled:
+        console(stderr=True).print(Text(f"EVERYTHING STANDS STILL: {safe_line(standing.why)}", "bold red"))
+
+
 def _print(home: Home, view: RunView, state: RunState) -> None:
     out = console()
+    print_kill_switch(home)
     summary = view.summary
     title = Text(f"{summary.run}  ", "bold").append(view.status, STYLES.get(view.status, ""))
     out.print(title.append(f"  {safe_line(summary.title)}"))
@@ -150,6 +188,9 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
         out.print(Text(f"  {node.path:<12}").append(f"{word or '-':<10}", style).append(safe_line(node.name)))
     counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
     out.print(Text(f"  {counts}", "dim"))
+    if summary.wish.level and view.status in ("running", "interrupted"):
+        asked = f"  {summary.wish.level.name.lower()} asked for: {safe_line(summary.wish.reason)}"
+        out.print(Text(asked, "bold yellow"))
     if summary.reason:
         out.print(Text(f"  {safe_line(summary.reason, 500)}", "yellow"))
     for revert in list_reverts(home, summary.run):

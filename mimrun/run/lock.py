@@ -26,6 +26,8 @@ from mimrun.run.summary import RunSummaries, RunSummary
 HOST: Final = "host/"
 """What the lock of a host begins with; the host's inventory name follows."""
 
+_WHAT_NOW: Final = "see `mimrun locks`, or wait for it with --wait-for-locks 10m"
+
 
 class Holding(BaseModel):
     """How a resource is held.
@@ -133,7 +135,7 @@ def missing_locks(view: Projections, run: str, resources: Sequence[str]) -> list
         if holding.holder == run:
             continue
         if holding.holder:
-            raise LockError(f"{describe_holding(view, resource, holding)}; see `mimrun locks`")
+            raise LockError(f"{describe_holding(view, resource, holding)}; {_WHAT_NOW}")
         takes.append(kinds.LockTaken(resource=resource, generation=holding.generation + 1))
     return takes
 
@@ -147,7 +149,7 @@ def check_takes(view: Projections, takes: Sequence[kinds.LockTaken]) -> None:
     for take in takes:
         holding = holding_in(view, take.resource)
         if holding.holder or holding.generation + 1 != take.generation:
-            raise LockError(f"{describe_holding(view, take.resource, holding)}; see `mimrun locks`")
+            raise LockError(f"{describe_holding(view, take.resource, holding)}; {_WHAT_NOW}")
 
 
 def lost_lock(view: Projections, run: str, held: Mapping[str, int], resources: Sequence[str]) -> str:

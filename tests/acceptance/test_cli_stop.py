@@ -96,46 +96,62 @@ def intents(desk: Desk) -> list[str]:
     return [e["step"] for e in map(json.loads, lines) if e["kind"] == "step.intent"]
 
 
-def test_ctrl_c_asks_and_stops_the_run_when_its_step_is_finished(desk: Desk) -> None:
-    book = desk.runbook(SLOW + mark("never"))
-    terminal = Terminal(desk, "run", "--direct", book)
+PRESS = "press Ctrl-C again to cancel the run"
+
+
+def test_the_second_ctrl_c_cancels_and_ends_what_is_under_way(desk: Desk) -> None:
+    terminal = Terminal(desk, "run", "--direct", desk.runbook(SLOW + mark("never")))
     terminal.shows("Go? [y/N]")
     terminal.type("y\n")
     until(lambda: desk.marks() == ["begun"])
     terminal.type("\x03")
-    terminal.shows("Cancel the run when the step that is under way is finished?")
-    terminal.type("y\n")
-    until(lambda: desk.status()["cancel"])
+    terminal.shows(PRESS)
+    assert desk.status()["stop"] == "none", "nobody asked for anything yet"
+    terminal.type("\x03")
+    assert terminal.ends() == 4, terminal.screen
+    assert "every process it had started is proven ended" in terminal.screen
     (desk.folder / "go").touch()
-    assert terminal.ends() == 7, terminal.screen
-    assert desk.marks() == ["begun", "ended"], "the step was not cut in two"
-    assert desk.status()["status"] == "cancelled"
+    assert desk.status()["status"] == "in_doubt"
+    assert desk("resolve", "latest", "1", "--not-applied", "--reason", "it was ended").code == 0
+    assert desk("resume", "--direct").code == 7
+    assert desk.marks() == ["begun"]
     assert desk("log", "verify").code == 0
 
 
-def test_who_answers_no_stays_with_the_run(desk: Desk) -> None:
+def test_who_does_not_press_again_stays_with_the_run(desk: Desk) -> None:
     terminal = Terminal(desk, "run", "--direct", "--yes", desk.runbook(SLOW + mark("last")))
     until(lambda: desk.marks() == ["begun"])
     terminal.type("\x03")
-    terminal.shows("Cancel the run")
-    terminal.type("n\n")
+    terminal.shows(PRESS)
     (desk.folder / "go").touch()
     assert terminal.ends() == 0, terminal.screen
     assert desk.marks() == ["begun", "ended", "last"]
 
 
-def test_a_second_ctrl_c_leaves_at_once_and_a_resume_asks_what_happened(desk: Desk) -> None:
-    terminal = Terminal(desk, "run", "--direct", "--yes", desk.runbook(SLOW + mark("last")))
+STUBBORN = (
+    '  - {name: Stubborn, local.shell: {cmd: \'trap "" TERM; echo begun >> marks;'
+    " while [ ! -e go ]; do sleep 0.05; done'}}\n"
+)
+
+
+def test_the_third_ctrl_c_aborts_and_leaves_it_in_doubt(desk: Desk) -> None:
+    terminal = Terminal(desk, "run", "--direct", "--yes", desk.runbook(STUBBORN + mark("last")))
     until(lambda: desk.marks() == ["begun"])
-    terminal.type("\x03")
-    terminal.shows("Cancel the run")
-    terminal.type("\x03")
-    assert terminal.ends() == 130
-    assert "mimrun status run-" in terminal.screen
-    assert desk.status()["status"] == "interrupted"
-    assert "next: mimrun resume" in desk("status").out
-    assert desk("resume", "--direct").code == 4
-    assert "next: mimrun resolve" in desk("status").out
+    for _ in range(3):
+        terminal.type("\x03")
+    assert terminal.ends() == 4, terminal.screen
+    assert desk.status()["stop"] == "abort"
+    assert desk.marks() == ["begun"]
+
+
+def test_a_worker_that_is_frozen_is_left_by_one_more_ctrl_c(desk: Desk) -> None:
+    """Whatever mimrun itself hangs on: a person gets their terminal back."""
+    terminal = Terminal(desk, "run", "--direct", "--yes", desk.runbook(STUBBORN))
+    until(lambda: desk.marks() == ["begun"])
+    for _ in range(4):
+        os.kill(terminal.process.pid, signal.SIGINT)
+        time.sleep(0.05)  # signals that come together are one
+    assert terminal.ends() in (130, 4), terminal.screen
 
 
 def test_ctrl_c_at_the_question_does_nothing_at_all(desk: Desk) -> None:
@@ -168,15 +184,15 @@ def test_ctrl_c_while_people_are_waited_for_leaves_the_run_waiting(desk: Desk) -
     assert desk.status()["status"] == "waiting"
 
 
-def test_an_interrupt_where_nobody_can_be_asked_stops_the_run_in_order(desk: Desk) -> None:
+def test_an_interrupt_where_nobody_can_be_asked_cancels_the_run(desk: Desk) -> None:
     running = desk.begin("run", "--direct", "--yes", desk.runbook(SLOW + mark("never")))
     until(lambda: desk.marks() == ["begun"])
     running.signal(signal.SIGINT)
-    until(lambda: desk.status()["cancel"])
-    (desk.folder / "go").touch()
     said = running.wait()
-    assert said.code == 7, said.err
-    assert desk.marks() == ["begun", "ended"]
+    assert said.code == 4, said.err
+    assert desk.status()["stop"] == "cancel"
+    (desk.folder / "go").touch()
+    assert desk.marks() == ["begun"]
 
 
 def test_a_killed_run_is_shown_as_interrupted_and_goes_on_without_repeating(desk: Desk) -> None:
@@ -212,18 +228,19 @@ def test_a_run_that_is_executed_is_refused_to_a_second_process_and_can_be_follow
     assert desk.marks() == ["begun", "ended"]
 
 
-def test_cancel_from_another_process_stops_after_the_step(desk: Desk) -> None:
+def test_cancel_from_another_process_ends_what_is_under_way_and_says_so(desk: Desk) -> None:
     running = desk.begin("run", "--direct", "--yes", desk.runbook(SLOW + mark("never")))
     until(lambda: desk.marks() == ["begun"])
     said = desk("cancel", "latest", "--reason", "wrong cluster")
     assert said.code == 0
-    assert "the step that is under way is finished first" in said.out
-    (desk.folder / "go").touch()
-    ended = running.wait()
-    assert ended.code == 7, ended.err
-    assert "cancelled" in ended.out
-    assert desk.marks() == ["begun", "ended"]
-    assert desk.status()["reason"] == "wrong cluster"
+    assert "in_doubt" in said.out
+    assert "mimrun resolve run-" in said.out
+    assert running.wait().code == 4
+    assert desk("resolve", "latest", "1", "--skip", "--reason", "it was ended").code == 0
+    cancelled = desk("resume", "--direct", "--json")
+    assert (cancelled.code, cancelled.json["reason"]) == (7, "wrong cluster")
+    assert desk.marks() == ["begun"]
+    assert desk("cancel", "latest").code == 5
 
 
 def test_two_runs_at_the_same_time_do_not_disturb_each_other(desk: Desk) -> None:

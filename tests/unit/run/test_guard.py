@@ -23,6 +23,7 @@ from mimrun.log.sqlite import SqliteStore
 from mimrun.run.fold import apply
 from mimrun.run.guard import Guard, Halt
 from mimrun.run.journal import Journal
+from mimrun.run.killswitch import Latch
 from mimrun.run.lease import Lease
 from mimrun.run.stop import Stop
 from mimrun.run.summary import check_takeover
@@ -44,11 +45,13 @@ class Worker:
 def worker(bench: Bench, plan: Plan) -> Iterator[Worker]:
     run, _ = bench.run(plan)
     with bench.home() as home, Lease(bench.settings.locks, run, at_least=1) as lease:
-        journal = Journal(home.store, load_state(home, run), lease, Actor("worker", worker_name()))
+        actor = Actor("worker", worker_name())
+        journal = Journal(home.store, load_state(home, run), lease, actor, locks=plan.locks)
         started = RunStarted(worker=journal.actor.id, epoch=lease.epoch, resumed=True)
         for entry in home.store.append([journal.draft(started)]):
             apply(journal.state, entry)
-        with Stop(home.store, run, journal.state.seq) as stop:
+        latch = Latch(bench.settings.kill_switch)
+        with Stop(home.store, run, journal.state.seq, latch=latch) as stop:
             guard = Guard(plan, journal, stop, people_reader(bench.settings.people), utc_now)
             yield Worker(guard, journal, lease, stop)
 
@@ -66,6 +69,15 @@ def test_after_a_wish_to_stop_nothing_is_allowed(bench: Bench) -> None:
         at_work.stop.want("enough")
         with pytest.raises(Halt, match="enough"):
             at_work.guard.check("1", changes=False)
+
+
+def test_with_the_latch_pulled_nothing_is_allowed(bench: Bench) -> None:
+    """Without a look at the log, and before any watcher came to look."""
+    with worker(bench, a_plan(bench.world, action("1"), gate("2"))) as at_work:
+        Latch(bench.settings.kill_switch).pull("alex", "2026-01-01T00:00:00.000000Z", "stop")
+        with pytest.raises(Halt, match="the kill switch was pulled by alex") as caught:
+            at_work.guard.check("1", changes=False)
+        assert caught.value.waits == "killswitch"
 
 
 def test_behind_a_gate_that_is_not_open_a_reading_is_allowed_and_a_change_is_not(bench: Bench) -> None:
