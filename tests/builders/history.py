@@ -7,7 +7,7 @@ so that a mistake in the fold cannot hide itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,12 +57,18 @@ class History:
     """A run's entries, read once.
 
     Arguments:
+        locks: what the run must hold to change anything; `host/NAME` counts for that host alone.
+        wishes: which entry asks it to stop, by its kind; a pause and the kill switch can be taken back.
+        held: the locks that it holds.
         flaws: what must not be, in words.
     """
 
+    locks: Collection[str] = ()
+    wishes: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    lifting: int = 0
     epoch: int = 0
     ended: str = ""
-    cancelled: int = 0
     waits: bool = False
     cells: dict[Place, Track] = field(default_factory=dict)
     flaws: list[str] = field(default_factory=list)
@@ -73,12 +79,14 @@ class History:
         match entry.body:
             case kinds.RunStarted() as body:
                 self.epoch, self.waits = body.epoch, False
-            case kinds.RunCancelRequested():
-                self.cancelled = self.cancelled or entry.seq
             case kinds.RunWaiting():
                 self.waits = True
             case kinds.RunEnded() as body:
                 self._end(entry, body.status)
+            case kinds.LockTaken() as body:
+                self.held[body.resource] = body.generation
+            case kinds.LockReleased() as body if self.held.get(body.resource) == body.generation:
+                del self.held[body.resource]
             case kinds.StepIntent() as body:
                 self._intent(entry, body)
             case kinds.StepOutcome() as body:
@@ -87,6 +95,23 @@ class History:
                 self._track(entry, body.iteration).doubt = True
             case kinds.StepResolved() as body:
                 self._resolved(entry, body)
+            case _:
+                self._wish(entry)
+
+    def _wish(self, entry: LogEntry) -> None:
+        """Follow what people want; the kill switch is lifted by the second person who agrees."""
+        match entry.body:
+            case kinds.RunPauseRequested() | kinds.RunCancelRequested() | kinds.RunAbortRequested():
+                self.wishes.setdefault(entry.kind, entry.seq)
+            case kinds.RunResumeRequested():
+                self.wishes.pop(Kind.RUN_PAUSE_REQUESTED, None)
+            case kinds.KillswitchPulled():
+                self.wishes.setdefault(entry.kind, entry.seq)
+                self.lifting = 0
+            case kinds.KillswitchLiftAgreed():
+                self.lifting += 1
+                if self.lifting == 2:
+                    self.wishes.pop(Kind.KILLSWITCH_PULLED, None)
             case _:
                 pass
 
@@ -105,7 +130,7 @@ class History:
                 self._flaw(entry, f"epoch {entry.body.epoch} does not grow from {self.epoch}")
         elif entry.epoch and entry.epoch != self.epoch:
             self._flaw(entry, f"written in epoch {entry.epoch} while {self.epoch} has the run")
-        if self.ended:
+        if self.ended and entry.kind is not Kind.LOCK_RELEASED:
             self._flaw(entry, f"written after the run ended {self.ended}")
 
     def _intent(self, entry: LogEntry, body: kinds.StepIntent) -> None:
@@ -116,8 +141,11 @@ class History:
             self._flaw(entry, "an intent while a person is asked whether it happened")
         if body.effect is Effect.ONCE and track.since:
             self._flaw(entry, "a second intent of a step that happens once, and no person said so")
-        if self.cancelled and body.effect is not Effect.READ:
-            self._flaw(entry, f"begun although entry {self.cancelled} asks to stop")
+        for kind, seq in self.wishes.items():
+            self._flaw(entry, f"begun although entry {seq} {kind} asks to stop")
+        needed = {n for n in self.locks if not n.startswith("host/") or n == f"host/{entry.target}"}
+        if body.effect is not Effect.READ and needed - self.held.keys():
+            self._flaw(entry, f"begun without the locks {needed - self.held.keys()}")
         if track.key not in ("", body.key):
             self._flaw(entry, "another key than the attempt before")
         track.key, track.effect = body.key, body.effect
@@ -165,6 +193,8 @@ class History:
             happened: how often each effect is in the world, by its key.
         """
         flaws = list(self.flaws)
+        if self.ended and self.held:
+            flaws.append(f"the run is over and holds {self.held}")
         tracks = {track.key: (place, track) for place, track in self.cells.items() if track.key}
         flaws += [f"{key} happened without any intent" for key in sorted(happened.keys() - tracks.keys())]
         for key, (place, track) in tracks.items():
@@ -183,9 +213,13 @@ class History:
         return flaws
 
 
-def read(entries: Iterable[LogEntry]) -> History:
-    """Read the entries of one run."""
-    history = History()
+def read(entries: Iterable[LogEntry], *, locks: Collection[str] = ()) -> History:
+    """Read the entries of one run, and those about the kill switch where they are to count.
+
+    Arguments:
+        locks: those of its plan.
+    """
+    history = History(locks=locks)
     for entry in entries:
         history.take(entry)
     return history

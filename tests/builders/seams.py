@@ -179,7 +179,7 @@ def watched(
 ) -> T | watchdog.Left:
     """Wait for a connector as the watchdog does, without its thread: what hangs has hung when it comes back."""
     answer = work()
-    hung = Stage.now.hangs(call)
+    hung = Stage.now.hangs(call, stop)
     if hung is None:
         return answer
     if hung:

@@ -27,7 +27,9 @@ def shape(seed: int, world: Path, *, counts: Sequence[int] = (1, 1, 1, 1, 2, 2, 
     """
     draw = Random(f"shape {seed}")
     nodes: list[Node] = [_node(draw, str(number + 1)) for number in range(draw.choice(counts))]
-    return a_plan(world, *nodes, hosts=HOSTS, failures=draw.choice((0, 0, 1)))
+    plan = a_plan(world, *nodes, hosts=HOSTS, failures=draw.choice((0, 0, 1)))
+    locks = draw.choice(((), (), ("host/a", "host/b"), ("cluster/x", "host/a", "host/b")))
+    return plan.model_copy(update={"locks": locks})
 
 
 def _node(draw: Random, path: str) -> Node:

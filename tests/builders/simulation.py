@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -24,34 +24,40 @@ from builders.memory import BEGINNING, Disk, MemoryStore
 from builders.runs import ALEX, BILLIE, RESPONDER, person
 from builders.seams import CATALOG, SimulatedStop, Stage
 from builders.shapes import shape
+from builders.weather import ANSWERS, CLEAR, HARMLESS, Weather, draw_weather
 from builders.world import Read, WorldAction
 
 from mimrun.app import runs
-from mimrun.app.decisions import attest, decide, pending_gate, request_cancel, resolve
+from mimrun.app.decisions import attest, decide, pending_gate, resolve
 from mimrun.app.execution import StepFailed, StepLabel, Verdict, execute_run
 from mimrun.app.home import PROJECTORS, Home
+from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run, load_state
 from mimrun.connector import (
     Call,
     Effect,
-    Failed,
     Finding,
     LostAnswer,
     Ok,
     Outcome,
     Probed,
     Refused,
-    Unreachable,
 )
 from mimrun.errors import GateError, InputError, LeaseError, RefusedError, StoreError
 from mimrun.gate.people import People, Person
+from mimrun.log import kinds
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.log.store import View
 from mimrun.run import watchdog
 from mimrun.run.fold import MAX_LOST
+from mimrun.run.killswitch import switch_in
+from mimrun.run.lock import holding_in
 from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.stop import Stop
+from mimrun.run.summary import RunSummaries, RunSummary, summary_in
 from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.wish import Level
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
@@ -94,26 +100,11 @@ class Worker:
 
 
 @dataclass(slots=True)
-class Weather:
-    """How much of each trouble a schedule has; drawn once, so that schedules differ in kind."""
-
-    world: float
-    kills: float
-    disk: float
-    people: float
-    freezes: float
-    driver: float
-
-
-@dataclass(slots=True)
 class Late:
     """A request that is still on its way."""
 
     key: str
     due: float
-
-
-_CLEAR = Weather(0, 0, 0, 0, 0, 0)
 
 
 class Simulation:
@@ -129,7 +120,7 @@ class Simulation:
         self.seed, self.draw = seed, Random(seed)
         self.plan = plan or the_shape(self.draw.randrange(SHAPES))
         self.full = seed % FULL_EVERY == 0
-        self.weather = weather or _weather(self.draw)
+        self.weather = weather or draw_weather(self.draw)
         self.restless = self.weather
         self.seconds = 1000.0
         self.disk = Disk()
@@ -242,10 +233,12 @@ class Simulation:
         self._maybe_freeze(worker, "before the answer")
         return outcome
 
-    def hangs(self, call: Call) -> bool | None:
+    def hangs(self, call: Call, stop: Stop) -> bool | None:
         """Say of a connector that has come back whether nobody waited for so long; None where somebody did.
         True: its answer comes later.
         """
+        if stop.aborted_for() and self.chance(0.5):
+            return self.chance(0.5)
         if not self.fault("hangs", 0.02 * self.weather.world):
             return None
         self.seconds = max(self.seconds, call.deadline + watchdog.GRACE_S + 1)
@@ -254,7 +247,7 @@ class Simulation:
     def _throw(self, call: Call, weather: Weather) -> Outcome:
         """Let one attempt have its effect, or not, and its answer, or not."""
         die = self.draw.random() if weather.world else 1.0
-        for name, odds, effect, answer in _ANSWERS:
+        for name, odds, effect, answer in ANSWERS:
             die -= odds * weather.world
             if die < 0:
                 self.faults[name] += 1
@@ -415,29 +408,62 @@ class Simulation:
     def meddle(self) -> None:
         """Let somebody do something in the middle of everything."""
         self.faults["meddling"] += 1
-        match self.draw.randrange(4):
-            case 0:
+        match self.draw.randrange(12):
+            case 0 | 1 | 2:
                 self.withdraw()
-            case 1 | 2:
+            case 3 | 4 | 5:
                 self.decide()
+            case 6:
+                self.ask(kinds.RunCancelRequested(reason="enough"))
+            case 7:
+                self.ask(kinds.RunAbortRequested(reason="now"))
+            case 8 | 9:
+                self.ask(kinds.RunPauseRequested(reason="wait"))
+            case 10:
+                self.ask(kinds.KillswitchPulled(reason="everything", latch=""), run="")
             case _:
-                self._cancel()
+                self._unlock()
 
     def withdraw(self) -> None:
         """Take alex's role away."""
         self.note("people: alex has no role")
         self.people, self.withdrawn = _WITHOUT_ALEX, self.withdrawn or (self.hook, self.seconds)
 
-    def _cancel(self) -> None:
-        try:
-            request_cancel(self.home(), RUN, RESPONDER, "enough")
-            self.note("people: cancel")
-        except RefusedError:
-            pass
+    def ask(self, body: kinds.Body, *, run: str = RUN, who: Identity = RESPONDER) -> None:
+        """Let somebody ask for something, unless the run is over."""
+
+        def under_way(view: View) -> None:
+            if summary_in(view, RUN).status in TERMINAL:
+                raise RefusedError("it is over")
+
+        with suppress(RefusedError):
+            draft = Draft(who.actor(), body, inc=INCIDENT if run else "", run=run)
+            self.home().store.append([draft], guard=under_way)
+            self.note(f"people: {body.kind}")
+
+    def _unlock(self) -> None:
+        """Take a lock from the run, as people do who are sure that they know better."""
+        for resource in self.plan.locks:
+            holding = holding_in(self.home().store, resource)
+            if holding.holder == RUN:
+                self.ask(kinds.LockReleased(resource=resource, generation=holding.generation))
+                return
+
+    def _let_go_on(self) -> None:
+        """Take back what makes everything stand still."""
+        store = self.home().store
+        switch = switch_in(store)
+        if switch.pulled:
+            for who in (RESPONDER, ALEX):
+                self.ask(kinds.KillswitchLiftAgreed(pulled=switch.pulled, reason="over"), run="", who=who)
+        if self.summary().wish.level is Level.PAUSE:
+            self.ask(kinds.RunResumeRequested())
 
     def decide(self) -> None:
         """Let people do what the run asks them for; now and then they do something else."""
         self.people, self.withdrawn = _PEOPLE, None
+        if self.weather is CLEAR or self.chance(0.5):
+            self._let_go_on()
         summary = self.summary()
         try:
             if summary.status is RunStatus.WAITING and summary.waits_on == "gate":
@@ -499,7 +525,7 @@ class Simulation:
         self.disk = _created(self.plan, full=self.full).copy()
         for turn in range(TURNS):
             if turn == RESTLESS:
-                self.weather = _CLEAR
+                self.weather = CLEAR
             if self.summary().status in TERMINAL:
                 break
             if self.chance(0.1 * self.weather.people):
@@ -512,7 +538,7 @@ class Simulation:
         """Look at the end: everything that must hold of every schedule."""
         flaws, entries = list(self.flaws), self.disk.entries
         summary, state = self.summary(), self.state()
-        history = read(entry for entry in entries if entry.run == RUN)
+        history = read((entry for entry in entries if entry.run in (RUN, "")), locks=self.plan.locks)
         flaws += history.against(self.happened)
         if summary.status not in TERMINAL:
             flaws.append(f"the run does not end: {summary.status} {summary.waits_on} {summary.reason}")
@@ -534,7 +560,7 @@ class Simulation:
         """
         probed = {track.key for track in history.cells.values() if track.effect is Effect.PROBE}
         lost = all(key in probed and times <= MAX_LOST for key, times in self.lost.items())
-        return lost and all(name.startswith(_HARMLESS) for name in self.faults)
+        return lost and all(name.startswith(HARMLESS) for name in self.faults)
 
     def digest(self) -> str:
         """Give a digest of everything that happened, to compare two plays of one seed."""
@@ -567,7 +593,7 @@ class Around:
         if any(draft.kind is Kind.STEP_INTENT for draft in drafts):
             sim.asked = sim.hook
         weather = sim.weather
-        if weather is _CLEAR:
+        if weather is CLEAR:
             return
         sim._maybe_die(worker, "before an append")
         sim._maybe_freeze(worker, "before an append")
@@ -583,7 +609,7 @@ class Around:
         sim, worker = self._simulation, self._worker
         weather = sim.weather
         sim.note(f"{worker.number}: {entries[0].seq} {' '.join(entry.kind for entry in entries)}")
-        if weather is _CLEAR:
+        if weather is CLEAR:
             return
         sim._maybe_die(worker, "after an append")
         if sim.fault("disk failed behind the commit", 0.01 * weather.disk):
@@ -599,40 +625,7 @@ class Around:
         self._simulation._breathe(self._worker)
 
 
-_HARMLESS = ("killed", "disk", "database", "driver repeats", "lost before")
 _GATE_ENDS = frozenset({Kind.GATE_OPENED, Kind.GATE_CLOSED})
-
-
-def _raise(error: Exception) -> Outcome:
-    raise error
-
-
-_ANSWERS: tuple[tuple[str, float, bool, Callable[[], Any]], ...] = (
-    ("lost before", 0.06, False, lambda: _raise(LostAnswer("reset before anything happened"))),
-    ("lost after", 0.06, True, lambda: _raise(LostAnswer("reset after it happened"))),
-    ("late", 0.04, False, lambda: _raise(LostAnswer("no answer in time"))),
-    ("unreachable", 0.04, False, lambda: _raise(Unreachable("nobody answers"))),
-    ("refused", 0.03, False, lambda: _raise(Refused("no"))),
-    ("failed clean", 0.02, False, lambda: Failed("it said no at once", clean=True)),
-    ("failed dirty", 0.02, False, lambda: Failed("it broke", clean=False)),
-    ("failed half-way", 0.03, True, lambda: Failed("it broke in the middle", clean=False)),
-    ("bug before", 0.01, False, lambda: _raise(RuntimeError("a bug"))),
-    ("bug after", 0.02, True, lambda: _raise(RuntimeError("a bug"))),
-    ("rubbish", 0.01, True, lambda: "done"),
-    ("slow", 0.02, True, lambda: Ok(changed=True, data={"word": "x"})),
-)
-"""What can come of an attempt: how likely, whether it has its effect, and the answer."""
-
-
-def _weather(draw: Random) -> Weather:
-    return Weather(
-        world=draw.choice((0, 0.5, 1, 2)),
-        kills=draw.choice((0, 1, 1, 2, 8)) if draw.random() < 0.3 else draw.choice((0, 1)),
-        disk=draw.choice((0, 0, 1)),
-        people=draw.choice((0, 0, 1, 2)),
-        freezes=draw.choice((0, 0, 0, 1, 3)),
-        driver=draw.choice((0, 0, 1)),
-    )
 
 
 _LAUNCHER = person("responder", "responder", "change_manager")
