@@ -40,7 +40,7 @@ from mimrun.run.key import idempotency_key
 from mimrun.run.lease import Lease
 from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.transitions import TERMINAL
 
 POINTS = (
     "before an append",
@@ -105,7 +105,8 @@ class Series:
     def __init__(self, seed: int, folder: Path) -> None:
         self.seed, self.draw = seed, Random(f"kills {seed}")
         self.bench = Bench(folder)
-        self.run = self.bench.create(shape(self.draw.randrange(1 << 30), self.bench.world, counts=STEPS))
+        plan = shape(self.draw.randrange(1 << 30), self.bench.world, counts=STEPS)
+        self.run, self.locks = self.bench.create(plan), plan.locks
         self.acks: dict[int, bytes] = {}
         self.tally = Tally(series=1)
         self.told: list[str] = []
@@ -182,7 +183,7 @@ class Series:
     def decide(self) -> None:
         """Do what people do where the run asks them; now and then one of them is killed, too."""
         state = self.bench.state(self.run)
-        if state.status not in (RunStatus.WAITING, RunStatus.IN_DOUBT):
+        if state.waits_on not in ("gate", "manual", "doubt"):
             return
         if self.draw.random() < 0.15:
             point = self.draw.choice(POINTS[:4])
@@ -228,9 +229,8 @@ class Series:
     def _judge(self) -> list[str]:
         with self.bench.home() as home:
             entries = {entry.seq: entry for entry in home.store.entries()}
-            flaws = read(e for e in entries.values() if e.run == self.run).against(
-                keys_of(lines(self.bench.world))
-            )
+            mine = (entry for entry in entries.values() if entry.run == self.run)
+            flaws = read(mine, locks=self.locks).against(keys_of(lines(self.bench.world)))
             lost = [s for s, leaf in self.acks.items() if s not in entries or entries[s].leaf() != leaf]
             flaws += [f"entry {seq} was acknowledged and is lost" for seq in lost]
             report = verify(home.store)
