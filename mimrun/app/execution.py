@@ -223,7 +223,15 @@ def _executor(
         Connections(home.catalog, plan) as connections,
     ):
         guard = Guard(plan, journal, stop, people, home.clock)
-        attempts = Attempts(journal, guard, connections, catalog=home.catalog, masker=facts.masker, stop=stop)
+        attempts = Attempts(
+            journal,
+            guard,
+            connections,
+            catalog=home.catalog,
+            masker=facts.masker,
+            stop=stop,
+            clock=home.clock,
+        )
         parts = Parts(
             Fanout(journal, attempts, facts, home.catalog),
             PeopleSteps(plan, journal, facts, people, home.clock),

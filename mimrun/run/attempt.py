@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, assert_never
 
 from pydantic import JsonValue
@@ -35,7 +36,7 @@ from mimrun.run.connections import Connections
 from mimrun.run.guard import Guard
 from mimrun.run.journal import Journal
 from mimrun.run.key import idempotency_key
-from mimrun.run.move import Move, last_word, next_move
+from mimrun.run.move import Move, is_late, last_word, next_move, timeout_ms, within
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Halt, Stop
 from mimrun.run.transitions import CellStatus
@@ -64,6 +65,7 @@ class Attempts:
         catalog: the action types.
         masker: takes secrets out of everything that is recorded.
         stop: ends waiting between attempts.
+        clock: the present moment, UTC.
     """
 
     def __init__(
@@ -75,8 +77,9 @@ class Attempts:
         catalog: Catalog,
         masker: Masker,
         stop: Stop,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._journal, self._guard, self._stop = journal, guard, stop
+        self._journal, self._guard, self._stop, self._clock = journal, guard, stop, clock
         self._connections, self._catalog, self._masker = connections, catalog, masker
         self._recording = Recording(journal, masker)
 
@@ -93,7 +96,9 @@ class Attempts:
         while True:
             cell = self._journal.state.cell(work.key)
             unmet = bool(until and cell.status is CellStatus.OK and not until(self.answer(work.key)))
-            move = next_move(cell, work.call.effect, retries=work.options.retries, until_unmet=unmet)
+            late = is_late(cell, work.options, self._clock())
+            retries = work.options.retries
+            move = next_move(cell, work.call.effect, retries=retries, until_unmet=unmet, late=late)
             match move:
                 case Move.STOP:
                     return cell
@@ -102,11 +107,17 @@ class Attempts:
                 case Move.SETTLE:
                     self._settle(work, cell.intent, Told(_DEAD, Output(self._masker)))
                 case Move.TRY:
-                    if cell.attempts > cell.voided and self._stop.wait(work.options.delay_ms / 1000):
-                        self.heed_stop()
-                    self._try(work, cell.attempts + 1)
+                    if cell.attempts > cell.voided:
+                        self._pause(work.options.delay_ms / 1000)
+                    bound = timeout_ms(cell, work.options, self._clock())
+                    self._try(replace(work, options=within(work.options, bound)), cell.attempts + 1)
                 case _:
                     assert_never(move)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait between two attempts, but not longer than until somebody asks to stop or the run's time is over."""
+        if self._stop.wait(min(seconds, self._guard.time_left())):
+            self.heed_stop()
 
     def answer(self, key: CellKey) -> dict[str, JsonValue]:
         """Give the recorded answer of a cell, as templates see it."""
@@ -253,8 +264,9 @@ class Attempts:
             return outcome
         if told.outcome is _DEAD and not ends:
             return outcome  # an attempt whose worker died is made again
-        attempts = self._journal.state.cell(work.key).attempts
-        return last_word(outcome, effect, attempts=attempts, retries=0 if ends else work.options.retries)
+        cell = self._journal.state.cell(work.key)
+        last = ends or is_late(cell, work.options, self._clock())
+        return last_word(outcome, effect, attempts=cell.attempts, retries=0 if last else work.options.retries)
 
     def _probe(self, work: Work, intent: int, lost: Unknown, *, left: bool) -> Outcome:
         """Ask the target what became of an intent.
@@ -293,7 +305,7 @@ class Attempts:
             return Probed(Finding.UNKNOWN, str(exc))
         cell = self._journal.state.cell(work.key)
         begun = self._journal.store.entry(cell.intent).ts
-        age = (datetime.now(UTC) - begun).total_seconds()
+        age = (self._clock() - begun).total_seconds()
         call = replace(self._call(work, Output(self._masker), cell.attempts), age=age)
         found = watched(
             lambda: connector.probe(action, call),

@@ -11,12 +11,13 @@ from typing import assert_never
 from mimrun.errors import GateError, InputError, RunError
 from mimrun.log.kinds import GateClosed, Recap, RunEnded, RunWaiting
 from mimrun.run.compare import standing
-from mimrun.run.guard import Halt
+from mimrun.run.handlers import waiting_handlers
 from mimrun.run.journal import Journal
 from mimrun.run.result import Cancelled, Denied, Done, Failed, Parked, Result
-from mimrun.run.stop import Stop
+from mimrun.run.stop import Halt, Stop
 from mimrun.run.transitions import CellStatus
 from mimrun.run.walk import Walk
+from mimrun.run.worktime import TimeOver
 from mimrun.runbook.plan import Plan
 
 
@@ -72,6 +73,8 @@ class Executor:
         while True:
             try:
                 return self._walk.whole()
+            except TimeOver as over:
+                return Failed(over.reason)
             except Halt as halt:
                 if halt.gate is None:
                     return Parked(halt.waits, "", halt.reason) if halt.waits else Cancelled(halt.reason)
@@ -105,9 +108,12 @@ class Executor:
         return Parked("doubt", doubts[0].step, f"it is not known whether it happened: {shown}")
 
     def _end(self, status: str, reason: str, result: Result) -> Result:
-        left = standing(self._plan, self._journal.state)
-        if status != "succeeded" and left:
-            reason = f"{reason}; {left}"
+        if status != "succeeded":
+            still = (
+                standing(self._plan, self._journal.state),
+                waiting_handlers(self._plan, self._journal.state),
+            )
+            reason = "; ".join(part for part in (reason, *still) if part)
         recap = Recap(**self._journal.state.recap())
         plan = self._plan
         # The way back, and a second try on the hosts that failed, say nothing of the runbook.

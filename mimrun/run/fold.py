@@ -45,6 +45,8 @@ def apply(state: RunState, entry: LogEntry) -> None:
     take = _APPLY.get(entry.kind)
     if take is not None:
         take(state, entry)
+    if entry.actor.kind == "worker":
+        state.seen = max(entry.ts, state.seen or entry.ts)
     # Threads of one worker may hand in their entries in another order than they were recorded in.
     state.seq = max(state.seq, entry.seq)
 
@@ -70,6 +72,10 @@ def _started(state: RunState, entry: LogEntry) -> None:
     if body.epoch <= state.epoch:
         raise TamperError(f"entry {entry.seq}: epoch {body.epoch} is not above {state.epoch}")
     state.epoch = body.epoch
+    if state.at_work_since is not None and state.seen is not None:
+        # The worker before has died: it was at work up to the last word that it left.
+        state.worked += state.seen - state.at_work_since
+    state.at_work_since = entry.ts
     state.waits_on = state.waits_at = state.reason = ""
 
 
@@ -77,12 +83,20 @@ def _mode(state: RunState, entry: LogEntry) -> None:
     state.mode = _body(entry, kinds.RunMode).mode
 
 
+def _rest(state: RunState, entry: LogEntry) -> None:
+    if state.at_work_since is not None:
+        state.worked += entry.ts - state.at_work_since
+    state.at_work_since = None
+
+
 def _waiting(state: RunState, entry: LogEntry) -> None:
+    _rest(state, entry)
     body = _body(entry, kinds.RunWaiting)
     state.waits_on, state.waits_at, state.reason = body.on, entry.step, body.reason
 
 
 def _ended(state: RunState, entry: LogEntry) -> None:
+    _rest(state, entry)
     body = _body(entry, kinds.RunEnded)
     state.reason, state.ended_at = body.reason, write_moment(entry.ts)
 
@@ -124,7 +138,7 @@ def _intent(state: RunState, entry: LogEntry) -> None:
         raise TamperError(f"entry {entry.seq}: a second intent of a step that happens once")
     cell = _cell(state, entry, body.iteration, CellEvent.INTEND)
     cell.effect, cell.intent, cell.attempts = body.effect, entry.seq, cell.attempts + 1
-    cell.intent_epoch, cell.never_arrived = entry.epoch, False
+    cell.intent_epoch, cell.never_arrived, cell.since = entry.epoch, False, cell.since or entry.ts
     cell.passed, cell.resolved = None, False
 
 
@@ -161,7 +175,7 @@ def _in_doubt(state: RunState, entry: LogEntry) -> None:
 def _resolved(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.StepResolved)
     cell = _cell(state, entry, body.iteration, CellEvent(f"resolve_{body.resolution}"))
-    cell.resolved, cell.reason = True, body.reason
+    cell.resolved, cell.reason, cell.since = True, body.reason, None
     cell.changed = body.resolution == "applied"
 
 

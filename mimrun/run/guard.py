@@ -14,6 +14,7 @@ from mimrun.run.journal import Journal
 from mimrun.run.state import GateState
 from mimrun.run.stop import Halt as Halt  # noqa: PLC0414 - it is what a guard raises
 from mimrun.run.stop import Stop
+from mimrun.run.worktime import TimeOver, heed_time, time_left
 from mimrun.runbook.node import Leaf, PlannedGate
 from mimrun.runbook.plan import Plan, may_bypass
 
@@ -37,7 +38,8 @@ class Guard:
         people: Callable[[], People],
         clock: Callable[[], datetime],
     ) -> None:
-        self._journal, self._stop, self._people, self._clock = journal, stop, people, clock
+        self._plan, self._journal, self._stop = plan, journal, stop
+        self._people, self._clock = people, clock
         self._gates = {node.path: node for node in plan.walk() if isinstance(node, PlannedGate)}
         self._before = _gates_before(plan)
 
@@ -46,7 +48,8 @@ class Guard:
 
         1. The lease is ours.
         2. Nobody asked to stop, and the kill switch of this machine is not pulled.
-        3. The gate in front of the step is open: enough people agreed to this very digest, they still
+        3. The run has not been at work for longer than it may be.
+        4. The gate in front of the step is open: enough people agreed to this very digest, they still
            have their roles, and their approvals have not expired.
 
         Arguments:
@@ -55,14 +58,19 @@ class Guard:
 
         Raises:
             LeaseError: (1) does not hold.
-            Halt: (2) or (3) does not hold.
-            GateError: (3) the step was reached past a gate that was never asked for.
+            Halt: (2), (3) or (4) does not hold.
+            GateError: (4) the step was reached past a gate that was never asked for.
             LogError: the log cannot be read, so that nobody knows about (2).
         """
         if not self._journal.lease.held():
             raise LeaseError(f"run {self._journal.state.run}: the lease is not held any more")
         if self._stop.wanted():
             raise self._stop.halt()
+        try:
+            heed_time(self._plan, self._journal.state, self._clock())
+        except TimeOver as over:
+            self._journal.note(GuardTripped(guard="time", reason=over.reason), step=path)
+            raise
         gate = self._gate_of(path) if changes else None
         if gate is None:
             return
@@ -73,6 +81,10 @@ class Guard:
             reason = f"the gate '{self._gates[gate].name}' is not open any more: {_why(verdict)}"
             self._journal.note(GuardTripped(guard="gate", reason=reason), step=path)
             raise Halt(reason, gate=gate)
+
+    def time_left(self) -> float:
+        """Say for how many more seconds the run may be at work; 0 when its time is over."""
+        return max(0.0, time_left(self._plan, self._journal.state, self._clock()).total_seconds())
 
     def _gate_of(self, path: str) -> str | None:
         """Give the gate that was passed last on the way to a step; None where there was none to pass."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
 from mimrun.connector import Effect, Failed, Outcome, Unknown
 from mimrun.run.state import Cell
 from mimrun.run.transitions import CellStatus
+from mimrun.runbook.node import StepOptions
 
 
 class Move(StrEnum):
@@ -19,7 +21,9 @@ class Move(StrEnum):
     STOP = "stop"  #: nothing more is to be done here
 
 
-def next_move(cell: Cell, effect: Effect, *, retries: int, until_unmet: bool = False) -> Move:
+def next_move(
+    cell: Cell, effect: Effect, *, retries: int, until_unmet: bool = False, late: bool = False
+) -> Move:
     """Decide what to do next with a cell.
 
     Arguments:
@@ -27,8 +31,10 @@ def next_move(cell: Cell, effect: Effect, *, retries: int, until_unmet: bool = F
         effect: the class of its action.
         retries: how many more attempts the author allows after the first.
         until_unmet: the last answer did not satisfy the author's `until`.
+        late: the author's deadline comes before another attempt could begin. What was lost is repeated
+            all the same where that is harmless: its end is not known otherwise.
     """
-    left = cell.attempts - cell.voided <= retries
+    left = cell.attempts - cell.voided <= retries and not late
     match cell.status:
         case CellStatus.READY:
             return Move.STOP if cell.passed is False else Move.TRY
@@ -59,6 +65,43 @@ def _may_repeat(cell: Cell, effect: Effect) -> bool:
             assert_never(effect)
 
 
+def is_late(cell: Cell, options: StepOptions, now: datetime) -> bool:
+    """Say whether the author's deadline comes before another attempt of a cell could begin.
+
+    It is counted from the first intent on, over all attempts, waiting and restarts.
+
+    Arguments:
+        now: the present moment, UTC.
+    """
+    left = _left(cell, options, now)
+    return left is not None and left <= timedelta(milliseconds=options.delay_ms)
+
+
+def timeout_ms(cell: Cell, options: StepOptions, now: datetime) -> int:
+    """Give how long the next attempt of a cell may take: no longer than until the author's deadline.
+
+    Arguments:
+        now: the present moment, UTC.
+    """
+    left = _left(cell, options, now)
+    if left is None or left <= timedelta():
+        return options.timeout_ms  # it only repeats what was lost
+    return min(options.timeout_ms, max(1, int(left / timedelta(milliseconds=1))))
+
+
+def within(options: StepOptions, bound_ms: int) -> StepOptions:
+    """Give the options with an attempt that takes no longer than so many milliseconds."""
+    if bound_ms == options.timeout_ms:
+        return options
+    return options.model_copy(update={"timeout_ms": bound_ms})
+
+
+def _left(cell: Cell, options: StepOptions, now: datetime) -> timedelta | None:
+    if options.deadline_ms is None:
+        return None
+    return (cell.since or now) + timedelta(milliseconds=options.deadline_ms) - now
+
+
 def last_word(outcome: Outcome, effect: Effect, *, attempts: int, retries: int) -> Outcome:
     """Turn the last unknown answer of a repeatable action into a failure, so that the step ends.
 
@@ -66,6 +109,6 @@ def last_word(outcome: Outcome, effect: Effect, *, attempts: int, retries: int) 
     whoever repeats the step repeats it safely.
     """
     if isinstance(outcome, Unknown) and effect in (Effect.READ, Effect.IDEMPOTENT) and attempts > retries:
-        reason = f"{outcome.reason} (attempt {attempts} of {retries + 1})"
+        reason = f"{outcome.reason} (attempt {attempts} of {max(attempts, retries + 1)})"
         return Failed(reason, clean=effect is Effect.READ, data=outcome.data)
     return outcome

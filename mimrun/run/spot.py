@@ -18,6 +18,7 @@ from mimrun.run.facts import Facts
 from mimrun.run.journal import Journal
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.transitions import CellStatus
+from mimrun.runbook.duration import format_duration
 from mimrun.runbook.expression import truth
 from mimrun.runbook.node import PlannedAction, PlannedCall, PlannedCheck, StepOptions, TargetCalls
 from mimrun.runbook.render import fill, render_call
@@ -109,7 +110,7 @@ class Spots:
         # A step that a person settled has no answer to look into; what proves the effect is `verify`.
         for keyword, expression in (("until", options.until), ("expect", options.expect)):
             if expression and not cell.resolved and not truth(expression, self._variables(spot, result)):
-                self.fail(spot.key, f"{keyword} is not true: {expression}")
+                self.fail(spot.key, _unmet(keyword, expression, options))
                 return
         if spot.target.verify:
             reason = self._verify(spot)
@@ -215,6 +216,13 @@ class Spots:
 def _late_names(spot: Spot) -> set[str]:
     calls = (*spot.target.calls, *spot.target.verify, *spot.target.capture)
     return {name for call in calls for name in call.late}
+
+
+def _unmet(keyword: str, expression: str, options: StepOptions) -> str:
+    told = f"{keyword} is not true: {expression}"
+    if keyword == "until" and options.deadline_ms is not None:
+        told += f" (the deadline was {format_duration(options.deadline_ms)})"
+    return told
 
 
 def _is_judged(spot: Spot) -> bool:

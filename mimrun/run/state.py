@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from mimrun.connector import Effect
@@ -39,6 +39,7 @@ class Cell:
         clean: the last failure provably had no effect.
         passed: what `expect` and `verify` said of the answer, once they were asked.
         resolved: the step counts as done by a person's word.
+        since: when its first intent was recorded; anew after a person said that nothing had happened.
         doubt: what a person is or was asked: `lost`, `conflict` or `stuck`; "" where nobody was.
     """
 
@@ -57,6 +58,7 @@ class Cell:
     passed: bool | None = None
     why_not: str = ""
     resolved: bool = False
+    since: datetime | None = None
     doubt: str = ""
 
 
@@ -96,6 +98,8 @@ class RunState:
         launchers: ids and accounts of who asked for the run or started it; none of them can approve it.
         locks: the resources that the run holds, with the generation of each.
         finished: the final word on each step that is over, and `finished_at` when it was recorded.
+        worked: how long the run has been at work up to its last rest, and `at_work_since` when it began
+            again, None while it rests; `seen` is the last moment in which a worker wrote something.
         captured, left: the entries that have the state before an effect, and the one after it.
         reverts: the outcomes of what is to be taken back at its time.
     """
@@ -121,6 +125,9 @@ class RunState:
     started: set[str] = field(default_factory=set)
     finished: dict[str, str] = field(default_factory=dict)
     finished_at: dict[str, datetime] = field(default_factory=dict)
+    worked: timedelta = timedelta()
+    at_work_since: datetime | None = None
+    seen: datetime | None = None
     loops: dict[tuple[str, str], int] = field(default_factory=dict)
     captured: dict[CellKey, int] = field(default_factory=dict)
     left: dict[CellKey, int] = field(default_factory=dict)
@@ -140,6 +147,14 @@ class RunState:
     def has_begun(self, step: str) -> bool:
         """Say whether anything of a step is on record."""
         return any(step in known for known in (self.started, self.finished, self.gates, self.manuals))
+
+    def at_work(self, now: datetime) -> timedelta:
+        """Say how long the run has been at work: while it waits for people, or lies without a worker, it is not.
+
+        Arguments:
+            now: the present moment, UTC.
+        """
+        return self.worked + (now - self.at_work_since if self.at_work_since else timedelta())
 
     def in_doubt(self) -> list[CellKey]:
         """Give the cells that wait for a person's word."""

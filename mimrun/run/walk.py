@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from mimrun.log.kinds import StepFinished
 from mimrun.run.branches import Branches
 from mimrun.run.facts import Facts
 from mimrun.run.fanout import Fanout
+from mimrun.run.handlers import notified
 from mimrun.run.journal import Journal
 from mimrun.run.result import (
     AroundStep,
@@ -28,6 +30,7 @@ from mimrun.run.roster import Roster
 from mimrun.run.stop import Stop
 from mimrun.run.waiting import PeopleSteps
 from mimrun.run.way import LeftOff, Way
+from mimrun.run.worktime import heed_time, time_left
 from mimrun.runbook.node import (
     Leaf,
     Node,
@@ -98,7 +101,29 @@ class Walk:
         """
         self._frozen.clear()
         self._facts.forget()
-        return self.sequence(self._plan.nodes, Way(Roster.of_run(self._plan.max_failures))).result
+        way = Way(Roster.of_run(self._plan.max_failures))
+        walked = self.sequence(self._plan.nodes, way)
+        if not isinstance(walked.result, Done):
+            return walked.result
+        return self._handlers(way.with_roster(walked.roster)).result
+
+    def _handlers(self, way: Way) -> Walked:
+        """Do each handler once, in the order in which they are written, on the hosts that it is due on."""
+        for written in self._plan.handlers:
+            due = notified(self._plan, self._journal.state).get(written.path)
+            if not due:
+                continue
+            node = self._frozen.get(written.path, written)
+            assert isinstance(node, PlannedAction)
+            targets = tuple(t for t in node.targets if t.target in due and way.roster.takes_part(t.target))
+            if not targets and node.path not in self._journal.state.finished:
+                reason = f"due on {', '.join(sorted(due)[:5])}, and every one of them has failed"
+                self._journal.note(StepFinished(status="skipped", reason=reason), step=node.path)
+            walked = self._leaf(node.model_copy(update={"targets": targets}), way.under(node))
+            if not isinstance(walked.result, Done):
+                return walked
+            way = way.with_roster(walked.roster)
+        return Walked(Done(), way.roster)
 
     def sequence(self, nodes: Sequence[Node], way: Way) -> Walked:
         """Go through nodes one after the other, as long as each is done."""
@@ -139,8 +164,8 @@ class Walk:
         begun = node.path in self._journal.state.started
         if way.is_looking or (way.is_left_off() and not begun):
             raise LeftOff(way.roster, begun=begun)
-        if self._stop.wanted() and not begun:
-            raise self._stop.halt()
+        if not begun:
+            self._heed()
         match node:
             case PlannedAction():
                 action = node
@@ -156,6 +181,12 @@ class Walk:
                 return walked if isinstance(result, Parked) else self._step(node, (), lambda: walked)
             case _:
                 assert_never(node)
+
+    def _heed(self) -> None:
+        """Begin nothing new where somebody asked to stop, or where the run's time is over."""
+        if self._stop.wanted():
+            raise self._stop.halt()
+        heed_time(self._plan, self._journal.state, self._clock())
 
     def _gate(self, node: PlannedGate, way: Way) -> Result:
         result = self._people_steps.gate(node, way.conditions)
@@ -246,8 +277,9 @@ class Walk:
         while (left := end - time.monotonic()) > 0:
             if way.is_left_off():
                 raise LeftOff(way.roster, begun=False)
-            if self._stop.wait(min(left, LOOK_S) if way.joins else left):
-                raise self._stop.halt()
+            self._heed()
+            most = max(0.0, time_left(self._plan, self._journal.state, self._clock()).total_seconds())
+            self._stop.wait(min(left, most, LOOK_S if way.joins else left))
 
     def _step(self, node: Leaf, targets: tuple[str, ...], do: Callable[[], Walked]) -> Walked:
         """Do a step inside whatever drives the run, which may do anything but change the result."""

@@ -1,0 +1,46 @@
+"""Handlers: what follows the last step, on the hosts where a step that notifies it changed something.
+
+Nothing is kept about them: what is due is read from the recorded outcomes each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from mimrun.run.state import RunState
+from mimrun.run.transitions import CellStatus
+from mimrun.runbook.node import PlannedAction
+from mimrun.runbook.plan import Plan
+
+_NAMED: Final = 3
+
+
+def notified(plan: Plan, state: RunState) -> Mapping[str, frozenset[str]]:
+    """Give the hosts that each handler is due on, by its path: there a step that notifies it changed something."""
+    due: dict[str, set[str]] = {}
+    if not plan.handlers:
+        return {}
+    for node in plan.walk():
+        if isinstance(node, PlannedAction) and node.notify:
+            cells = state.steps.get(node.path, {}).items()
+            changed = {key.target for key, cell in cells if cell.changed and cell.status is CellStatus.OK}
+            for handler in node.notify:
+                due.setdefault(handler, set()).update(changed)
+    return {handler: frozenset(hosts) for handler, hosts in due.items() if hosts}
+
+
+def waiting_handlers(plan: Plan, state: RunState) -> str:
+    """Say which handlers a run has left undone that were due; "" where there are none."""
+    due = notified(plan, state)
+    left = [
+        f"'{handler.name}' on {_some(due[handler.path])}"
+        for handler in plan.handlers
+        if handler.path in due and handler.path not in state.finished
+    ]
+    return f"handlers not done: {', '.join(left)}" if left else ""
+
+
+def _some(hosts: frozenset[str]) -> str:
+    shown = ", ".join(sorted(hosts)[:_NAMED])
+    return shown if len(hosts) <= _NAMED else f"{shown} and {len(hosts) - _NAMED} more"
