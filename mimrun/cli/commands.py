@@ -32,6 +32,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("cancel", "stopping", "End a run: what is under way is ended on its target, with proof."),
             Command("abort", "stopping", "Stop a run now, without waiting for any target."),
             Command("kill-switch", "control", "Stop everything at once; two people let it go on."),
+            Command("retry", "retry", "Do again what failed in a run, on the hosts where it failed."),
             Command("undo", "undo", "Take back what a run did, in reverse order."),
             Command("reverts", "reverts", "List what was done for a time only, or let it stand for good."),
         ),

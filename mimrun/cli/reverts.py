@@ -62,6 +62,7 @@ def cancel(
     step: Annotated[
         str, typer.Argument(metavar="STEP", show_default=False, help="The step, as `mimrun status` has it.")
     ],
+    *,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why it stays; a reviewer will read it.")
     ] = "",

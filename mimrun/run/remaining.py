@@ -1,0 +1,217 @@
+"""What is left of a plan after its run has ended: the steps that failed on a host, and those it never began there.
+
+Readings are made again where something is left to do, and where a step that is left needs what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar, assert_never
+
+from mimrun.connector import Effect
+from mimrun.run.state import Cell, RunState
+from mimrun.run.tally import NOT_BEGUN
+from mimrun.run.transitions import CellStatus
+from mimrun.runbook.expression import expression_names, names
+from mimrun.runbook.node import (
+    Node,
+    PlannedAction,
+    PlannedBlock,
+    PlannedGate,
+    PlannedInclude,
+    PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
+    TargetCalls,
+    parts_of,
+)
+from mimrun.runbook.plan import Plan
+
+T = TypeVar("T")
+Keep = Callable[[Node], Node | None]
+
+
+def remaining(plan: Plan, state: RunState) -> tuple[Node, ...]:
+    """Give what a run has left to do, in the order of its plan; nothing where it is all done.
+
+    1. Actions that change something stay on the hosts where they failed, or were never begun.
+    2. Work of people stays that nobody did.
+    3. Readings stay on the hosts that something is left to do on; one that a step which is left refers to
+       stays on all its hosts.
+    4. Gates stay that something is left behind; the rescue and always parts of a block of which something
+       is left stay whole.
+    """
+    left = _without(plan.nodes, lambda node: _left_of(node, state), state)
+    if not left:
+        return ()
+    hosts = {t.target for node in _actions(left) for t in node.targets}
+    needed = referred_to(left)
+    paths = {node.path for node in leaves(left)}
+
+    def keep(node: Node) -> Node | None:
+        if isinstance(node, PlannedGate):
+            return node if _has_behind(plan, node.path, paths) else None
+        return _again(node, state, hosts, needed)
+
+    return _without(plan.nodes, keep, state)
+
+
+def is_done(node: PlannedAction, target: TargetCalls, state: RunState) -> bool:
+    """Say whether nothing of a step is left to do on a host."""
+    return node.options.ignore_errors or not _iterations_left(node, target, state)
+
+
+def _left_of(node: Node, state: RunState) -> Node | None:
+    """Give what changes something, or is a person's, and is left of a node that is no block."""
+    match node:
+        case PlannedAction():
+            return None if _only_reads(node) else _cut(node, state)
+        case PlannedManual():
+            return None if node.path in state.finished and state.finished[node.path] != "failed" else node
+        case _:
+            return None
+
+
+def _again(node: Node, state: RunState, hosts: set[str], needed: frozenset[str]) -> Node | None:
+    """Give what is left of an action or of work of people, readings included."""
+    if not isinstance(node, PlannedAction) or not _only_reads(node):
+        return _left_of(node, state)
+    if node.options.register_ and needed & {node.options.register_, "hostvars"}:
+        return node
+    targets = tuple(t for t in node.targets if t.target in hosts or not is_done(node, t, state))
+    return node.model_copy(update={"targets": targets}) if targets else None
+
+
+def _only_reads(node: PlannedAction) -> bool:
+    return all(call.effect is Effect.READ for target in node.targets for call in target.calls)
+
+
+def _cut(node: PlannedAction, state: RunState) -> PlannedAction | None:
+    """Give a step with the hosts, and the items of its loop, that are left."""
+    targets = []
+    for target in node.targets:
+        left = [] if node.options.ignore_errors else _iterations_left(node, target, state)
+        if left and target.items is not None and len(left) < len(target.items):
+            target = _some_items(target, left)  # noqa: PLW2901 - the same target, cut
+        if left:
+            targets.append(target)
+    return node.model_copy(update={"targets": tuple(targets)}) if targets else None
+
+
+def _some_items(target: TargetCalls, left: Sequence[int]) -> TargetCalls:
+    def of(calls: tuple[T, ...]) -> tuple[T, ...]:
+        return tuple(calls[n] for n in left) if len(calls) > 1 else calls
+
+    return target.model_copy(
+        update={
+            "items": of(target.items or ()),
+            "calls": of(target.calls),
+            "verify": of(target.verify),
+            "undo": of(target.undo),
+            "capture": of(target.capture),
+        }
+    )
+
+
+def _iterations_left(node: PlannedAction, target: TargetCalls, state: RunState) -> list[int]:
+    """Give the items of a step's loop that are left on a host; [0] stands for a step without a loop."""
+    cells = {
+        key.iteration: cell
+        for key, cell in state.steps.get(node.path, {}).items()
+        if key.target == target.target
+    }
+    if cells.get(0) is not None and _was_left_out(cells[0]):
+        return []
+    count = len(target.items) if target.items is not None else max(cells, default=0) + 1
+    left = [n for n in range(count) if n not in cells or not _is_over(cells[n])]
+    # Of a loop whose list the plan does not know, nobody can say which items are missing.
+    return [0] if left and target.items is None else left
+
+
+def _was_left_out(cell: Cell) -> bool:
+    return cell.status is CellStatus.SKIPPED and not cell.resolved and not cell.reason.startswith(NOT_BEGUN)
+
+
+def _is_over(cell: Cell) -> bool:
+    if cell.status is CellStatus.SKIPPED:
+        return not cell.reason.startswith(NOT_BEGUN)
+    return cell.status is CellStatus.OK and cell.passed is not False
+
+
+def _without(nodes: Iterable[Node], keep: Keep, state: RunState) -> tuple[Node, ...]:
+    """Give nodes with everything left out that is not kept, and what becomes empty by that."""
+    return tuple(kept for node in nodes if (kept := _kept(node, keep, state)) is not None)
+
+
+def _kept(node: Node, keep: Keep, state: RunState) -> Node | None:
+    match node:
+        case PlannedAction() | PlannedGate() | PlannedManual():
+            return keep(node)
+        case PlannedBlock():
+            block = () if _was_rescued(node, state) else _without(node.block, keep, state)
+            # What follows a failure, or comes in any case, belongs to whatever is done of the block.
+            return node.model_copy(update={"block": block}) if block else None
+        case PlannedSerial():
+            batches = _without(node.batches, keep, state)
+            return node.model_copy(update={"batches": batches}) if batches else None
+        case PlannedParallel():
+            branches = _without(node.branches, keep, state)
+            return node.model_copy(update={"branches": branches}) if branches else None
+        case PlannedInclude():
+            steps = _without(node.steps, keep, state)
+            return node.model_copy(update={"steps": steps}) if steps else None
+        case _:
+            assert_never(node)
+
+
+def _was_rescued(node: PlannedBlock, state: RunState) -> bool:
+    """Say whether a block failed and its rescue came to a good end: then it is over."""
+    rescue = [leaf.path for leaf in leaves(node.rescue)]
+    began = any(path in state.started for path in rescue)
+    return began and all(state.finished.get(path) in ("ok", "skipped") for path in rescue)
+
+
+def leaves(nodes: Iterable[Node]) -> Iterator[PlannedAction | PlannedGate | PlannedManual]:
+    """Give everything that is done by itself, in the order of the text."""
+    for node in nodes:
+        if isinstance(node, PlannedAction | PlannedGate | PlannedManual):
+            yield node
+        else:
+            yield from leaves(parts_of(node))
+
+
+def _actions(nodes: Iterable[Node]) -> Iterator[PlannedAction]:
+    return (node for node in leaves(nodes) if isinstance(node, PlannedAction))
+
+
+def _has_behind(plan: Plan, gate: str, left: set[str]) -> bool:
+    """Say whether something that is left stands behind a gate, before the next one."""
+    return any(node.path in left for node in plan.segment_after(gate))
+
+
+def referred_to(nodes: Iterable[Node]) -> frozenset[str]:
+    """Give every name that nodes refer to, in arguments, conditions, loops, expectations and instructions."""
+    found: set[str] = set()
+    for node in nodes:
+        if node.when:
+            found |= expression_names(node.when)
+        match node:
+            case PlannedAction():
+                found |= _referred_to_by(node)
+            case PlannedManual():
+                found |= names(node.instructions)
+            case _:
+                found |= referred_to(parts_of(node))
+    return frozenset(found)
+
+
+def _referred_to_by(node: PlannedAction) -> set[str]:
+    found = set(names(node.loop))
+    for expression in (node.options.until, node.options.expect):
+        found |= expression_names(expression) if expression else set()
+    for target in node.targets:
+        for call in (*target.calls, *target.verify, *target.undo, *target.capture):
+            found |= set(call.late)
+        for check in target.verify:
+            found |= expression_names(check.expect) if check.expect else set()
+    return found
