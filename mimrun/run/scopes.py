@@ -43,15 +43,20 @@ def scopes_of(plan: Plan) -> Mapping[str, Scope]:
     for handler in plan.handlers:
         around = handler.path.rpartition(".")[0]
         include = plan.node(around.rpartition(".")[0]) if around else None
-        found[handler.path] = Scope(include.path, include) if isinstance(include, PlannedInclude) else Scope()
+        found[handler.path] = _inside(include) if isinstance(include, PlannedInclude) else Scope()
     return found
+
+
+def _inside(node: PlannedInclude) -> Scope:
+    # An include may be a branch itself, whose scope begins at the same path.
+    return Scope(f"{node.path}.include", node)
 
 
 def _note(nodes: Iterable[Node], scope: Scope, found: dict[str, Scope]) -> None:
     for node in nodes:
         found[node.path] = scope
         if isinstance(node, PlannedInclude):
-            _note(node.steps, Scope(node.path, node), found)
+            _note(node.steps, _inside(node), found)
         elif isinstance(node, PlannedParallel):
             for branch in node.branches:
                 _note([branch], Scope(branch.path, scope.include, scope.path), found)
