@@ -29,6 +29,8 @@ LINGER_S: Final = 10.0
 WAKES_WITHIN_S: Final = 60.0
 """An engine that has not become ready by then begins to count as idle."""
 SETTLE_TRIES: Final = 5
+LOOK_S: Final = 2.0
+"""How often it looks for what was done for a time only and is to be taken back."""
 RECONCILE_S: Final = 10.0
 """How often what Prefect shows is compared with the log."""
 
@@ -103,7 +105,7 @@ class Engine:
         self._unsettled: dict[str, _Unsettled] = {}
         self._api: Api | None = None
         self._prefect: Prefect | None = None
-        self._reconcile_after = 0.0
+        self._reconcile_after = self._look_after = 0.0
         self._idle_since = clock() + WAKES_WITHIN_S
         self.stopping = threading.Event()
 
@@ -285,6 +287,17 @@ class Engine:
                 self._prefect.reconcile(self._is_told, self._executor.standing)
             except Exception as exc:  # noqa: BLE001 - as above
                 _log.warning("what Prefect shows could not be compared with the log: %s", exc)
+
+    def take_due(self) -> None:
+        """Execute what is to be taken back by now."""
+        if not self._ready() or self._executor is None or self._clock() < self._look_after:
+            return
+        self._look_after = self._clock() + LOOK_S
+        try:
+            for run in self._executor.due():
+                self.accept(run)
+        except Exception as exc:  # noqa: BLE001 - a worker does it, or this engine when it looks again
+            _log.warning("what is to be taken back cannot be looked for: %s", exc)
 
     def _is_told(self, run: str) -> bool:
         """Whether Prefect is being told of a run anyway."""

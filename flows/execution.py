@@ -10,8 +10,11 @@ from typing import Final
 from flows.submission import AroundStep, Mode
 from mimrun.app.execution import Verdict, directly, execute_run, note_mode
 from mimrun.app.home import open_home
+from mimrun.app.program_log import program_log
 from mimrun.app.runs import find_run, load_plan
+from mimrun.app.worker import Lookout
 from mimrun.errors import InputError
+from mimrun.run.due import Why
 from mimrun.settings import load_settings
 
 STANDS: Final = frozenset({"succeeded", "failed", "cancelled", "waiting", "in_doubt", "interrupted"})
@@ -40,6 +43,7 @@ class RunExecutor:
 
     def __init__(self, home: Path) -> None:
         self._settings = load_settings(os.environ, home)
+        self._lookout = Lookout()
 
     def execute(self, run: str, around_step: AroundStep | None, mode: Mode, reason: str) -> Verdict:
         """Execute a run until it ends or waits.
@@ -65,6 +69,18 @@ class RunExecutor:
         """
         with open_home(self._settings) as home:
             return f"{load_plan(home, run).runbook.name} {run}"
+
+    def due(self) -> list[str]:
+        """Ask for what is to be taken back by now, and give the runs that do it and wait to be executed.
+
+        What else nobody is there for is a worker's: a person who uses the engine is there.
+
+        Raises:
+            MimrunError: the log cannot be read or written.
+        """
+        with open_home(self._settings) as home:
+            due = self._lookout.due(home, program_log(self._settings))
+        return [run for run, why in due if why is Why.TIMER]
 
     def standing(self, run: str) -> Standing | None:
         """Say how a run stands according to the log.

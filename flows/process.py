@@ -176,6 +176,7 @@ def _stay(engine: Engine, rooms: Rooms, place: os.stat_result) -> None:
         if engine.idle_enough:
             engine.stop(force=False)
         engine.settle()
+        engine.take_due()
 
 
 def _answer_all(line: socket.socket, engine: Engine) -> None:

@@ -53,6 +53,9 @@ class Executor(Protocol):
             an ending, or `interrupted`; None where another process executes it or it is not known.
         """
 
+    def due(self) -> list[str]:
+        """Ask for what is to be taken back by now, and give the runs that do it and wait to be executed."""
+
 
 class Submission:
     """One execution of one run.

@@ -21,7 +21,7 @@ from mimrun.connector import Effect
 from mimrun.errors import RefusedError, RunError
 from mimrun.run.followup import FollowUps, check_followups
 from mimrun.run.lock import HOST
-from mimrun.run.remaining import leaves, referred_to, remaining
+from mimrun.run.remaining import due_before, leaves, referred_to, remaining
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.node import Node, PlannedAction, PlannedInclude, PlannedManual, TargetCalls, with_parts
@@ -42,7 +42,7 @@ def plan_retry(home: Home, run: str) -> Plan:
     record = record_of(home, name)
     _check_follow_ups(home, record, name)
     plan = _with_known_items(record)
-    nodes = remaining(plan, record.state)
+    nodes = (*remaining(plan, record.state), *_handlers_left(record))
     if not nodes:
         raise RunError(f"{name} failed nowhere: nothing is left to do")
     handed = _handed_on(record, nodes)
@@ -99,6 +99,22 @@ def _check_follow_ups(home: Home, record: Record, name: str) -> None:
     gone = taken_back(home, name)
     if gone:
         raise RunError(f"{name} has been taken back by {', '.join(sorted(set(gone.values())))}; run it anew")
+
+
+def _handlers_left(record: Record) -> tuple[PlannedAction, ...]:
+    """Give the handlers that the run has not come to.
+
+    Raises:
+        RunError: one belongs to an included runbook, outside of which its names mean nothing.
+    """
+    inside = [handler for handler in record.plan.handlers if record.include(handler.path) is not None]
+    left = due_before(record.plan, record.state)
+    if inside and left:
+        raise RunError(
+            f"the handler '{inside[0].name}' of an included runbook may be due and cannot be done alone;"
+            " run the runbook anew"
+        )
+    return left
 
 
 def _with_known_items(record: Record) -> Plan:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, assert_never
 
 from mimrun.connector import Effect
+from mimrun.run.handlers import notified
 from mimrun.run.state import Cell, RunState
 from mimrun.run.tally import NOT_BEGUN
 from mimrun.run.transitions import CellStatus
@@ -54,6 +55,23 @@ def remaining(plan: Plan, state: RunState) -> tuple[Node, ...]:
         return _again(node, state, hosts, needed)
 
     return _without(plan.nodes, keep, state)
+
+
+def due_before(plan: Plan, state: RunState) -> tuple[PlannedAction, ...]:
+    """Give the handlers that were due in a run and that it has not come to, as steps behind all others.
+
+    What notified them is done, and will notify nobody again.
+    """
+    due = notified(plan, state)
+    last = max((int(node.path.partition(".")[0]) for node in plan.nodes), default=0)
+    left: list[PlannedAction] = []
+    for handler in plan.handlers:
+        hosts = due.get(handler.path, frozenset())
+        mine = tuple(t for t in handler.targets if t.target in hosts and not is_done(handler, t, state))
+        if mine:
+            path = str(last + len(left) + 1)
+            left.append(handler.model_copy(update={"path": path, "targets": mine}))
+    return tuple(left)
 
 
 def is_done(node: PlannedAction, target: TargetCalls, state: RunState) -> bool:

@@ -281,3 +281,19 @@ def test_a_run_that_was_taken_back_is_not_gone_on_with(bench: Bench) -> None:
         plan_retry(home, run)
     with bench.home() as home, pytest.raises(RunError, match=f"mimrun undo {run}"):
         plan_retry(home, undo)
+
+
+def test_handlers_that_the_run_has_not_come_to_are_done_behind_what_is_left(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    handler = action("h1", hosts=HOSTS)
+    notifies = action("1", hosts=["a", "b"]).model_copy(update={"notify": ("h1",)})
+    plan = a_plan(bench.world, notifies, fails_on(action("2"), "a"), hosts=HOSTS, handlers=[handler])
+    run, verdict = bench.run(plan)
+    assert verdict.status == "failed"
+    before = len(words(bench.world))
+    mend(hooks, "w2a")
+    assert again(bench, run)[1].status == "succeeded"
+    done = words(bench.world)[before:]
+    assert done[0] == "a:w2a"
+    assert sorted(done[1:]) == ["a:wh1", "b:wh1"]

@@ -30,6 +30,7 @@ class Executor:
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     hold: threading.Event | None = None
     began: threading.Event = field(default_factory=threading.Event)
+    looks: int = 0
 
     def execute(self, run: str, around_step: object, mode: str, reason: str) -> Verdict:
         self.calls.append((run, mode, reason))
@@ -49,6 +50,12 @@ class Executor:
 
     def standing(self, run: str) -> None:
         return None
+
+    def due(self) -> list[str]:
+        self.looks += 1
+        if self.looks == 1:
+            raise OSError("the log is away for a moment")
+        return ["reverts"] if not self.calls else []
 
 
 @dataclass
@@ -107,6 +114,21 @@ def test_a_run_is_driven_through_prefect() -> None:
     engine.settle()
     assert executor.calls == [("r", "prefect", "")]
     assert prefect.settled == []
+
+
+def test_what_is_to_be_taken_back_is_looked_for_now_and_then_and_driven_like_any_run() -> None:
+    executor, now = Executor(), [0.0]
+    engine = Engine(clock=lambda: now[0])
+    engine.take_due()
+    engine.attach(Api())
+    engine.connect(Prefect(well), executor)  # type: ignore[arg-type]
+    engine.take_due()
+    engine.take_due()
+    assert (executor.looks, executor.calls) == (1, []), "once in two seconds, and a failure is no end"
+    now[0] += module.LOOK_S
+    engine.take_due()
+    rest(engine)
+    assert executor.calls == [("reverts", "prefect", "")]
 
 
 def test_a_prefect_that_hangs_before_the_run_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
