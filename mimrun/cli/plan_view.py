@@ -147,6 +147,9 @@ class _View:
                     self._parts(batch, depth)
             case PlannedBlock() | PlannedParallel() | PlannedInclude():
                 self._head(indent, node, _form(node))
+                if isinstance(node, PlannedInclude) and node.inputs:
+                    given = ", ".join(f"{name}={_shown(value)}" for name, value in node.inputs.items())
+                    self._line(f"{indent}    ", f"inputs: {given}", "cyan")
                 self._parts(node, depth)
             case _:
                 assert_never(node)
@@ -341,6 +344,8 @@ def _form(node: PlannedBlock | PlannedSerial | PlannedParallel | PlannedInclude)
             rule = "no other begins a step" if node.on_failure == "stop" else "the others finish first"
             return f"parallel: when more than {node.max_failures} of {len(node.branches)} fail, {rule}"
         case PlannedInclude():
-            return f"include {node.runbook.name}@{node.runbook.version}"
+            ref = node.runbook
+            budget = "" if node.max_failures is None else f", {_count(node.max_failures, 'host')} may fail"
+            return f"include {ref.name}@{ref.version} ({ref.digest[7:19]}), risk {ref.risk}{budget}"
         case _:
             assert_never(node)

@@ -13,8 +13,8 @@ _SERVICES: Final = (
 )
 _FILES: Final = "write `ssh.upload: {src: …, dest: …}`"
 _LOOPS: Final = "write `loop:` with a list; each item is `item`"
+_INCLUDES: Final = "write `include: {runbook: name@1.2.0}`, or the steps themselves in a `block`"
 _FORKS: Final = "`serial` on the step says how many hosts are worked on at once"
-_LATER: Final = "it is not part of this version of the language"
 
 STEP_HABITS: Final = {
     "shell": _SHELLS,
@@ -37,9 +37,9 @@ STEP_HABITS: Final = {
     "set_fact": "write `vars:` at the top for constants, and `register:` for answers",
     "assert": "write `expect:` on the step whose answer is meant",
     "fail": "write `expect:` on the step whose answer is meant",
-    "include": _LATER,
-    "include_tasks": "write the steps out, in a `block` if they belong together",
-    "import_tasks": "write the steps out, in a `block` if they belong together",
+    "include_tasks": _INCLUDES,
+    "import_tasks": _INCLUDES,
+    "import_playbook": _INCLUDES,
     "include_role": "there are no roles: write the steps out",
     "import_role": "there are no roles: write the steps out",
     "with_items": _LOOPS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -93,6 +93,22 @@ def find_runbook(reference: str, folders: Iterable[Path], also: Check | None = N
     # A file is called like its runbook, so that those are read and not the whole library.
     near = [path for path in files if path.stem.partition("@")[0] == name]
     return _read(near or files, also).find(reference)
+
+
+def includes_from(folders: Iterable[Path]) -> Callable[[str], LoadedRunbook]:
+    """Give what finds the runbooks that others include: each pinned, and each file read once.
+
+    Arguments:
+        folders: the library.
+    """
+    folders, known = tuple(folders), dict[str, LoadedRunbook]()
+
+    def find(reference: str) -> LoadedRunbook:
+        if reference not in known:
+            known[reference] = find_runbook(reference, folders)
+        return known[reference]
+
+    return find
 
 
 def check_published(name: str, version: str, digest: str, published: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint_call import CallCheck
 from mimrun.runbook.lint_flow import check_flow
 from mimrun.runbook.lint_handlers import check_handlers
+from mimrun.runbook.lint_include import Includes, check_includes
 from mimrun.runbook.lint_limits import check_limits
 from mimrun.runbook.lint_names import RESERVED, NameCheck
 from mimrun.runbook.lint_step import StepCheck
@@ -35,6 +36,8 @@ def lint(
     inventory: Inventory | None = None,
     today: date | None = None,
     lost: frozenset[str] = frozenset(),
+    *,
+    includes: Includes | None = None,
 ) -> list[Finding]:
     """Find what would fail at run time, and what somebody may regret.
 
@@ -44,6 +47,7 @@ def lint(
         inventory: where given, names that no host has are errors; else they are warnings.
         today: for `review_by`; None leaves it out.
         lost: names that may stand in parts of the file that could not be read.
+        includes: gives the runbooks that this one includes; None leaves out what only they can tell.
 
     Returns:
         findings in the order of the file.
@@ -60,6 +64,7 @@ def lint(
     steps.all(runbook.steps, ("steps",))
     steps.handlers(runbook.handlers)
     check_handlers(report, runbook, catalog, lost)
+    check_includes(report, runbook, names_check, includes)
     check_flow(report, runbook, catalog)
     check_limits(report, runbook, inventory, lost)
     return sorted(set(report.findings))

@@ -21,6 +21,7 @@ from mimrun.runbook.model import (
     BlockStep,
     GateStep,
     Handler,
+    IncludeStep,
     ManualStep,
     ParallelStep,
     Risk,
@@ -72,8 +73,8 @@ class StepCheck:
         match step:
             case ActionStep():
                 self._action(step, path)
-            case GateStep():
-                pass  # the model says everything about it
+            case GateStep() | IncludeStep():
+                pass  # the model and `check_includes` say everything about them
             case ManualStep():
                 self.names.template(step.manual.instructions, (*path, "manual", "instructions"))
                 self.names.register(step.register_, (*path, "register"))

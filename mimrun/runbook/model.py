@@ -10,7 +10,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from mimrun.connector import Effect
 from mimrun.runbook.allowance import Allowance, Share, Size
@@ -318,8 +318,33 @@ class ParallelStep(StepPart):
     max_failures: int = Field(0, ge=0, le=1000, description="How many branches may fail.")
 
 
+def _pinned(text: object) -> object:
+    if isinstance(text, str) and "@" not in text:
+        raise ValueError(f"{text!r} names no version; write {text}@1.2.0: what is included never changes")
+    return text
+
+
+class Include(Part):
+    """Another runbook, and what it is given."""
+
+    runbook: Annotated[str, BeforeValidator(_pinned)] = Field(
+        pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*@\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$",
+        description="Its name and version: `name@1.2.0`.",
+    )
+    inputs: dict[Identifier, JsonValue] = Field(
+        {}, description="Its inputs; templates can use inputs and vars of this runbook."
+    )
+
+
+class IncludeStep(StepPart):
+    """A step that does the steps of another runbook."""
+
+    kind: Literal["include"] = "include"
+    include: Include
+
+
 Step: TypeAlias = Annotated[
-    ActionStep | GateStep | ManualStep | BlockStep | ParallelStep, Field(discriminator="kind")
+    ActionStep | GateStep | ManualStep | BlockStep | ParallelStep | IncludeStep, Field(discriminator="kind")
 ]
 
 

@@ -197,6 +197,7 @@ class PlannedInclude(PlannedNode):
 
     Arguments:
         inputs, vars: what its templates see instead of the outer ones; a secret is a reference.
+        max_failures: how many hosts may fail inside; None leaves it to the limit around it.
         steps: its nodes ("5.include.1").
     """
 
@@ -204,6 +205,7 @@ class PlannedInclude(PlannedNode):
     runbook: RunbookRef
     inputs: dict[str, JsonValue] = {}
     vars: dict[str, JsonValue] = {}
+    max_failures: int | None = None
     steps: tuple[Node, ...]
 
 

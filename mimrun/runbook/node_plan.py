@@ -11,29 +11,43 @@ from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
 from mimrun.runbook.expression import names
+from mimrun.runbook.include_plan import Unit
+from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint_call import waits
-from mimrun.runbook.model import ActionStep, BlockStep, GateStep, Handler, ManualStep, ParallelStep, Step
+from mimrun.runbook.loader import LoadedRunbook
+from mimrun.runbook.model import (
+    ActionStep,
+    BlockStep,
+    GateStep,
+    Handler,
+    IncludeStep,
+    ManualStep,
+    ParallelStep,
+    Step,
+)
 from mimrun.runbook.node import (
     Node,
     PlannedAction,
     PlannedBlock,
     PlannedGate,
+    PlannedInclude,
     PlannedManual,
     PlannedParallel,
     PlannedSerial,
+    RunbookRef,
     StepOptions,
 )
-from mimrun.runbook.reach import domain_of
+from mimrun.runbook.reach import changed_hosts, check_domains, check_shares, domain_of
 from mimrun.runbook.render import instructions
-from mimrun.runbook.scope import Scope
-from mimrun.runbook.targets import Targets
 from mimrun.runbook.tree import handlers
 
 
 class NodePlanner:
     """Turns steps into nodes, from top to bottom, so that each knows what is registered before it."""
 
-    def __init__(self, scope: Scope, targets: Targets, catalog: Catalog) -> None:
+    def __init__(self, unit: Unit, catalog: Catalog, inventory: Inventory) -> None:
+        self._unit, self._catalog, self._inventory = unit, catalog, inventory
+        scope, targets = unit.scope, unit.targets
         self._scope, self._targets = scope, targets
         self._calls = CallPlanner(scope, catalog)
         self._handlers = {
@@ -62,12 +76,12 @@ class NodePlanner:
         match step:
             case ActionStep():
                 action = self._action(step, path, name)
-                return action if step.serial is None else self._batched(step, step.serial, action)
+                return action if step.serial is None else self._batched(step, path, action)
             case GateStep():
                 self._condition(step.when, path)
                 gate = step.gate
                 return PlannedGate(
-                    path=path,
+                    path=self._unit.prefix + path,
                     name=name,
                     when=step.when,
                     change=gate.change,
@@ -79,18 +93,40 @@ class NodePlanner:
                 return self._manual(step, path, name)
             case BlockStep():
                 block = PlannedBlock(
-                    path=path,
+                    path=self._unit.prefix + path,
                     name=name,
                     when=step.when,
                     block=self.nodes(step.block, f"{path}.block."),
                     rescue=self.nodes(step.rescue, f"{path}.rescue."),
                     always=self.nodes(step.always, f"{path}.always."),
                 )
-                return block if step.serial is None else self._batched(step, step.serial, block)
+                return block if step.serial is None else self._batched(step, path, block)
             case ParallelStep():
                 return self._parallel(step, path, name)
+            case IncludeStep():
+                return self._include(step, path, name)
             case _:
                 assert_never(step)
+
+    def _include(self, step: IncludeStep, path: str, name: str) -> PlannedInclude:
+        """Plan the steps of an included runbook, and hold them against its own limits."""
+        self._condition(step.when, path)
+        unit = self._unit.inner[path]
+        scope = unit.scope
+        steps = NodePlanner(unit, self._catalog, self._inventory).nodes(scope.loaded.runbook.steps, "")
+        check_shares(scope, self._inventory.groups, changed_hosts(steps))
+        check_domains(scope, steps, unit.prefix)
+        own = unit.targets.failures
+        return PlannedInclude(
+            path=self._unit.prefix + path,
+            name=name,
+            when=step.when,
+            runbook=ref_of(scope.loaded),
+            inputs=dict(scope.inputs),
+            vars=scope.constants,
+            max_failures=own if own < self._targets.failures else None,
+            steps=steps,
+        )
 
     def _parallel(self, step: ParallelStep, path: str, name: str) -> PlannedParallel:
         """Plan branches, none of which knows what another one registers."""
@@ -102,7 +138,7 @@ class NodePlanner:
             after |= self._scope.registered
         self._scope.registered = after
         return PlannedParallel(
-            path=path,
+            path=self._unit.prefix + path,
             name=name,
             when=step.when,
             branches=tuple(branches),
@@ -112,7 +148,7 @@ class NodePlanner:
 
     def _action(self, step: Handler, path: str, name: str) -> PlannedAction:
         node = PlannedAction(
-            path=path,
+            path=self._unit.prefix + path,
             name=name,
             when=step.when,
             action=step.call.action,
@@ -157,13 +193,13 @@ class NodePlanner:
         )
 
     def _batched(
-        self, step: ActionStep | BlockStep, sizes: tuple[int | str, ...], node: PlannedAction | PlannedBlock
+        self, step: ActionStep | BlockStep, path: str, node: PlannedAction | PlannedBlock
     ) -> PlannedSerial:
         """Give a step batch by batch; what its hosts may fail is counted over all batches."""
         own = hosts_of(node)
         hosts = [host for host in self._targets.all if host in own]
-        serial = in_batches(node, cut(hosts, sizes, self._borders()) or [()])
-        budget = self._allowed(step.max_failures, len(hosts), node.path)
+        serial = in_batches(node, cut(hosts, step.serial or (), self._borders()) or [()])
+        budget = self._allowed(step.max_failures, len(hosts), path)
         return serial.model_copy(update={"pause_ms": step.pause, "max_failures": budget})
 
     def _borders(self) -> list[Borders]:
@@ -203,7 +239,7 @@ class NodePlanner:
             except ExpressionError as exc:
                 self._scope.complaints.add(place, exc.message, exc.hint)
         node = PlannedManual(
-            path=path,
+            path=self._unit.prefix + path,
             name=name,
             when=step.when,
             role=step.manual.role,
@@ -232,3 +268,17 @@ class NodePlanner:
 def _looks(step: Handler) -> int:
     """Give how many more looks than the first can begin before the deadline of a wait."""
     return max((step.deadline or 0) // max(step.delay, 1), 1)
+
+
+def ref_of(loaded: LoadedRunbook) -> RunbookRef:
+    """Say which runbook it is, exactly."""
+    runbook = loaded.runbook
+    return RunbookRef(
+        name=runbook.name,
+        version=runbook.version,
+        digest=loaded.digest,
+        title=runbook.title,
+        stage=runbook.stage,
+        risk=runbook.risk,
+        owner=runbook.owner,
+    )

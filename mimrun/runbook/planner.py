@@ -14,17 +14,25 @@ from pydantic import JsonValue
 from mimrun.catalog import Catalog
 from mimrun.errors import PlanError, Problem
 from mimrun.runbook.finding import Level
+from mimrun.runbook.include_plan import Opener, Unit, no_includes
 from mimrun.runbook.inputs import GivenInputs, complete_inputs
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.lint import lint
+from mimrun.runbook.lint_include import Includes
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.model import ActionCall, Handler, Runbook
-from mimrun.runbook.node import Node, PlannedAction, RunbookRef
-from mimrun.runbook.node_plan import NodePlanner
+from mimrun.runbook.node import Node, PlannedAction
+from mimrun.runbook.node_plan import NodePlanner, ref_of
 from mimrun.runbook.plan import Plan, PlannedTarget
-from mimrun.runbook.reach import changed_hosts, check_branches, check_domains, check_shares, host_locks
+from mimrun.runbook.reach import (
+    changed_hosts,
+    check_branches,
+    check_domains,
+    check_people,
+    check_shares,
+    host_locks,
+)
 from mimrun.runbook.scope import Complaints, Scope, frozen_vars
-from mimrun.runbook.targets import Targets
 from mimrun.runbook.tree import action_steps, handlers
 
 
@@ -34,35 +42,38 @@ def make_plan(
     inventory: Inventory,
     catalog: Catalog,
     connector_versions: Mapping[str, str],
+    *,
+    includes: Includes = no_includes,
 ) -> Plan:
     """Fill in a runbook, and freeze it.
 
     Arguments:
         loaded: the runbook.
-        inputs: what the caller gave, or values by name; a secret is `env:NAME` or `file:PATH`.
+        inputs: what the caller gave, or values by name; a secret is a reference: `env:NAME`, `file:PATH`.
         inventory: where the targets and their variables come from.
         catalog: the installed actions.
         connector_versions: the version of each installed connector, by name.
+        includes: gives the runbooks that this one includes, by `name@version`.
 
     Raises:
         PlanError: with everything that does not go together, each with its place.
     """
     scope = Scope(loaded, check_parts(loaded, inputs, catalog), Complaints(loaded))
-    scope.settle_constants()
-    targets = Targets(inventory, scope)
-    targets.check_limit()
-    _freeze_hosts(scope, targets, inventory)
-    _refuse(scope)
-    planner = NodePlanner(scope, targets, catalog)
+    unit = Opener(inventory, catalog, includes).open(scope)
+    _freeze_hosts(unit, inventory)
+    _refuse(unit)
+    planner = NodePlanner(unit, catalog, inventory)
     nodes, handlers = planner.nodes(loaded.runbook.steps, ""), planner.handlers()
     every = (*nodes, *handlers)
     changed = changed_hosts(every)
     check_shares(scope, inventory.groups, changed)
     check_domains(scope, every)
     check_branches(scope, nodes)
-    parts = _Parts(nodes, handlers, tuple(sorted(_locks(scope) | host_locks(changed))))
-    _refuse(scope)
-    return _encodable(_assembled(scope, targets, parts, connector_versions), loaded)
+    check_people(scope, nodes)
+    locks = host_locks(changed).union(*(_locks(one.scope) for one in unit.all()))
+    _refuse(unit)
+    parts = _Parts(nodes, handlers, tuple(sorted(locks)))
+    return _encodable(_assembled(unit, parts, connector_versions), loaded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +104,21 @@ def check_parts(
     return complete
 
 
-def _refuse(scope: Scope) -> None:
-    problems = scope.complaints.problems()
+def _refuse(unit: Unit) -> None:
+    problems = {problem for one in unit.all() for problem in one.scope.complaints.problems()}
     if problems:
-        raise PlanError(problems=set(problems))
+        raise PlanError(problems=problems)
 
 
-def _freeze_hosts(scope: Scope, targets: Targets, inventory: Inventory) -> None:
-    for host in targets.all:
+def _freeze_hosts(unit: Unit, inventory: Inventory) -> None:
+    """Freeze the variables of every host of the plan; all of its runbooks see the same."""
+    scope = unit.scope
+    for host in unit.targets.all:
         variables = frozen_vars(inventory.vars(host), scope.complaints, host)
         scope.hostvars[host] = {**variables, "inventory_hostname": host}
-    scope.groups = {name: list(hosts) for name, hosts in targets.groups().items()}
+    scope.groups = {name: list(hosts) for name, hosts in unit.targets.groups().items()}
+    for inner in unit.all():
+        inner.scope.hostvars, inner.scope.groups = scope.hostvars, scope.groups
 
 
 def _locks(scope: Scope) -> set[str]:
@@ -111,11 +126,12 @@ def _locks(scope: Scope) -> set[str]:
     return {scope.fixed_text(lock, ("locks", n)) for n, lock in enumerate(locks)}
 
 
-def _assembled(scope: Scope, targets: Targets, parts: _Parts, connector_versions: Mapping[str, str]) -> Plan:
+def _assembled(unit: Unit, parts: _Parts, connector_versions: Mapping[str, str]) -> Plan:
+    scope, targets = unit.scope, unit.targets
     runbook = scope.loaded.runbook
-    used = {call.action.partition(".")[0] for call in _calls(runbook)}
+    used = {call.action.partition(".")[0] for one in unit.all() for call in _calls(one.scope.loaded.runbook)}
     return Plan(
-        runbook=_reference(scope.loaded),
+        runbook=ref_of(scope.loaded),
         inputs=dict(scope.inputs),
         vars=scope.constants,
         targets=tuple(
@@ -131,19 +147,6 @@ def _assembled(scope: Scope, targets: Targets, parts: _Parts, connector_versions
         timeout_ms=runbook.timeout,
         nodes=parts.nodes,
         handlers=parts.handlers,
-    )
-
-
-def _reference(loaded: LoadedRunbook) -> RunbookRef:
-    runbook = loaded.runbook
-    return RunbookRef(
-        name=runbook.name,
-        version=runbook.version,
-        digest=loaded.digest,
-        title=runbook.title,
-        stage=runbook.stage,
-        risk=runbook.risk,
-        owner=runbook.owner,
     )
 
 

@@ -29,6 +29,8 @@ from mimrun.runbook.suggestion import suggest
 
 HOST_LOCK: Final = "host/"
 """What the name of the lock on a host begins with."""
+_NOT_INSIDE: Final = {"gate": ("parallel", "serial"), "manual": ("parallel",), "serial": ("serial",)}
+"""By the kind of a node, the kinds of nodes that it cannot be in."""
 _SHOWN: Final = 5
 """So many domains are named in a complaint."""
 
@@ -84,12 +86,32 @@ def check_branches(scope: Scope, nodes: Iterable[Node]) -> None:
                 seen.update(dict.fromkeys(changed, branch.path))
 
 
-def check_domains(scope: Scope, nodes: Iterable[Node]) -> None:
+def check_people(scope: Scope, nodes: Iterable[Node], around: frozenset[str] = frozenset()) -> None:
+    """See that no included runbook brings people into branches or batches, or batches into batches.
+
+    What the runbook itself has there was found before; this is what only the whole plan shows.
+
+    Arguments:
+        scope: who complains.
+        nodes: planned steps.
+        around: the kinds of the nodes around them.
+    """
+    for node in nodes:
+        kind = next((kind for kind in _NOT_INSIDE.get(node.kind, ()) if kind in around), "")
+        if kind:
+            message = f"'{node.name}' of the included runbook is a {node.kind} step inside a {kind} one"
+            hint = "include the runbook in front of it, or behind"
+            scope.complaints.add(scope.loaded.step_path(node.path), message, hint)
+        check_people(scope, parts_of(node), around | {node.kind})
+
+
+def check_domains(scope: Scope, nodes: Iterable[Node], prefix: str = "") -> None:
     """Hold what is changed at once against `limits: {domains: …}`.
 
     Arguments:
         scope: whose runbook has the limits, and who complains.
         nodes: the planned steps and handlers; nodes that stand behind each other are not changed at once.
+        prefix: what their paths begin with: "", or "5.include." where the runbook is included.
     """
     rule = scope.loaded.runbook.limits.domains
     if rule is None:
@@ -102,7 +124,7 @@ def check_domains(scope: Scope, nodes: Iterable[Node]) -> None:
             scope.complaints.add(place, f"no variable {rule.by!r}", hint, host)
     for node in nodes:
         for moment in _moments(node):
-            _check_moment(scope, rule, moment)
+            _check_moment(scope, rule, moment, prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +135,7 @@ class _Moment:
     hosts: frozenset[str]
 
 
-def _check_moment(scope: Scope, rule: Domains, moment: _Moment) -> None:
+def _check_moment(scope: Scope, rule: Domains, moment: _Moment, prefix: str) -> None:
     found = {domain_of(scope.hostvars.get(host), rule.by) for host in moment.hosts} - {None}
     if len(found) <= rule.at_once:
         return
@@ -124,7 +146,9 @@ def _check_moment(scope: Scope, rule: Domains, moment: _Moment) -> None:
     hint = "write `serial:` on the step, which cuts its batches at the borders of domains"
     if isinstance(moment.node, PlannedParallel):
         hint = "its branches work at the same time: put them one after the other"
-    scope.complaints.add(scope.loaded.step_path(moment.node.path), message, hint)
+    elif ".include." in moment.node.path.removeprefix(prefix):
+        hint = "put it into a block with `serial:`, which cuts its batches at the borders of domains"
+    scope.complaints.add(scope.loaded.step_path(moment.node.path.removeprefix(prefix)), message, hint)
 
 
 def _moments(node: Node) -> Iterator[_Moment]:

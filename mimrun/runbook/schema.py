@@ -16,6 +16,7 @@ from mimrun.runbook.model import (
     BlockStep,
     GateStep,
     Handler,
+    IncludeStep,
     ManualStep,
     ParallelStep,
     Runbook,
@@ -29,7 +30,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%]", "description": "A template: {{ expression }}"}
 """A value that is filled in later may stand where another type is asked for."""
 
-_KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep, ParallelStep, WaitStep)
+_KINDS: Final = (ActionStep, GateStep, ManualStep, BlockStep, ParallelStep, WaitStep, IncludeStep)
 _LISTS: Final = frozenset({"notify", "serial"})
 _CONDITIONS: Final = ("when", "until", "expect")
 

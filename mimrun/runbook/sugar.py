@@ -1,7 +1,7 @@
 """Sugar: from the keys an author writes to the shape of the model, step by step.
 
 A step is told by the one key that says what it does: an action (`ssh.command`), `gate`, `manual`, `block`,
-`parallel` or `wait`.
+`parallel`, `wait` or `include`.
 Everything that is wrong with the shape is noted with its place; what is left is for the model to check.
 """
 
@@ -20,6 +20,7 @@ from mimrun.runbook.model import (
     BlockStep,
     GateStep,
     Handler,
+    IncludeStep,
     ManualStep,
     ParallelStep,
     Part,
@@ -54,9 +55,10 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "block": _keys(BlockStep),
     "parallel": _keys(ParallelStep),
     "wait": _keys(WaitStep),
+    "include": _keys(IncludeStep),
     "handler": _keys(Handler, "call"),
 }
-_CHOICES: Final = ("gate", "manual", "block", "parallel", "wait")
+_CHOICES: Final = ("gate", "manual", "block", "parallel", "wait", "include")
 """Keys that say what a step does, besides actions."""
 _VERIFY_KEYS: Final = _keys(Verify, "action", "args")
 _WAIT_KEYS: Final = _keys(Wait)
@@ -168,7 +170,7 @@ class Desugarer:
             if key not in _KINDS["action"]:
                 self._unknown(key, path, "action")
         if len(self.problems) == before:
-            wanted = "give it one action (`ssh.command: {…}`), gate, manual, block, parallel or wait"
+            wanted = "give it one action (`ssh.command: {…}`), gate, manual, block, parallel, wait or include"
             hint = next((hint for hint in map(step_hint, raw) if hint), wanted)
             self._complain(path, "the step does nothing", hint)
         return ""
@@ -186,6 +188,11 @@ class Desugarer:
             return self._nested_call(key, value, path)
         if key in _CONDITIONS and isinstance(value, bool):
             return str(value).lower()
+        if key == "include" and isinstance(value, str):
+            self._complain(
+                path, "include must be a mapping of keys", f"write `include: {{runbook: {value}}}`"
+            )
+            return {"runbook": "x@0.0.0"}
         if key == "check_mode" and value is True:
             hint = "`check_mode: false` makes a reading also when a plan is only checked"
             self._complain(path, "check_mode: true would be a step that is never done", hint)
@@ -273,7 +280,7 @@ def _holder(kind: str) -> str:
 
 
 def _a(kind: str) -> str:
-    return {"action": "an action", "parallel": "branches"}.get(kind, f"a {kind}")
+    return {"action": "an action", "parallel": "branches", "include": "an include"}.get(kind, f"a {kind}")
 
 
 def _list(kinds: Iterable[str]) -> str:

@@ -38,6 +38,7 @@ class Targets:
         self._inventory = inventory
         self._scope = scope
         self._bound = self._select(scope.loaded.runbook.hosts, ("hosts",))
+        self._included: set[str] = set()
         self.of_step: dict[str, tuple[str, ...]] = {}
         """The hosts of each action step and handler, by its path."""
         for path, step in action_steps(scope.loaded.runbook):
@@ -45,16 +46,25 @@ class Targets:
         for path, handler in handlers(scope.loaded.runbook):
             self._of_handler(handler, path)
 
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The hosts that the runbook's own pattern selects."""
+        return self._bound or ()
+
+    def include(self, inner: Targets) -> None:
+        """Count the hosts of an included runbook among these; to be called before anybody asks for them."""
+        self._included.update(inner.all)
+
     @cached_property
     def all(self) -> tuple[str, ...]:
         """Every host that any step may touch, in the order of the inventory."""
-        used = {host for hosts in self.of_step.values() for host in hosts}
+        used = {host for hosts in self.of_step.values() for host in hosts} | self._included
         known = [host for host in self._inventory.hosts if host in used]
         return (*known, *sorted(used - set(known)))
 
     @cached_property
     def failures(self) -> int:
-        """How many hosts may fail over the whole run; a percentage is of the plan's without this machine."""
+        """How many hosts may fail in all; a percentage is of these hosts without this machine."""
         touched = sum(host not in LOCALHOSTS for host in self.all)
         return allowed(self._scope.loaded.runbook.limits.failures, touched)
 

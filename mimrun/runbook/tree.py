@@ -10,6 +10,7 @@ from mimrun.runbook.model import (
     BlockStep,
     GateStep,
     Handler,
+    IncludeStep,
     ManualStep,
     ParallelStep,
     Runbook,
@@ -24,7 +25,7 @@ def inner_steps(step: Step) -> tuple[tuple[str, tuple[Step, ...]], ...]:
             return (("block", step.block), ("rescue", step.rescue), ("always", step.always))
         case ParallelStep():
             return (("branch", step.parallel),)
-        case ActionStep() | GateStep() | ManualStep():
+        case IncludeStep() | ActionStep() | GateStep() | ManualStep():
             return ()
         case _:
             assert_never(step)

@@ -31,6 +31,7 @@ _KINDS: Final = {
 _PATTERNS: Final = {
     "name": "small letters, digits and single dashes, such as 'postgres-failover'",
     "version": "three numbers, such as '1.2.0'",
+    "runbook": "a name and a version, such as 'drain-server@1.2.0'",
     "tags": "small letters, digits and single dashes",
     "register": "small letters, digits and underscores, such as 'standby'",
     "role": "small letters, digits and underscores, such as 'change_manager'",

@@ -10,6 +10,10 @@ from rich.console import Console
 from mimrun.app.plans import draft_plan
 from mimrun.catalog import installed_catalog
 from mimrun.cli.plan_view import print_plan
+from mimrun.runbook.inventory import parse_inventory
+from mimrun.runbook.loader import parse_runbook
+from mimrun.runbook.plan import Plan
+from mimrun.runbook.planner import make_plan
 from mimrun.settings import Settings
 
 HEAD = """\
@@ -25,14 +29,17 @@ hosts: web
 RELOAD = "local.command: {argv: [systemctl, reload, nginx]}"
 
 
+def printed(plan: Plan) -> str:
+    out = io.StringIO()
+    print_plan(Console(file=out, width=400), plan)
+    return out.getvalue()
+
+
 def shown(folder: Path, source: str, hosts: int) -> str:
     book, inventory = folder / "small.yaml", folder / "hosts.ini"
     book.write_text(HEAD + source)
     inventory.write_text(f"[web]\nweb[1:{hosts}] zone=a\n")
-    plan = draft_plan(Settings(home=folder), installed_catalog(), str(book), [], [inventory])
-    out = io.StringIO()
-    print_plan(Console(file=out, width=400), plan)
-    return out.getvalue()
+    return printed(draft_plan(Settings(home=folder), installed_catalog(), str(book), [], [inventory]))
 
 
 def test_a_few_batches_are_named_with_their_hosts(tmp_path: Path) -> None:
@@ -85,3 +92,20 @@ def test_what_undoes_itself_and_what_waits_say_for_how_long(tmp_path: Path) -> N
     assert ", at most 1m, all attempts within 5m, undone by itself after 2h\n" in text
     assert "reads only, at most 5m, all attempts within 1m, 3 retries\n" in text
     assert "until: result.rc == 0\n" in text
+
+
+def test_an_included_runbook_is_shown_with_what_it_is_given() -> None:
+    inner = parse_runbook(
+        HEAD + f"inputs: {{key: {{type: secret}}, n: {{}}}}\nsteps: [{{name: Act, {RELOAD}}}]\n"
+    )
+    given = "{runbook: small@1.0.0, inputs: {key: 'env:KEY', n: '5'}}"
+    source = (
+        HEAD.replace("small", "outer") + f"limits: {{failures: 1}}\nsteps: [{{name: In, include: {given}}}]\n"
+    )
+    inventory = parse_inventory("[web]\nweb1\n")
+    outer = parse_runbook(source)
+    plan = make_plan(outer, {}, inventory, installed_catalog(), {}, includes=lambda _: inner)
+    text = printed(plan)
+    assert f"1 In  include small@1.0.0 ({inner.digest[7:19]}), risk low, 0 hosts may fail\n" in text
+    assert "inputs: key=*****(env:KEY), n=5\n" in text
+    assert "1.include.1 Act  local.command\n" in text

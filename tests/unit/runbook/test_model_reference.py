@@ -19,6 +19,7 @@ from mimrun.runbook.model import (
     ActionStep,
     Evidence,
     Gate,
+    Include,
     Input,
     Manual,
     ParallelStep,
@@ -74,6 +75,7 @@ def section(title: str) -> str:
         ("Actions", ActionStep, {"kind", "name", "when", "tags", "call", "waits"}),
         ("Branches", ParallelStep, {"kind", "name", "when", "tags"}),
         ("Waiting", Wait, set()),
+        ("Included runbooks", Include, set()),
         ("Gates", Gate, set()),
         ("Manual steps", Manual, set()),
         ("Manual steps", Evidence, set()),
@@ -116,6 +118,6 @@ def test_no_hint_names_a_key_that_does_not_exist() -> None:
     known = {
         info.alias or name for model in (ActionStep, Runbook) for name, info in model.model_fields.items()
     }
-    known |= {"block", "rescue", "always", "gate", "manual"}
+    known |= {"block", "rescue", "always", "gate", "manual", "include"}
     named = set(re.findall(r"`([a-z_]+):", hints))
     assert named <= known | {"limits", "changed"}

@@ -29,7 +29,7 @@ GATE = "  - {name: Agree, gate: {approvals: []}}\n"
 WRONG = "  - {name: Look, ssh.comand: {argv: [id]}}\n"
 SOUND = [
     (CASES / "sound" / name).read_text()
-    for name in ("everything.yaml", "postgres-failover.yaml", "flow.yaml")
+    for name in ("everything.yaml", "postgres-failover.yaml", "flow.yaml", "include.yaml")
 ]
 
 
