@@ -6,13 +6,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from pydantic import JsonValue
 
 from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.persons import require_known
+from mimrun.app.resolving import Resolution as Resolution  # noqa: PLC0414 - this page has all decisions
+from mimrun.app.resolving import doubts as doubts  # noqa: PLC0414 - likewise
+from mimrun.app.resolving import resolve as resolve  # noqa: PLC0414 - likewise
+from mimrun.app.resolving import unchanged
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
 from mimrun.app.stopping import request_stop
 from mimrun.errors import GateError, InputError, RefusedError, TamperError
@@ -21,19 +26,16 @@ from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
     GateDecided,
     ManualAttested,
-    StepResolved,
 )
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
 from mimrun.run.guard import request_of
-from mimrun.run.state import CellKey, GateState, RunState
+from mimrun.run.state import GateState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.run.wish import Level
 from mimrun.runbook.model import EvidenceType
 from mimrun.runbook.node import PlannedGate, PlannedManual
 from mimrun.runbook.plan import Plan, Segment
-
-Resolution: TypeAlias = Literal["applied", "not_applied", "skip", "abort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]
 
     Raises:
         RefusedError: the run does not wait for a manual step.
-        GateError: the person does not have the role that the step is for.
+        GateError: the person is not known, or does not have the role that the step is for.
         InputError: evidence is missing, unknown or of the wrong type; all of it is named.
     """
     view = find_run(home, run)
@@ -145,10 +147,9 @@ def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]
     node = load_plan(home, summary.run).node(summary.waits_at)
     if not isinstance(node, PlannedManual):
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a manual step")
-    if node.role and node.role not in identity.person.roles:
-        raise GateError(
-            f"{identity.person.id} does not have the role {node.role}, which '{node.name}' is for"
-        )
+    person = require_known(home, identity, f"attest '{node.name}'")
+    if node.role and node.role not in person.roles:
+        raise GateError(f"{person.id} does not have the role {node.role}, which '{node.name}' is for")
     known = load_state(home, summary.run).manuals[node.path]
     if known.attested:
         raise RefusedError(f"{known.by} has attested it already; go on with `mimrun resume {summary.run}`")
@@ -158,62 +159,8 @@ def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]
     draft = Draft(
         identity.actor(), body, inc=summary.incident, run=summary.run, step=node.path, blobs=(blob,)
     )
-    home.store.append([draft], guard=lambda log: _unchanged(log, summary))
+    home.store.append([draft], guard=lambda log: unchanged(log, summary))
     return node
-
-
-def doubts(state: RunState) -> list[CellKey]:
-    """Give the steps of a run that a person must settle."""
-    return sorted(state.in_doubt())
-
-
-def resolve(
-    home: Home,
-    run: str,
-    identity: Identity,
-    *,
-    step: str,
-    target: str | None = None,
-    resolution: Resolution,
-    reason: str,
-) -> list[CellKey]:
-    """Record a person's word on what became of a step in doubt.
-
-    Arguments:
-        target: the host, or None where the step is in doubt on one host only.
-        reason: how the person knows.
-
-    Raises:
-        InputError: there is no such doubt, or no reason.
-    """
-    view = find_run(home, run)
-    summary = view.summary
-    if not reason.strip():
-        raise InputError("say how you know, with --reason: it is what a reviewer will read")
-    state = load_state(home, summary.run)
-    found = [key for key in doubts(state) if key.step == step and target in (None, key.target)]
-    if not found:
-        open_ = ", ".join(f"{k.step} on {k.target}" for k in doubts(state)) or "none"
-        raise InputError(f"{summary.run}: step {step} is not in doubt; in doubt are: {open_}")
-    if target is None and len({key.target for key in found}) > 1:
-        raise InputError(
-            f"step {step} is in doubt on {', '.join(k.target for k in found)}; say which with --target"
-        )
-    drafts = [
-        Draft(
-            identity.actor(),
-            StepResolved(
-                resolution=resolution, reason=reason, intent=state.cell(key).intent, iteration=key.iteration
-            ),
-            inc=summary.incident,
-            run=summary.run,
-            step=key.step,
-            target=key.target,
-        )
-        for key in found
-    ]
-    home.store.append(drafts, guard=lambda log: _unchanged(log, summary))
-    return found
 
 
 def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> RunView:
@@ -234,12 +181,6 @@ def describe(view: RunView) -> str:
     at = f" at step {summary.waits_at}" if summary.waits_at else ""
     why = f": {summary.reason}" if summary.reason else ""
     return f"it is {view.status}{at}{why}"
-
-
-def _unchanged(view: View, seen: RunSummary) -> None:
-    """Refuse a word on a run that has moved on since it was looked at, by however little."""
-    if summary_in(view, seen.run).last_seq != seen.last_seq:
-        raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
 
 
 def _same_request(view: View, seen: RunSummary) -> None:

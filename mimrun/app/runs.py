@@ -79,7 +79,26 @@ def create_run(
         BreakerError: the last runs of the runbook failed.
         StoreError: the log cannot be written.
     """
-    run, actor = new_run(), identity.actor()
+    run = new_run()
+    drafts = _drafts(home, plan, identity, run, incident=incident, direct=direct)
+    check_launch(home, plan)
+
+    def check(view: View) -> None:
+        _check_published(view, plan)
+        _check_launch(view, plan)
+        missing_locks(view, run, plan.locks)
+        if guard is not None:
+            guard(view)
+
+    home.store.append(drafts, guard=check)
+    return run
+
+
+def _drafts(
+    home: Home, plan: Plan, identity: Identity, run: str, *, incident: str | None, direct: bool
+) -> list[Draft]:
+    """Give what a new run begins with: its incident where it opens one, its plan, and who asked for it."""
+    actor = identity.actor()
     name = incident or new_incident(home.clock())
     ref = plan.runbook
     drafts = [] if incident else [Draft(actor, IncidentOpened(title=ref.title), inc=name)]
@@ -102,18 +121,7 @@ def create_run(
     )
     drafts.append(Draft(actor, frozen, inc=name, run=run, blobs=(Blob("plan", plan.encode(), "plan"),)))
     drafts.append(Draft(actor, created, inc=name, run=run))
-
-    check_launch(home, plan)
-
-    def check(view: View) -> None:
-        _check_published(view, plan)
-        _check_launch(view, plan)
-        missing_locks(view, run, plan.locks)
-        if guard is not None:
-            guard(view)
-
-    home.store.append(drafts, guard=check)
-    return run
+    return drafts
 
 
 def check_launch(home: Home, plan: Plan, *, locks: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -11,18 +12,16 @@ from rich.text import Text
 
 from mimrun.app.decisions import (
     PendingGate,
-    Resolution,
     attest,
     decide,
-    doubts,
     pending_gate,
-    resolve,
     verdict_of,
 )
 from mimrun.app.execution import execute_run
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.launching import find_launcher, hand_over, stays_here
+from mimrun.app.resolving import Resolution, Word, doubts, settle
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.cli.options import (
     AsOption,
@@ -113,29 +112,55 @@ def resolve_doubt(
     skip: Annotated[bool, typer.Option("--skip", help="Leave it out and go on.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Count it as failed.")] = False,
     reason: ReasonOption = "",
+    evidence: Annotated[
+        str, typer.Option("--evidence", metavar="TEXT|@FILE", help="What you saw, kept with your word.")
+    ] = "",
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what became of a step that is in doubt, and how you know."""
-    words: dict[Resolution, bool] = {
-        "applied": applied,
-        "not_applied": not_applied,
-        "skip": skip,
-        "abort": abort,
-    }
+    """Say what became of a step that is in doubt, and how you know.
+
+    An undo that found another state than was left, or that failed, asks in the same way: `mimrun status`
+    shows what each answer means there. Where the risk is high two people are needed: the first word is a
+    proposal, and counts when another person says the same; another word takes its place.
+    """
+    said = _said({"applied": applied, "not_applied": not_applied, "skip": skip, "abort": abort})
+    with open_home(settings_of(home)) as opened:
+        identity = identify(opened.people(), claimed)
+        word = Word(said, reason, _evidence(evidence))
+        settled = settle(opened, run, identity, (step, target), word)
+        view = find_run(opened, run)
+        left = doubts(load_state(opened, view.summary.run))
+    if settled.proposed:
+        text = f"{identity.person.id} proposed for step {step}: {said}; the risk is high"
+        go_on = f"the same from a second person: mimrun resolve {view.summary.run} {step} ..."
+    else:
+        rest = f"; {len(left)} more in doubt" if left else ""
+        text = f"{identity.person.id} settled step {step}: {said}{rest}"
+        go_on = "" if left else f"mimrun resume {view.summary.run}"
+    _told(text, view.summary.run, taken=False, go_on=go_on, as_json=as_json)
+
+
+def _said(words: dict[Resolution, bool]) -> Resolution:
     said = [word for word, given in words.items() if given]
     if len(said) != 1:
         raise InputError("say exactly one of --applied, --not-applied, --skip, --abort")
-    with open_home(settings_of(home)) as opened:
-        identity = identify(opened.people(), claimed)
-        resolve(opened, run, identity, step=step, target=target, resolution=said[0], reason=reason)
-        view = find_run(opened, run)
-        left = doubts(load_state(opened, view.summary.run))
-    rest = f"; {len(left)} more in doubt" if left else ""
-    text = f"{identity.person.id} settled step {step}: {said[0]}{rest}"
-    go_on = "" if left else f"mimrun resume {view.summary.run}"
-    _told(text, view.summary.run, taken=False, go_on=go_on, as_json=as_json)
+    return said[0]
+
+
+def _evidence(given: str) -> bytes:
+    """Give the evidence: the text itself, or the content of the file that is named with @.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if not given.startswith("@"):
+        return given.encode()
+    try:
+        return Path(given[1:]).read_bytes()
+    except OSError as exc:
+        raise InputError(f"--evidence {given}: cannot be read: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +246,6 @@ COMMANDS = {
     "resolve": command(
         "resolve",
         resolve_doubt,
-        'mimrun resolve run-7k2q 4 --applied --reason "saw it in the host\'s journal"',
+        'mimrun resolve run-7k2q 4 --applied --reason "saw it in the host\'s journal" --evidence @journal.txt',
     ),
 }

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.decisions import describe, doubts, verdict_of
+from mimrun.app.decisions import describe, verdict_of
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import standing_of
+from mimrun.app.resolving import doubts, meanings
 from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.app.undo import plan_undo
@@ -22,7 +23,8 @@ from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
 from mimrun.errors import MimrunError
 from mimrun.log.kinds import ManualRequested
-from mimrun.run.state import RunState
+from mimrun.run.state import CellKey, RunState
+from mimrun.run.transitions import CellStatus
 from mimrun.runbook.node import Leaf
 
 STYLES = {
@@ -34,6 +36,9 @@ STYLES = {
     "failed": "bold red",
     "cancelled": "cyan",
 }
+
+
+_DOUBTS_SHOWN = 5
 
 
 def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) -> None:
@@ -139,9 +144,27 @@ def print_needs(out: Console, home: Home, run: str) -> None:
     view, state = find_run(home, run), load_state(home, run)
     if view.status == "waiting" and view.summary.waits_on == "manual":
         _print_manual(out, home, view, state)
+    if view.status == "in_doubt":
+        _print_doubts(out, state)
     hint = next_step(home, view, state)
     if hint:
         out.print(Text("  next: ", "bold").append(hint, "cyan"))
+
+
+def _print_doubts(out: Console, state: RunState) -> None:
+    """Print what is asked about each doubt, what the answers mean there, and what was proposed."""
+    open_ = doubts(state)
+    for key in open_[:_DOUBTS_SHOWN]:
+        out.print(Text(f"  in doubt: {key.step} on {safe_line(key.target)}", "bold magenta"))
+        out.print(Text(f"    {safe_line(state.cell(key).reason, 500)}"))
+        for word, meaning in meanings(state, key).items():
+            out.print(Text(f"    --{word.replace('_', '-'):<12} ", "cyan").append(meaning, "dim"))
+        proposal = state.proposals.get(key)
+        if proposal is not None:
+            said = f"{proposal.resolution}, because {safe_line(proposal.reason)}"
+            out.print(Text(f"    {proposal.by} proposed {said}; a second person must say the same", "yellow"))
+    if len(open_) > _DOUBTS_SHOWN:
+        out.print(Text(f"  and {len(open_) - _DOUBTS_SHOWN} more", "magenta"))
 
 
 def _print_manual(out: Console, home: Home, view: RunView, state: RunState) -> None:
@@ -238,6 +261,8 @@ def _state_json(state: RunState) -> dict[str, JsonValue]:
             "attempts": cell.attempts,
             "passed": cell.passed,
             "reason": cell.why_not or cell.reason,
+            "doubt": (cell.doubt or "lost") if cell.status is CellStatus.IN_DOUBT else "",
+            "proposed": _proposed(state, key),
         }
         for key, cell in sorted(state.cells.items())
     ]
@@ -255,6 +280,13 @@ def _state_json(state: RunState) -> dict[str, JsonValue]:
     steps: dict[str, JsonValue] = dict(state.finished)
     recap: dict[str, JsonValue] = dict(state.recap())
     return {"steps": steps, "cells": cells, "gates": gates, "recap": recap}
+
+
+def _proposed(state: RunState, key: CellKey) -> JsonValue:
+    proposal = state.proposals.get(key)
+    if proposal is None:
+        return None
+    return {"by": proposal.by, "resolution": proposal.resolution, "reason": proposal.reason}
 
 
 COMMANDS = {

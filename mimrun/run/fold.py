@@ -13,7 +13,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
-from mimrun.run.state import Cell, CellKey, GateState, ManualState, RunState
+from mimrun.run.state import Cell, CellKey, GateState, ManualState, Proposal, RunState
 from mimrun.run.transitions import CellEvent, CellStatus, next_cell, next_run, run_event
 from mimrun.run.wish import wish_after
 
@@ -172,8 +172,18 @@ def _in_doubt(state: RunState, entry: LogEntry) -> None:
     cell.doubt, cell.reason = body.why, body.reason
 
 
+def _proposed(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.StepResolutionProposed)
+    key = CellKey(entry.step, entry.target, body.iteration)
+    if state.cell(key).status is not CellStatus.IN_DOUBT:
+        raise TamperError(f"entry {entry.seq}: a proposal for step {entry.step}, which is not in doubt")
+    names = acted(entry.actor.id, entry.actor.auth)
+    state.proposals[key] = Proposal(body.resolution, body.reason, entry.actor.id, names)
+
+
 def _resolved(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.StepResolved)
+    state.proposals.pop(CellKey(entry.step, entry.target, body.iteration), None)
     cell = _cell(state, entry, body.iteration, CellEvent(f"resolve_{body.resolution}"))
     cell.resolved, cell.reason, cell.since = True, body.reason, None
     cell.changed = body.resolution == "applied"
@@ -278,6 +288,7 @@ _APPLY: Final = {
     Kind.STEP_OUTCOME: _outcome,
     Kind.STEP_PROBED: _probed,
     Kind.STEP_IN_DOUBT: _in_doubt,
+    Kind.STEP_RESOLUTION_PROPOSED: _proposed,
     Kind.STEP_RESOLVED: _resolved,
     Kind.STEP_SKIPPED: _skipped,
     Kind.STEP_VERIFIED: _verified,

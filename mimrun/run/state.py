@@ -86,6 +86,20 @@ class ManualState:
     by: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A first person's word on a doubt, where a second one has to say the same.
+
+    Arguments:
+        by: the person, and `names` every id and account behind them.
+    """
+
+    resolution: str
+    reason: str
+    by: str
+    names: frozenset[str]
+
+
 @dataclass(slots=True)
 class RunState:
     """Where a run stands.
@@ -96,6 +110,7 @@ class RunState:
         wish: whether somebody wants the run to stop, and how strongly.
         steps: the same cells as `cells`, by step.
         launchers: ids and accounts of who asked for the run or started it; none of them can approve it.
+        proposals: what a first person said of a doubt, where the risk is high.
         locks: the resources that the run holds, with the generation of each.
         finished: the final word on each step that is over, and `finished_at` when it was recorded.
         worked: how long the run has been at work up to its last rest, and `at_work_since` when it began
@@ -132,6 +147,7 @@ class RunState:
     captured: dict[CellKey, int] = field(default_factory=dict)
     left: dict[CellKey, int] = field(default_factory=dict)
     reverts: dict[CellKey, int] = field(default_factory=dict)
+    proposals: dict[CellKey, Proposal] = field(default_factory=dict)
     gates: dict[str, GateState] = field(default_factory=dict)
     manuals: dict[str, ManualState] = field(default_factory=dict)
 

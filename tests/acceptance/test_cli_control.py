@@ -241,3 +241,29 @@ def test_sigterm_ends_a_worker_as_a_crash_does(desk: Desk) -> None:
     os.kill(running.pid, signal.SIGTERM)
     assert running.wait().code == -signal.SIGTERM
     assert desk.status()["status"] == "interrupted"
+
+
+def test_at_high_risk_a_doubt_is_settled_by_two_people_with_evidence(desk: Desk) -> None:
+    book = desk.runbook(SLOW + mark("last"))
+    path = Path(book)
+    path.write_text(path.read_text().replace("risk: low", "risk: high"))
+    running = desk.begin("run", "--direct", "--yes", book)
+    until(lambda: desk.marks() == ["begun"])
+    running.signal(signal.SIGKILL)
+    running.wait()
+    assert desk("resume", "--direct").code == 4
+    shown = desk("status").out
+    assert "--not-applied" in shown
+    assert "it did not happen: do it now" in shown
+    desk.write("journal.txt", "it ran")
+    words = ["resolve", "latest", "1", "--applied", "--reason", "saw it"]
+    first = desk(*words, "--evidence", "@journal.txt")
+    assert (first.code, "responder proposed" in first.out) == (0, True), first.err
+    assert "responder proposed applied, because saw it" in desk("status").out
+    assert desk.status()["cells"][0]["proposed"]["by"] == "responder"
+    assert desk(*words).code == 5, "one person is not two"
+    assert desk(*words, "--evidence", "@nothing.txt").code == 2
+    assert desk(*words, "--as", "alex").code == 0
+    (desk.folder / "go").touch()
+    assert desk("resume", "--direct").code == 0
+    assert "last" in desk.marks()

@@ -34,7 +34,7 @@ RUNBOOK = RunbookRef(
     digest="sha256:" + "0" * 64,
     title="A test",
     stage=Stage.CONTAINMENT,
-    risk=Risk.HIGH,
+    risk=Risk.MEDIUM,
     owner="testers",
 )
 
@@ -155,6 +155,12 @@ def a_plan(
         handlers=tuple(handlers),
         timeout_ms=timeout_ms,
     )
+
+
+def at_risk(plan: Plan, risk: Risk) -> Plan:
+    """Give the same plan of another risk."""
+    changed = plan.model_copy(update={"runbook": plan.runbook.model_copy(update={"risk": risk})})
+    return Plan.decode(changed.encode())
 
 
 def serial(

@@ -19,6 +19,7 @@ import pytest
 from builders.world import World, WorldAction, WorldSettings
 
 from mimrun.app import decisions, execution, runs
+from mimrun.app.home import Home
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Connector, Outcome, Probed
 from mimrun.errors import LeaseError
@@ -213,6 +214,7 @@ def seams() -> Iterator[pytest.MonkeyPatch]:
             patch.setattr(execution, name, value)
         for module in (execution, decisions):
             patch.setattr(module, "load_plan", lambda *_: Stage.now.plan)
+        patch.setattr(Home, "people", lambda _: Stage.now.people)
         patch.setattr(runs, "is_held", lambda *_: Stage.now.holder is not None)
         _keep_summaries_whole(patch)
         clock = SimulatedTime("time")

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from builders.plans import a_plan, action, gate, manual
+from builders.plans import a_plan, action, at_risk, gate, manual
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench, person
 from builders.world import words
 
@@ -127,8 +127,7 @@ def test_a_worker_whose_lock_was_taken_and_taken_again_changes_nothing(bench: Be
 
     def lose() -> None:
         with bench.home() as home:
-            unlock(home, ALEX, "orders", "it hangs", force=True)
-            unlock(home, BILLIE, "orders", "it does", force=True)
+            assert unlock(home, ALEX, "orders", "it hangs", force=True)
 
     hooks["lose"] = lose
     plan = locked(bench, action("1", "hook", word="lose"), action("2", "read"), action("3"))
@@ -212,7 +211,7 @@ def test_who_holds_what_and_why_is_shown(bench: Bench) -> None:
 
 
 def test_a_lock_is_taken_from_a_run_by_two_people_at_high_risk(bench: Bench) -> None:
-    run, _ = bench.run(locked(bench, gate("1"), action("2")))
+    run, _ = bench.run(at_risk(locked(bench, gate("1"), action("2")), Risk.HIGH))
     with bench.home() as home:
         with pytest.raises(InputError, match="--reason"):
             unlock(home, ALEX, "orders", " ")
@@ -231,9 +230,7 @@ def test_a_lock_is_taken_from_a_run_by_two_people_at_high_risk(bench: Bench) -> 
 
 
 def test_at_low_risk_one_person_takes_a_lock(bench: Bench) -> None:
-    plan = locked(bench, gate("1"))
-    low = plan.model_copy(update={"runbook": plan.runbook.model_copy(update={"risk": Risk.LOW})})
-    bench.run(Plan.decode(low.encode()))
+    bench.run(at_risk(locked(bench, gate("1")), Risk.LOW))
     with bench.home() as home:
         assert unlock(home, ALEX, "orders", "the run is lost")
 

@@ -127,7 +127,7 @@ def test_two_people_do_not_settle_the_same_doubt(bench: Bench, monkeypatch: pyte
         settle("skip")
         return state
 
-    monkeypatch.setattr("mimrun.app.decisions.load_state", meanwhile)
+    monkeypatch.setattr("mimrun.app.resolving.load_state", meanwhile)
     with pytest.raises(RefusedError, match="has moved on while you decided"):
         settle("applied")
     assert bench.execute(run).status == "succeeded", "the log is not left with a history that cannot be"
