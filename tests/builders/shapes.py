@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Literal
 
-from builders.plans import a_plan, action, block, call, check, gate, manual
+from builders.plans import a_plan, action, block, call, check, gate, include, manual, parallel
 from pydantic import JsonValue
 
-from mimrun.runbook.node import Node, StepOptions
+from mimrun.runbook.node import Node, PlannedAction, PlannedSerial, StepOptions
 from mimrun.runbook.plan import Plan
 
 HOSTS = ("a", "b")
@@ -27,7 +28,8 @@ def shape(seed: int, world: Path, *, counts: Sequence[int] = (1, 1, 1, 1, 2, 2, 
     """
     draw = Random(f"shape {seed}")
     nodes: list[Node] = [_node(draw, str(number + 1)) for number in range(draw.choice(counts))]
-    plan = a_plan(world, *nodes, hosts=HOSTS, failures=draw.choice((0, 0, 1)))
+    handler = action("h1", draw.choice(VERBS[:3]), hosts=HOSTS, word="wh1")
+    plan = a_plan(world, *nodes, hosts=HOSTS, failures=draw.choice((0, 0, 1)), handlers=[handler])
     locks = draw.choice(((), (), ("host/a", "host/b"), ("cluster/x", "host/a", "host/b")))
     return plan.model_copy(update={"locks": locks})
 
@@ -43,10 +45,45 @@ def _node(draw: Random, path: str) -> Node:
         rescue = [_action(draw, f"{path}.rescue.1")] if draw.random() < 0.6 else []
         always = [_action(draw, f"{path}.always.1")] if draw.random() < 0.4 or not rescue else []
         return block(path, inside, rescue, always)
+    if kind < 0.33:
+        return _serial(draw, path)
+    if kind < 0.43:
+        return _parallel(draw, path)
+    if kind < 0.46:
+        return include(path, *(_action(draw, f"{path}.include.{n + 1}") for n in range(draw.randint(1, 2))))
     return _action(draw, path)
 
 
-def _action(draw: Random, path: str) -> Node:
+def _serial(draw: Random, path: str) -> Node:
+    batches = [
+        block(
+            f"{path}.batch.{number}",
+            [_action(draw, f"{path}.batch.{number}.block.{n}", [host]) for n in range(1, draw.randint(2, 3))],
+        )
+        for number, host in enumerate(HOSTS, 1)
+    ]
+    budget = draw.choice((None, None, 0, 1))
+    pause = draw.choice((0, 0, 2000))
+    name = f"Serial {path}"
+    return PlannedSerial(path=path, name=name, batches=tuple(batches), pause_ms=pause, max_failures=budget)
+
+
+def _parallel(draw: Random, path: str) -> Node:
+    branches = [
+        block(
+            f"{path}.branch.{number}",
+            [
+                _action(draw, f"{path}.branch.{number}.block.{n}", [host])
+                for n in range(1, draw.randint(2, 3))
+            ],
+        )
+        for number, host in enumerate(HOSTS, 1)
+    ]
+    on_failure: Literal["stop", "finish"] = draw.choice(("stop", "finish"))
+    return parallel(path, *branches, on_failure=on_failure, max_failures=draw.choice((0, 0, 1)))
+
+
+def _action(draw: Random, path: str, hosts: Sequence[str] = ()) -> PlannedAction:
     verb = draw.choice(VERBS)
     loop: JsonValue = ["x", "y"] if draw.random() < 0.1 else None
     given: dict[str, JsonValue] = (
@@ -62,7 +99,8 @@ def _action(draw: Random, path: str) -> Node:
     return action(
         path,
         verb,
-        hosts=HOSTS if draw.random() < 0.25 else HOSTS[:1],
+        hosts=hosts or (HOSTS if draw.random() < 0.25 else HOSTS[:1]),
+        notify=("h1",) if draw.random() < 0.1 else (),
         loop=loop,
         capture=look if verb != "read" and not options.no_log and draw.random() < 0.1 else None,
         verify=check("not result.failed", retries=1) if draw.random() < 0.1 else None,

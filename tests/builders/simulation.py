@@ -297,7 +297,8 @@ class Simulation:
 
     def _check_gate(self, intent: LogEntry) -> None:
         """No effect behind a gate on the top level that is neither open nor left out, or not open any more."""
-        mine = int(intent.step.partition(".")[0])
+        top = intent.step.partition(".")[0]
+        mine = int(top) if top.isdigit() else len(self.plan.nodes) + 1  # a handler is behind them all
         gates = {n.path for n in self.plan.nodes if n.kind == "gate" and int(n.path) < mine}
         if not gates:
             return
