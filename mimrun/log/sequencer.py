@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,15 +17,21 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from mimrun.errors import StoreError
-from mimrun.log.batch import Sealed
+from mimrun.log.batch import Batch, Sealed
 from mimrun.log.entry import LogEntry
 from mimrun.log.store import Guard
-from mimrun.log.writer import LogWriter
+from mimrun.log.writing import Interrupted, Sent, Writing
 
 TOGETHER: Final = 64
 """Appends that share one transaction at most."""
 PATIENCE: Final = 10.0
 """Seconds an append waits for other processes before it gives up, provably unrecorded."""
+LOST_PATIENCES: Final = 3
+"""So many times that long a transaction is seen through whose database went away in the middle of it."""
+HOLDER: Final = (
+    "another process has held its lock for {seconds:g} s; find it with `fuser`, end it, then try again"
+)
+"""What keeps an append waiting, and what helps."""
 
 T = TypeVar("T")
 
@@ -36,6 +43,26 @@ class Append:
     drafts: Sequence[Sealed]
     guard: Guard | None
     answer: Future[tuple[LogEntry, ...]] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class Together:
+    """Appends that share a transaction, and what came of each."""
+
+    taken: list[Append] = field(default_factory=list)
+    settled: list[tuple[Append, tuple[LogEntry, ...]]] = field(default_factory=list)
+    refused: list[tuple[Append, Exception]] = field(default_factory=list)
+
+    def put_into(self, batch: Batch) -> None:
+        """Let each be taken or refused."""
+        self.settled, self.refused = [], []
+        for request in self.taken:
+            try:
+                self.settled.append((request, batch.take(request.drafts, request.guard)))
+            except Interrupted:
+                raise
+            except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
+                self.refused.append((request, exc))
 
 
 @dataclass(slots=True)
@@ -52,15 +79,21 @@ class Sequencer:
         open_writer: opens the connection; called in the thread, when the first append comes.
         on_commit: called in the thread after each commit.
         patience: seconds an append waits for other processes.
+        holder: what keeps an append waiting, and what helps.
     """
 
     def __init__(
-        self, open_writer: Callable[[], LogWriter], on_commit: Callable[[], None], patience: float = PATIENCE
+        self,
+        open_writer: Callable[[], Writing],
+        on_commit: Callable[[], None],
+        patience: float = PATIENCE,
+        holder: str = HOLDER,
     ) -> None:
         self._open_writer = open_writer
         self._on_commit = on_commit
         self._patience = patience
-        self._writer: LogWriter | None = None
+        self._holder = holder
+        self._writer: Writing | None = None
         self._queue: deque[Append | Rebuild] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -104,10 +137,8 @@ class Sequencer:
             if not answer.cancel():
                 # Its transaction has begun, so whether it is recorded is for the disk to say.
                 return answer.result()
-            raise StoreError(
-                f"the log cannot be written: another process has held its lock for {self._patience:g} s; "
-                "find it with `fuser`, end it, then try again"
-            ) from None
+            held = self._holder.format(seconds=self._patience)
+            raise StoreError(f"the log cannot be written: {held}") from None
         except BaseException:
             answer.cancel()
             raise
@@ -131,48 +162,87 @@ class Sequencer:
                 self._rebuild(self._writer)
             else:
                 self._commit(self._writer)
+        except Interrupted:
+            # Nothing was taken off the queue: whoever waits, waits on, and the writer is opened anew.
+            self._reopen()
         except Exception as exc:  # noqa: BLE001 - the waiting threads get it
             # The transaction did not begin. Whoever waits is told; the next append opens anew.
             self._fail(self._taken(lambda _: True), exc)
             self._reopen()
 
-    def _rebuild(self, writer: LogWriter) -> None:
+    def _rebuild(self, writer: Writing) -> None:
         request = self._queue.popleft()
         if isinstance(request, Rebuild) and request.answer.set_running_or_notify_cancel():
             try:
                 same = writer.rebuild()
             except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
-                self._fail([request], exc)
+                why = StoreError(f"the log was not folded again: {exc}") if _is_lost(exc) else exc
+                self._fail([request], why)
                 self._reopen()
             else:
                 request.answer.set_result(same)
 
-    def _commit(self, writer: LogWriter) -> None:
-        taken: list[Append] = []
-        settled: list[tuple[Append, tuple[LogEntry, ...]]] = []
-        refused: list[tuple[Append, Exception]] = []
+    def _commit(self, writer: Writing) -> None:
+        work = Together()
         try:
-            with writer.transaction() as batch:
-                # Only now, with the lock held, is an append past recall.
-                taken = [r for r in self._taken(lambda r: isinstance(r, Append)) if isinstance(r, Append)]
-                for request in taken:
-                    try:
-                        settled.append((request, batch.take(request.drafts, request.guard)))
-                    except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
-                        refused.append((request, exc))
+            self._see_through(writer, work)
         except Exception as exc:
-            if not taken:
+            if not work.taken:
                 raise
-            gone = [request for request, _ in refused]
-            self._fail([request for request in taken if request not in gone], exc)
-            settled = []
+            gone = [request for request, _ in work.refused]
+            self._fail([request for request in work.taken if request not in gone], exc)
+            work.settled = []
             self._reopen()
-        for request, why in refused:
+        for request, why in work.refused:
             request.answer.set_exception(why)
-        for request, entries in settled:
+        for request, entries in work.settled:
             request.answer.set_result(entries)
-        if settled:
+        if work.settled:
             self._on_commit()
+
+    def _see_through(self, writer: Writing, work: Together) -> None:
+        """Commit what is queued, also when the database goes away in the middle of it.
+
+        1. The transaction is made. Only with the lock held is an append past recall.
+        2. The database goes away before anything could be committed: the same is done again, guards included.
+        3. It goes away while it commits: once it is back it is asked, with the lock held so that nobody
+           can commit it any more, whether the entries are there. If they are, that is the answer.
+        """
+        until = 0.0
+        while True:
+            try:
+                with writer.transaction() as batch:
+                    if not work.taken:
+                        work.taken = [
+                            r for r in self._taken(lambda r: isinstance(r, Append)) if isinstance(r, Append)
+                        ]
+                    work.put_into(batch)
+            except Interrupted as exc:
+                if not work.taken:
+                    raise
+                until = until or time.monotonic() + LOST_PATIENCES * self._patience
+                writer, committed = self._find_out(exc.sent, until)
+                if committed:
+                    return
+            else:
+                return
+
+    def _find_out(self, sent: Sent | None, until: float) -> tuple[Writing, bool]:
+        """Give a writer that works, and whether the transaction before had been committed after all."""
+        while True:
+            try:
+                self._reopen()
+                self._writer = self._open_writer()
+                return self._writer, sent is not None and self._writer.has(sent)
+            except (Interrupted, StoreError) as exc:
+                if time.monotonic() < until:
+                    continue
+                known = "nothing of it was recorded"
+                if sent is not None:
+                    known = f"nobody knows yet whether entry {sent.seq} and what follows it were recorded"
+                raise StoreError(
+                    f"{exc}; the database went away in the middle of an append; {known}"
+                ) from exc
 
     def _taken(self, wanted: Callable[[Append | Rebuild], bool]) -> list[Append | Rebuild]:
         """Take requests from the front of the queue; those that were called back are dropped."""
@@ -196,3 +266,7 @@ class Sequencer:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _is_lost(exc: Exception) -> bool:
+    return isinstance(exc, Interrupted)

@@ -11,23 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from mimrun.errors import StoreError
 from mimrun.log import schema
 from mimrun.log.batch import Batch
-from mimrun.log.chain import Head, IncidentHead
+from mimrun.log.chain import IncidentHead
 from mimrun.log.moment import write_moment
-from mimrun.log.reader import LogReader, StoredBlobs, read_head
+from mimrun.log.reader import LogReader
+from mimrun.log.reading import read_head
 from mimrun.log.store import Projector
 from mimrun.log.turnstile import Turnstile
-
-REMEMBERED: Final = 4096
-"""States and incident heads kept in memory; dropped when another process has written."""
+from mimrun.log.writing import Sent, Writing
 
 
-class LogWriter:
-    """Transactions on the log. Used by one thread.
+class LogWriter(Writing):
+    """Transactions on the log in an SQLite file. Used by one thread.
 
     Arguments:
         path: the database file; it exists and is a log.
@@ -39,14 +37,9 @@ class LogWriter:
     """
 
     def __init__(self, path: Path, projectors: Sequence[Projector], clock: Callable[[], datetime]) -> None:
+        super().__init__(LogReader(path), projectors)
         self._path = path
-        self._projectors = {projector.name: projector for projector in projectors}
         self._clock = clock
-        self._head: Head | None = None
-        self._states: dict[tuple[str, str], bytes] = {}
-        self._incidents: dict[str, IncidentHead] = {}
-        self._reader = LogReader(path)
-        self.log = self._reader.log
         try:
             self._turnstile = Turnstile(path)
         except OSError as exc:
@@ -70,7 +63,8 @@ class LogWriter:
         try:
             try:
                 self._db.execute("begin immediate")
-                batch = self._begin()
+                rows = self._db.execute("select size, leaf, ts, frontier from head").fetchall()
+                batch = self._begin(read_head(rows, str(self._path)), self._clock)
                 yield batch
                 self._write(batch)
                 self._db.execute("commit")
@@ -85,37 +79,17 @@ class LogWriter:
         finally:
             self._turnstile.leave()
 
-    def rebuild(self) -> bool:
-        """Fold the whole log again; see `Store.rebuild`."""
-        with self.transaction() as batch:
-            fresh = Batch(self.log, Head(), _Nothing(), self._projectors, self._clock)
-            for entry in self._reader.entries():
-                fresh.fold(entry, StoredBlobs(self._reader, entry), tuple(self._projectors))
-            folded = fresh.change.states
-            stored = {(name, key): state for name in self._projectors for key, state in self.states(name)}
-            # What catching up has folded in this very transaction is not written yet.
-            stored.update(batch.change.states)
-            for name, key in stored.keys() - folded.keys():
-                self._db.execute("delete from projection where name = ? and key = ?", (name, key))
-                batch.change.states.pop((name, key), None)
-            batch.change.states.update(
-                {place: state for place, state in folded.items() if stored.get(place) != state}
-            )
-        self._forget()
-        return stored == folded
+    def has(self, sent: Sent) -> bool:
+        """SQLite answers a commit in the same call, so that nothing is ever without an answer."""
+        raise AssertionError(f"no answer is missing: {sent}")
 
-    def incident_head(self, inc: str) -> IncidentHead:
-        """The end of an incident's chain."""
-        known = self._incidents.get(inc)
-        if known is None:
-            row = self._db.execute("select iseq, leaf from incident_head where inc = ?", (inc,)).fetchone()
-            known = IncidentHead(*row) if row else IncidentHead()
-        return known
+    def stored_incident_head(self, inc: str) -> IncidentHead:
+        """The end of an incident's chain on record."""
+        row = self._db.execute("select iseq, leaf from incident_head where inc = ?", (inc,)).fetchone()
+        return IncidentHead(*row) if row else IncidentHead()
 
-    def state(self, name: str, key: str) -> bytes | None:
-        """A folded state, or None when no entry has touched it."""
-        if (name, key) in self._states:
-            return self._states[name, key]
+    def stored_state(self, name: str, key: str) -> bytes | None:
+        """A folded state on record."""
         row = self._db.execute(
             "select state from projection where name = ? and key = ?", (name, key)
         ).fetchone()
@@ -131,6 +105,10 @@ class LogWriter:
                 break
             yield key, state
 
+    def drop(self, name: str, key: str) -> None:
+        """Remove a state that no entry has touched."""
+        self._db.execute("delete from projection where name = ? and key = ?", (name, key))
+
     def close(self) -> None:
         """Let go of the file."""
         self._reader.close()
@@ -141,28 +119,6 @@ class LogWriter:
         if held:
             self._turnstile.leave()
         self._turnstile.close()
-
-    def _begin(self) -> Batch:
-        rows = self._db.execute("select size, leaf, ts, frontier from head").fetchall()
-        head = read_head(rows, self._path)
-        known = self._head is not None and (head.size, head.leaf) == (self._head.size, self._head.leaf)
-        if not known:
-            self._forget()
-        batch = Batch(self.log, head, self, self._projectors, self._clock)
-        if not known:
-            self._catch_up(batch)
-        return batch
-
-    def _catch_up(self, batch: Batch) -> None:
-        """Fold what was appended without our projectors: by another program, or before they were made."""
-        folded = self._reader.folded()
-        size = batch.head().size
-        behind = {name: folded.get(name, 0) for name in self._projectors if folded.get(name, 0) < size}
-        if not behind:
-            return
-        for entry in self._reader.entries(after=min(behind.values())):
-            names = [name for name, so_far in behind.items() if so_far < entry.seq]
-            batch.fold(entry, StoredBlobs(self._reader, entry), names)
 
     def _write(self, batch: Batch) -> None:
         change, db = batch.change, self._db
@@ -199,29 +155,3 @@ class LogWriter:
             " on conflict (name) do update set size = excluded.size where size <> excluded.size",
             [(name, change.head.size) for name in self._projectors],
         )
-
-    def _remember(self, batch: Batch) -> None:
-        self._head = batch.change.head
-        for kept, new in ((self._incidents, batch.change.incidents), (self._states, batch.change.states)):
-            if len(kept) + len(new) > REMEMBERED:
-                kept.clear()
-        self._incidents.update(batch.change.incidents)
-        self._states.update(batch.change.states)
-
-    def _forget(self) -> None:
-        self._head = None
-        self._incidents.clear()
-        self._states.clear()
-
-
-class _Nothing:
-    """What is on record before the first entry."""
-
-    def incident_head(self, inc: str) -> IncidentHead:
-        return IncidentHead()
-
-    def state(self, name: str, key: str) -> bytes | None:
-        return None
-
-    def states(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
-        return iter(())

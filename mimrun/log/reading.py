@@ -1,0 +1,228 @@
+"""Reading the log's tables, which are laid out alike in every database.
+
+Rows come page by page, so that a long reading never holds a transaction open behind which writers wait.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from mimrun.errors import LogError, StoreError, TamperError
+from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, believe, is_committed
+from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import Kind
+from mimrun.log.merkle import Frontier
+from mimrun.log.moment import read_moment
+
+PAGE: Final = 1000
+"""Rows fetched at once."""
+
+
+class Reading(ABC):
+    """The log as it is stored; never changes it. Safe from several threads.
+
+    Arguments:
+        place: the database, as messages name it.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.log = ""
+
+    @abstractmethod
+    def query(self, statement: str, *given: object) -> list[Any]:
+        """All rows of a short query.
+
+        Arguments:
+            statement: with `?` in the place of each value.
+            given: the values.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+
+    @abstractmethod
+    def faults(self) -> tuple[str, ...]:
+        """What the database itself finds wrong with the log."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database. May be called twice."""
+
+    def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
+        """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
+        statement = "select seq, data, leaf, kind, inc, run from entry where seq > ?"
+        statement += (
+            " order by seq limit ?" if inc is None else " and inc = ? and inc <> '' order by seq limit ?"
+        )
+        given = [] if inc is None else [inc]
+        size = PAGE
+        while True:
+            try:
+                page = self.query(statement, after, *given, size)
+            except StoreError:
+                if size == 1:
+                    raise
+                # Somewhere in this page the file is damaged: go on one by one, right up to the place.
+                size = 1
+                continue
+            yield from map(StoredRow._make, page)
+            if not page:
+                return
+            if page[-1][0] <= after:
+                raise StoreError(f"the log {self.place} is damaged: entries behind {after} are out of order")
+            after = page[-1][0]
+
+    def leaves(self, size: int) -> Iterator[bytes]:
+        """The stored leaf hashes of the first `size` entries, unchecked."""
+        after = 0
+        while after < size and (
+            page := self.query(
+                "select seq, leaf from entry where seq > ? and seq <= ? order by seq limit ?",
+                after,
+                size,
+                PAGE,
+            )
+        ):
+            for _, leaf in page:
+                yield leaf
+            after = page[-1][0]
+
+    def stored_blob(self, commit: str) -> StoredBlob | None:
+        """The blob stored under a commitment, unchecked."""
+        rows = self.query('select salt, data from blob where "commit" = ?', bytes.fromhex(commit))
+        return StoredBlob(*rows[0]) if rows else None
+
+    def keeps_blobs(self) -> bool:
+        """Blobs are in the same database."""
+        return True
+
+    def claim(self) -> Claim:
+        """What the database says about the end of the log, apart from the entries."""
+        # One statement sees one moment, also while others append.
+        rows = self.query(
+            "select size, head.leaf, ts, frontier, (select count(*) from blob), inc, iseq, incident_head.leaf"
+            " from head left join incident_head on true"
+        )
+        head = read_head([row[:4] for row in rows[:1]], self.place)
+        incidents = {inc: IncidentHead(iseq, leaf) for *_, inc, iseq, leaf in rows if inc is not None}
+        return Claim(head.size, head.leaf, head.root, incidents, rows[0][4])
+
+    def size(self) -> int:
+        """How many entries there are now."""
+        return int(self.query("select coalesce(max(seq), 0) from entry")[0][0])
+
+    def head(self) -> Head:
+        """The end of the log as it is now."""
+        return read_head(self.query("select size, leaf, ts, frontier from head"), self.place)
+
+    def entries(
+        self,
+        *,
+        run: str | None = None,
+        inc: str | None = None,
+        after: int = 0,
+        kinds: Collection[Kind] | None = None,
+    ) -> Iterator[LogEntry]:
+        """Entries behind `after`; see `Store.entries`."""
+        where, given = ["seq > ?"], list[object]()
+        if run is not None:
+            # The second condition lets the database use the partial index.
+            where, given = [*where, "run = ?", "run <> ''"] if run else [*where, "run = ?"], [*given, run]
+        if inc is not None:
+            where, given = [*where, "inc = ?", "inc <> ''"] if inc else [*where, "inc = ?"], [*given, inc]
+        if kinds is not None:
+            if not kinds:
+                return
+            where = [*where, f"kind in ({', '.join('?' * len(kinds))})"]
+            given += [kind.value for kind in kinds]
+        statement = f"select seq, data, leaf from entry where {' and '.join(where)} order by seq limit ?"  # noqa: S608 - only our own words
+        while page := self.query(statement, after, *given, PAGE):
+            for row in page:
+                yield believe(StoredRow(*row))
+            after = page[-1][0]
+
+    def entry(self, seq: int) -> LogEntry:
+        """One entry; see `Store.entry`."""
+        rows = self.query("select seq, data, leaf from entry where seq = ?", seq)
+        if not rows:
+            raise LogError(f"the log {self.place} has no entry {seq}; it has 1 to {self.size()}")
+        return believe(StoredRow(*rows[0]))
+
+    def blob(self, entry: LogEntry, name: str) -> bytes | None:
+        """The content of one of an entry's blobs; see `Store.blob`."""
+        for ref in entry.blobs:
+            if ref.n == name:
+                stored = self.stored_blob(ref.commit)
+                if stored is None:
+                    raise TamperError(f"blob {name!r} of log entry {entry.seq} is missing")
+                if not is_committed(stored, ref.commit):
+                    raise TamperError(f"blob {name!r} of log entry {entry.seq} is not what was recorded")
+                return stored.data
+        return None
+
+    def state(self, name: str, key: str) -> bytes | None:
+        """A folded state, or None when no entry has touched it."""
+        rows = self.query("select state from projection where name = ? and key = ?", name, key)
+        return rows[0][0] if rows else None
+
+    def states(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Folded states whose key starts with the prefix, sorted by key."""
+        statement = "select key, state from projection where name = ? and key {} ? order by key limit ?"
+        page = self.query(statement.format(">="), name, prefix, PAGE)
+        while page:
+            for key, state in page:
+                if not key.startswith(prefix):
+                    return
+                yield key, state
+            page = self.query(statement.format(">"), name, page[-1][0], PAGE)
+
+    def is_folded(self, name: str) -> bool:
+        """Whether a projector has folded every entry."""
+        statement = "select (select size from projector where name = ?), (select max(seq) from entry)"
+        ((folded, size),) = self.query(statement, name)
+        return bool(folded == size)
+
+    def folded(self) -> dict[str, int]:
+        """How many entries each projector has folded."""
+        return dict(self.query("select name, size from projector"))
+
+
+class StoredBlobs(Mapping[str, bytes]):
+    """An entry's blobs by name, each fetched when it is asked for; a missing one is not among them."""
+
+    def __init__(self, reader: Reading, entry: LogEntry) -> None:
+        self._reader = reader
+        self._commits = {ref.n: ref.commit for ref in entry.blobs}
+
+    def __getitem__(self, name: str) -> bytes:
+        stored = self._reader.stored_blob(self._commits[name])
+        if stored is None:
+            raise KeyError(name)
+        return stored.data
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._commits if name in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._commits and self._reader.stored_blob(self._commits[str(name)]) is not None
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def read_head(rows: Sequence[tuple[int, str, str, bytes]], place: str) -> Head:
+    """Read the row that holds the end of the log.
+
+    Raises:
+        TamperError: there is no such row, or it does not make sense.
+    """
+    try:
+        ((size, leaf, ts, frontier),) = rows
+        return Head(leaf, read_moment(ts), Frontier.decode(size, frontier))
+    except (ValueError, TypeError) as exc:
+        raise TamperError(
+            f"the end of the log {place} is not readable ({exc}); check with `mimrun log verify`"
+        ) from exc

@@ -1,0 +1,160 @@
+"""A store whose appends all go through one thread of this process, whichever database is under it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from mimrun.errors import LogError
+from mimrun.log.batch import Sealed
+from mimrun.log.bell import Bell
+from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredRow, seal
+from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.kinds import Kind
+from mimrun.log.reading import Reading
+from mimrun.log.sequencer import Sequencer
+from mimrun.log.store import Guard, Projector
+
+
+class SequencedStore:
+    """The incident log. Safe from several threads and processes.
+
+    Arguments:
+        reader: reads the log.
+        sequencer: writes it.
+        bell: tells those who follow that something was appended.
+        projectors: what to fold entries through.
+        entropy: gives so many random bytes, for the salts of blobs.
+    """
+
+    def __init__(
+        self,
+        reader: Reading,
+        sequencer: Sequencer,
+        bell: Bell,
+        projectors: Sequence[Projector],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._reader, self._sequencer, self._bell = reader, sequencer, bell
+        self._projectors = {projector.name: projector for projector in projectors}
+        self._entropy = entropy
+
+    @property
+    def log(self) -> str:
+        """The origin: which log this is."""
+        return self._reader.log
+
+    def append(self, drafts: Sequence[Draft], *, guard: Guard | None = None) -> tuple[LogEntry, ...]:
+        """Record drafts, all or none, durably; see `Store.append`."""
+        if not drafts:
+            return ()
+        # Hashing long output happens here, in the caller's thread, and not in the one all wait for.
+        sealed = [
+            Sealed(draft, tuple(seal(blob, self._entropy(SALT_SIZE)) for blob in draft.blobs))
+            for draft in drafts
+        ]
+        return self._sequencer.append(sealed, guard)
+
+    def entries(
+        self,
+        *,
+        run: str | None = None,
+        inc: str | None = None,
+        after: int = 0,
+        kinds: Collection[Kind] | None = None,
+    ) -> Iterator[LogEntry]:
+        """Entries behind `after`, in order; see `Store.entries`."""
+        return self._reader.entries(run=run, inc=inc, after=after, kinds=kinds)
+
+    def entry(self, seq: int) -> LogEntry:
+        """One entry; see `Store.entry`."""
+        return self._reader.entry(seq)
+
+    def blob(self, entry: LogEntry, name: str) -> bytes | None:
+        """The content of one of an entry's blobs; see `Store.blob`."""
+        return self._reader.blob(entry, name)
+
+    def head(self) -> Head:
+        """The end of the log as it is now."""
+        return self._reader.head()
+
+    def follow(
+        self, after: int, timeout: float, *, run: str | None = None, inc: str | None = None
+    ) -> tuple[LogEntry, ...]:
+        """Entries behind `after`, waiting until there is one; see `Store.follow`."""
+        end = time.monotonic() + timeout
+        while True:
+            heard = self._bell.heard()
+            size = self._reader.size()
+            if size > after:
+                found = tuple(self._reader.entries(run=run, inc=inc, after=after))
+                if found:
+                    return found
+                after = size
+            left = end - time.monotonic()
+            if left <= 0:
+                return ()
+            self._bell.wait(heard, left)
+
+    def projection(self, name: str, key: str) -> bytes:
+        """The state of a key; see `Store.projection`."""
+        projector = self._projector(name)
+        state = self._reader.state(name, key)
+        return projector.empty() if state is None else state
+
+    def projections(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Keys that start with the prefix, sorted, with their states."""
+        self._projector(name)
+        return self._reader.states(name, prefix)
+
+    def rebuild(self) -> bool:
+        """Fold the whole log again; True when nothing differed; see `Store.rebuild`."""
+        return self._sequencer.rebuild()
+
+    def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
+        """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
+        return self._reader.rows(after, inc=inc)
+
+    def leaves(self, size: int) -> Iterator[bytes]:
+        """The stored leaf hashes of the first `size` entries, unchecked."""
+        return self._reader.leaves(size)
+
+    def stored_blob(self, commit: str) -> StoredBlob | None:
+        """The blob stored under a commitment, unchecked."""
+        return self._reader.stored_blob(commit)
+
+    def keeps_blobs(self) -> bool:
+        """Blobs are in the same database."""
+        return self._reader.keeps_blobs()
+
+    def claim(self) -> Claim:
+        """What the database says about the end of the log, apart from the entries."""
+        return self._reader.claim()
+
+    def faults(self) -> tuple[str, ...]:
+        """What the database itself finds wrong with the log."""
+        return self._reader.faults()
+
+    def close(self) -> None:
+        """Finish what was asked for, and let go of the database. May be called twice."""
+        self._bell.close()
+        self._reader.close()
+        self._sequencer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _projector(self, name: str) -> Projector:
+        if name not in self._projectors:
+            raise LogError(f"the log was opened without a projector {name!r}")
+        if not self._reader.is_folded(name):
+            # Entries were written without this projector; an append of nothing folds them.
+            self._sequencer.append((), None)
+        return self._projectors[name]
