@@ -16,7 +16,7 @@ from mimrun.errors import InventoryError, PlanError, Problem, SettingsError
 from mimrun.run.facts import Facts
 from mimrun.runbook.inputs import parse_inputs
 from mimrun.runbook.inventory import Inventory, load_inventory
-from mimrun.runbook.library import find_runbook
+from mimrun.runbook.library import find_runbook, includes_from
 from mimrun.runbook.lint import lint_rest
 from mimrun.runbook.plan import Plan
 from mimrun.runbook.planner import check_parts, make_plan
@@ -68,7 +68,9 @@ def draft_plan(
         except PlanError as more:
             raise PlanError(problems=exc.problems + more.problems) from exc
         raise
-    return pin_files(make_plan(loaded, given, inventory, catalog, connector_versions()), catalog)
+    includes = includes_from(library_folders())
+    plan = make_plan(loaded, given, inventory, catalog, connector_versions(), includes=includes)
+    return pin_files(plan, catalog)
 
 
 def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory:

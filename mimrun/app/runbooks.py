@@ -12,7 +12,7 @@ from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import InputError, Problem, RunbookError
 from mimrun.runbook.finding import Finding, Level
 from mimrun.runbook.inventory import Inventory
-from mimrun.runbook.library import Library, find_runbook, open_library
+from mimrun.runbook.library import Library, find_runbook, includes_from, open_library
 from mimrun.runbook.lint import lint, lint_rest
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.schema import Schema, runbook_schema
@@ -70,7 +70,8 @@ def _lint_one(reference: str, catalog: Catalog, inventory: Inventory | None, tod
         except InputError as exc:
             problems = exc.problems or (Problem(reference, 0, 0, str(exc)),)
             return [Finding(problem, Level.ERROR) for problem in problems]
-    return broken + [finding for one in loaded for finding in lint(one, catalog, inventory, today)]
+    includes = includes_from(library_folders())
+    return broken + [f for one in loaded for f in lint(one, catalog, inventory, today, includes=includes)]
 
 
 def _installed() -> list[Path]:

@@ -25,6 +25,7 @@ from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.runbook import library
+from mimrun.runbook.node import PlannedInclude
 from mimrun.runbook.plan import Plan
 
 
@@ -151,10 +152,10 @@ def check_published(home: Home, plan: Plan) -> None:
 
 
 def _check_published(view: Store | View, plan: Plan) -> None:
-    ref = plan.runbook
-    key = f"{ref.name}@{ref.version}"
-    known = view.projection(PublishedVersions.name, key).decode()
-    library.check_published(ref.name, ref.version, ref.digest, {key: known} if known else {})
+    for ref in (plan.runbook, *(node.runbook for node in plan.walk() if isinstance(node, PlannedInclude))):
+        key = f"{ref.name}@{ref.version}"
+        known = view.projection(PublishedVersions.name, key).decode()
+        library.check_published(ref.name, ref.version, ref.digest, {key: known} if known else {})
 
 
 def _check_launch(view: Store | View, plan: Plan) -> None:
