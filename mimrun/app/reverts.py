@@ -167,11 +167,13 @@ class Started:
         forward: the run that made the changes.
         undo: the run that takes them back; "" where none could be made.
         why: why none could be made.
+        passes: the reason will pass by itself: somebody has a lock, or takes it back just now.
     """
 
     forward: str
     undo: str = ""
     why: str = ""
+    passes: bool = False
 
 
 def start_due(home: Home, settled: set[tuple[str, int]], alone: Collection[str] = ()) -> list[Started]:
@@ -206,7 +208,7 @@ def _start(home: Home, run: str, due: set[str]) -> Started:
         plan = plan_undo(home, run, wanted)
         return Started(run, create_undo(home, run, plan, timer, WayBackWishes(wanted, direct=True)))
     except MimrunError as exc:
-        return Started(run, why=str(exc))
+        return Started(run, why=str(exc), passes=isinstance(exc, RefusedError))
 
 
 def cancel_reverts(

@@ -78,6 +78,9 @@ class Lookout:
     def _tell(self, log: FilteringBoundLogger, started: Started) -> None:
         if started.undo:
             log.info(Event.REVERT_STARTED, run=started.undo, reason=f"it takes back {started.forward}")
+        elif started.passes:
+            self.refused[started.forward] = self.monotonic() + FIRST_PAUSE_S
+            log.debug(Event.REVERT_REFUSED, run=started.forward, reason=started.why)
         else:
             self.refused[started.forward] = self.monotonic() + LONGEST_PAUSE_S
             log.warning(Event.REVERT_REFUSED, run=started.forward, reason=started.why)

@@ -115,3 +115,41 @@ def test_a_worker_goes_on_behind_a_gate_that_was_decided_and_not_before(desk: De
     assert desk("approve", "latest", "--as", "alex", "--yes").code == 0
     assert "its gate was decided" in desk("worker", "--once").out
     assert desk.marks() == ["behind"]
+
+
+def test_what_is_done_for_a_time_only_is_taken_back_by_a_worker(desk: Desk) -> None:
+    step = (
+        "  - name: Raise the limit for a moment\n"
+        "    local.shell: {cmd: 'echo raised >> marks'}\n"
+        "    undo: {local.shell: {cmd: 'echo lowered >> marks'}}\n"
+        "    revert_after: 1s\n"
+    )
+    worker = begin_worker(desk)
+    assert desk.run(desk.runbook(step)).code == 0
+    (due,) = desk("reverts", "list", "--all", "--json").json
+    assert due["step"] == "1"
+    until(lambda: desk.marks() == ["raised", "lowered"])
+    until(lambda: desk("reverts", "list", "--all", "--json").json[0]["status"] == "done")
+    assert desk("reverts", "list").out == "nothing is to be taken back\n"
+    (did,) = stop(worker)
+    assert did["why"] == "its time has come"
+    undo = desk.status(did["run"])
+    assert (undo["launched_by"], undo["status"]) == ("mimrun:timer", "succeeded")
+
+
+def test_a_change_for_a_time_is_shown_and_can_be_made_one_for_good(desk: Desk) -> None:
+    step = (
+        "  - name: Raise the limit\n"
+        "    local.shell: {cmd: 'echo raised >> marks'}\n"
+        "    undo: {local.shell: {cmd: 'echo lowered >> marks'}}\n"
+        "    revert_after: 1h\n"
+    )
+    assert desk.run(desk.runbook(step)).code == 0
+    (due,) = desk.status()["reverts"]
+    assert desk("runs", "--json").json[0]["reverts_at"] == due["due_at"]
+    assert "is taken back at" in desk("status").out
+    assert "scheduled" in desk("reverts", "list").out
+    assert desk("reverts", "cancel", "latest", "1").code == 2
+    assert desk("reverts", "cancel", "latest", "1", "--reason", "it proved itself").code == 0
+    assert desk.status()["reverts"][0]["status"] == "cancelled"
+    assert desk("reverts", "list", "--json").json == []
