@@ -22,7 +22,7 @@ from mimrun.connector import Action, Call, Effect, Ok
 from mimrun.errors import MimrunError
 from mimrun.output import Output
 from mimrun.run.connections import Connections
-from mimrun.run.facts import Facts
+from mimrun.run.facts import Condition, Facts
 from mimrun.runbook.expression import expression_names, names, truth
 from mimrun.runbook.node import (
     Leaf,
@@ -31,7 +31,10 @@ from mimrun.runbook.node import (
     PlannedBlock,
     PlannedCall,
     PlannedGate,
+    PlannedInclude,
     PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
     TargetCalls,
     parts_of,
 )
@@ -109,13 +112,13 @@ class Check:
     def __init__(self, plan: Plan, facts: Facts, catalog: Catalog, connections: Connections) -> None:
         self._plan, self._facts = plan, facts
         self._catalog, self._connections = catalog, connections
-        self._unknown: dict[str, str] = {}
+        self._unknown: dict[str, dict[str, str]] = {}
         self._changed_by = ""
         self._failed: set[str] = set()
 
     def forecasts(self) -> Iterator[tuple[Forecast, ...]]:
         """Give what would come of each step, one step after the other, as soon as it is known."""
-        for node, conditions in _in_order((*self._plan.nodes, *self._plan.handlers), ()):
+        for node, conditions in self._in_order((*self._plan.nodes, *self._plan.handlers), ()):
             if len(self._failed) > self._plan.max_failures:
                 why = f"the run would have stopped: {', '.join(sorted(self._failed)[:3])} would have failed"
                 yield (Forecast(node.path, node.name, "", Prospect.SKIPPED, why),)
@@ -126,13 +129,34 @@ class Check:
                 case PlannedGate():
                     yield (Forecast(node.path, node.name, "", Prospect.ASKS, "people must agree here"),)
                 case PlannedManual():
-                    self._register_unknown(node.register_, f"a person does step {node.path}")
+                    self._register_unknown(node.path, node.register_, f"a person does step {node.path}")
                     self._changed_by = self._changed_by or node.path
                     yield (Forecast(node.path, node.name, "", Prospect.ASKS, "done by a person"),)
                 case _:
                     assert_never(node)
 
-    def _action(self, node: PlannedAction, conditions: Sequence[str]) -> tuple[Forecast, ...]:
+    def _in_order(
+        self, nodes: Sequence[Node], outer: tuple[Condition, ...]
+    ) -> Iterator[tuple[Leaf, tuple[Condition, ...]]]:
+        """Give every step with the conditions that hold for it; what only a failure leads to is left out."""
+        for node in nodes:
+            conditions = (*outer, Condition(node.path, node.when)) if node.when else outer
+            match node:
+                case PlannedAction() | PlannedGate() | PlannedManual():
+                    yield node, conditions
+                case PlannedBlock():
+                    yield from self._in_order((*node.block, *node.always), conditions)
+                case PlannedParallel():
+                    for branch in node.branches:
+                        self._facts.fork(branch.path)
+                    yield from self._in_order(node.branches, conditions)
+                    self._facts.join(branch.path for branch in node.branches)
+                case PlannedSerial() | PlannedInclude():
+                    yield from self._in_order(parts_of(node), conditions)
+                case _:
+                    assert_never(node)
+
+    def _action(self, node: PlannedAction, conditions: Sequence[Condition]) -> tuple[Forecast, ...]:
         targets = [target for target in node.targets if target.target not in self._failed]
         with ThreadPoolExecutor(max(1, min(len(targets), FORKS)), thread_name_prefix="check") as pool:
             seen = list(pool.map(lambda target: self._target(node, target, conditions), targets))
@@ -152,20 +176,19 @@ class Check:
                     "changed": False,
                     "failed": False,
                 }
-            self._facts.register(name, target, value, source=0)
+            self._facts.register(name, target, value, source=0, path=node.path)
         else:
             why = next((f.detail for f in seen.forecasts if f.detail), "")
-            self._register_unknown(
-                name, f"step {node.path} is not done in check mode" + (f": {why}" * bool(why))
-            )
+            said = f"step {node.path} is not done in check mode" + (f": {why}" if why else "")
+            self._register_unknown(node.path, name, said)
         if not node.options.ignore_errors and any(f.prospect is Prospect.FAILS for f in seen.forecasts):
             self._failed.add(target)
 
-    def _register_unknown(self, name: str | None, why: str) -> None:
+    def _register_unknown(self, path: str, name: str | None, why: str) -> None:
         if name:
-            self._unknown.setdefault(name, why)
+            self._unknown.setdefault(self._facts.runbook_of(path), {}).setdefault(name, why)
 
-    def _target(self, node: PlannedAction, target: TargetCalls, conditions: Sequence[str]) -> _Seen:
+    def _target(self, node: PlannedAction, target: TargetCalls, conditions: Sequence[Condition]) -> _Seen:
         seen = _Seen()
 
         def note(prospect: Prospect, detail: str = "", number: int = 0) -> None:
@@ -173,12 +196,12 @@ class Check:
             seen.forecasts.append(Forecast(node.path, node.name, target.target, prospect, shown, number))
 
         try:
-            variables = self._variables(target.target)
-            for condition in conditions:
-                if not self._truth(condition, variables):
-                    note(Prospect.SKIPPED, f"when: {condition}")
-                    seen.answers.append({**_READ, "reason": f"when: {condition}", "skipped": True})
+            for where, text in conditions:
+                if not self._truth(text, self._variables(where, target.target), where):
+                    note(Prospect.SKIPPED, f"when: {text}")
+                    seen.answers.append({**_READ, "reason": f"when: {text}", "skipped": True})
                     return seen
+            variables = self._variables(node.path, target.target)
             for number, item in enumerate(self._items(node, target, variables)):
                 more = variables if node.loop is None else {**variables, "item": item}
                 call = target.calls[number if len(target.calls) > number else 0]
@@ -198,8 +221,9 @@ class Check:
         self, node: PlannedAction, target: str, call: PlannedCall, variables: Mapping[str, JsonValue]
     ) -> tuple[Prospect, str, Mapping[str, JsonValue] | None]:
         """Look at one item on one target: make the reading, or ask for the difference."""
-        self._require(call.late, variables)
-        secrets = self._facts.variables(target, secrets=call.late)
+        self._require(call.late, variables, node.path)
+        self._facts.fetch(call.late, path=node.path)
+        secrets = self._facts.variables(target, path=node.path, secrets=call.late)
         full = render_call(call, self._catalog, {**secrets, **variables})
         action = self._catalog.action(full.action).model_validate(full.args)
         connector = self._connections.connector(full.action, target)
@@ -223,9 +247,9 @@ class Check:
         known = {**variables, "result": answer}
         if node.options.register_:
             known[node.options.register_] = answer
-        if node.options.until and not self._truth(node.options.until, known):
+        if node.options.until and not self._truth(node.options.until, known, node.path):
             return Prospect.UNKNOWN, f"it would wait: until {node.options.until}", None
-        if node.options.expect and not self._truth(node.options.expect, known):
+        if node.options.expect and not self._truth(node.options.expect, known, node.path):
             return Prospect.FAILS, f"expect is not true: {node.options.expect}", None
         return Prospect.READ, "", answer
 
@@ -236,26 +260,28 @@ class Check:
             return target.items
         if node.loop is None:
             return [None]
-        self._require(names(node.loop), variables)
+        self._require(names(node.loop), variables, node.path)
         return loop_items(node.loop, variables)
 
-    def _variables(self, target: str) -> dict[str, JsonValue]:
-        variables = self._facts.variables(target)
-        return {name: value for name, value in variables.items() if name not in self._unknown}
+    def _variables(self, path: str, target: str) -> dict[str, JsonValue]:
+        variables, unknown = self._facts.variables(target, path=path), self._unknown_at(path)
+        return {name: value for name, value in variables.items() if name not in unknown}
 
-    def _truth(self, expression: str, variables: Mapping[str, JsonValue]) -> bool:
-        self._require(expression_names(expression), variables)
+    def _unknown_at(self, path: str) -> Mapping[str, str]:
+        return self._unknown.get(self._facts.runbook_of(path), {})
+
+    def _truth(self, expression: str, variables: Mapping[str, JsonValue], path: str) -> bool:
+        self._require(expression_names(expression), variables, path)
         return truth(expression, variables)
 
-    def _require(self, wanted: Collection[str], variables: Mapping[str, JsonValue]) -> None:
+    def _require(self, wanted: Collection[str], variables: Mapping[str, JsonValue], path: str) -> None:
         """Raise where a name is asked for that only the run itself can know."""
+        unknown = self._unknown_at(path)
         for name in sorted(wanted):
-            if name in self._unknown and name not in variables:
-                raise _Unknown(f"it depends on {name!r}, which is not known: {self._unknown[name]}")
-            if name == "hostvars" and self._unknown:
-                raise _Unknown(
-                    f"it depends on what other hosts answer, and {min(self._unknown)!r} is not known"
-                )
+            if name in unknown and name not in variables:
+                raise _Unknown(f"it depends on {name!r}, which is not known: {unknown[name]}")
+            if name == "hostvars" and unknown:
+                raise _Unknown(f"it depends on what other hosts answer, and {min(unknown)!r} is not known")
 
     def _call(self, node: PlannedAction) -> Call:
         return Call(
@@ -282,15 +308,3 @@ def _is_made(node: PlannedAction, call: PlannedCall, action: Action) -> bool:
     if call.effect is not Effect.READ:
         return False
     return action.effect_class() is Effect.READ or not node.options.check_mode
-
-
-def _in_order(nodes: Sequence[Node], outer: Sequence[str]) -> Iterator[tuple[Leaf, tuple[str, ...]]]:
-    """Give every step with the conditions that hold for it; what only a failure leads to is left out."""
-    for node in nodes:
-        conditions = (*outer, node.when) if node.when else tuple(outer)
-        if isinstance(node, Leaf):
-            yield node, conditions
-        elif isinstance(node, PlannedBlock):
-            yield from _in_order((*node.block, *node.always), conditions)
-        else:
-            yield from _in_order(parts_of(node), conditions)

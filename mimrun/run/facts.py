@@ -153,6 +153,10 @@ class Facts:
                 for answer in self._answers.pop(branch).learned:
                     outer.register(answer)
 
+    def runbook_of(self, path: str) -> str:
+        """Give the path of the include that a step stands in; "" for a step of the runbook itself."""
+        return self._scope(path).runbook
+
     def _scope(self, path: str) -> Scope:
         return self._scopes.get(path) or self._scopes_by_path[""]
 
