@@ -31,6 +31,8 @@ from mimrun.log.walk import verify_chain
 
 BEGINNING = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 SALT = bytes(32)
+_EMPTY: dict[str, bytes] = {}
+"""The states of keys that no entry has touched."""
 
 
 @dataclass(slots=True)
@@ -100,7 +102,11 @@ class Transaction:
         state = self.states.get((name, key))
         if state is None:
             state = self._disk.states.get((name, key))
-        return self._projectors[name].empty() if state is None else state
+        if state is None:
+            state = _EMPTY.get(name)
+            if state is None or type(state) is not bytes:
+                state = _EMPTY[name] = self._projectors[name].empty()
+        return state
 
     def projections(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Keys that start with the prefix, sorted, with their states."""

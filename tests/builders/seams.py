@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from random import Random
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -24,7 +25,9 @@ from mimrun.catalog import Catalog
 from mimrun.connector import Call, Connector, Outcome, Probed
 from mimrun.errors import LeaseError
 from mimrun.run import watchdog
+from mimrun.run.killswitch import Switch
 from mimrun.run.lease import Lease
+from mimrun.run.lock import Holding
 from mimrun.run.stop import Stop
 from mimrun.run.summary import RunSummary
 
@@ -239,5 +242,8 @@ def _keep_summaries_whole(patch: pytest.MonkeyPatch) -> None:
     def given(data: bytes | RunSummary) -> RunSummary:
         return data if isinstance(data, RunSummary) else decode(data)
 
+    for model in (Holding, Switch):
+        # They are frozen, and seldom change: the same bytes need not be read again and again.
+        patch.setattr(model, "model_validate_json", staticmethod(cache(model.model_validate_json)))
     patch.setattr(RunSummary, "encode", kept)
     patch.setattr(RunSummary, "decode", staticmethod(given))

@@ -613,6 +613,8 @@ class Around:
         if weather is CLEAR:
             return
         sim._maybe_die(worker, "after an append")
+        if entries[-1].kind is Kind.STEP_INTENT and sim.fault("killed behind an intent", weather.intents):
+            sim.kill(worker)
         if sim.fault("disk failed behind the commit", 0.01 * weather.disk):
             raise StoreError(FULL)
         sim._maybe_freeze(worker, "after an append")

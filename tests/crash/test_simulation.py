@@ -17,9 +17,8 @@ from builders.seams import seams
 from builders.share import CORES, shared
 from builders.simulation import Simulation
 
-from mimrun.app import execution
 from mimrun.connector import Failed, Outcome, Unknown
-from mimrun.run import attempt, journal
+from mimrun.run import journal, move, summary
 
 Record = Callable[[str, object], None]
 
@@ -48,6 +47,7 @@ FAULTS = {
     "killed at the probe",
     "killed before an append",
     "killed before the effect",
+    "killed behind an intent",
     "late",
     "lost after",
     "lost before",
@@ -142,19 +142,30 @@ def _no_doubt(outcome: Outcome, *_: object, **__: object) -> Outcome:
     return Failed(outcome.reason, clean=True) if isinstance(outcome, Unknown) else outcome
 
 
-TAKEN_AWAY: dict[str, tuple[object, str, object, int]] = {
-    "the epoch of an entry": (journal, "check_epoch", lambda *_: None, 2000),
-    "the look for a wish to stop": (journal.Journal, "_against", lambda *_: None, 3000),
-    "the epoch of a takeover": (execution, "check_takeover", lambda *_: None, 3000),
-    "the doubt of a lost answer": (attempt, "last_word", _no_doubt, 500),
+TAKEN_AWAY: dict[str, tuple[object, Callable[..., object], int]] = {
+    "the epoch of an entry": (summary.check_epoch, lambda *_: None, 2000),
+    "the epoch of a takeover": (summary.check_takeover, lambda *_: None, 3000),
+    "the wish to stop, and the locks": (journal.Journal._against, lambda *_: None, 2000),
+    "the doubt of a lost answer": (move.last_word, _no_doubt, 2000),
 }
-"""A guard, where it is looked up, what takes its place, and within how many schedules that is noticed."""
+"""A guard, what takes its place, and within how many schedules that is noticed."""
+
+
+def replace(original: object, instead: object, patch: pytest.MonkeyPatch) -> None:
+    """Put something in the place of a function, wherever in mimrun it is looked up."""
+    if original is journal.Journal._against:
+        patch.setattr(journal.Journal, "_against", instead)
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("mimrun."):
+            for attribute, value in [*vars(module).items()]:
+                if value is original:
+                    patch.setattr(module, attribute, instead)
 
 
 @pytest.mark.parametrize("guard", TAKEN_AWAY)
 def test_a_guard_that_is_taken_away_is_missed(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, name, instead, within = TAKEN_AWAY[guard]
-    monkeypatch.setattr(module, name, instead)
+    original, instead, within = TAKEN_AWAY[guard]
+    replace(original, instead, monkeypatch)
     with seams():
         for seed in range(within):
             try:
