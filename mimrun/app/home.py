@@ -27,7 +27,15 @@ from mimrun.run.reverts import Reverts
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
-PROJECTORS = (RunSummaries(), PublishedVersions(), Locks(), KillSwitch(), Breakers(), FollowUpRuns(), Reverts())
+PROJECTORS = (
+    RunSummaries(),
+    PublishedVersions(),
+    Locks(),
+    KillSwitch(),
+    Breakers(),
+    FollowUpRuns(),
+    Reverts(),
+)
 """Every projection of the log that mimrun keeps."""
 
 _PEOPLE = """\

@@ -27,7 +27,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("plan", "plan", "Show exactly what a runbook would do, where, and what can be undone."),
             Command("run", "run", "Show the plan of a runbook, then execute it and follow it live."),
-            Command("resume", "run", "Go on with a run after a pause, a crash, a decision or a settled doubt."),
+            Command(
+                "resume", "run", "Go on with a run after a pause, a crash, a decision or a settled doubt."
+            ),
             Command("pause", "stopping", "Let a run rest when what is under way is finished."),
             Command("cancel", "stopping", "End a run: what is under way is ended on its target, with proof."),
             Command("abort", "stopping", "Stop a run now, without waiting for any target."),
@@ -45,7 +47,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
             Command("unlock", "locks", "Take a lock from a run that cannot end."),
-            Command("breaker", "control", "Let a runbook be launched again that failed several times in a row."),
+            Command(
+                "breaker", "control", "Let a runbook be launched again that failed several times in a row."
+            ),
         ),
     ),
     (
