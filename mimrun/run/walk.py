@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from mimrun.log.kinds import StepFinished
+from mimrun.run.batches import Batches, leaves_of
 from mimrun.run.branches import Branches
 from mimrun.run.facts import Facts
 from mimrun.run.fanout import Fanout
@@ -41,7 +42,6 @@ from mimrun.runbook.node import (
     PlannedManual,
     PlannedParallel,
     PlannedSerial,
-    parts_of,
 )
 from mimrun.runbook.plan import Plan
 
@@ -151,7 +151,9 @@ class Walk:
             case PlannedParallel():
                 return self._branches.perform(node, way)
             case PlannedInclude():
-                return self.sequence(node.steps, way)
+                inner = way.roster.within(f"'{node.name}'", node.max_failures)
+                walked = self.sequence(node.steps, way.with_roster(inner))
+                return Walked(walked.result, way.roster.behind(walked.roster))
             case PlannedAction() | PlannedGate() | PlannedManual():
                 return self._leaf(node, way)
             case _:
@@ -242,10 +244,11 @@ class Walk:
         although more might fail: then nobody has shown yet that it works.
         """
         inner = way.with_roster(way.roster.within(f"the batches of '{node.name}'", node.max_failures))
-        batches = [b for b in node.batches if _anybody(b, way.roster)] or node.batches
+        whole = Batches(node.batches)
+        batches = whole.to_do(way.roster)
         result: Result = Done()
         for number, batch in enumerate(batches):
-            if not _anybody(batch, inner.roster) and number:
+            if number and whole.is_idle(batch, inner.roster):
                 continue
             if number:
                 self._pause(node, batches, number, way)
@@ -263,10 +266,10 @@ class Walk:
             Halt: somebody asked to stop.
         """
         state = self._journal.state
-        if not node.pause_ms or way.is_looking or any(state.has_begun(p) for p in _paths(batches[number])):
+        if not node.pause_ms or way.is_looking or any(state.has_begun(p) for p in leaves_of(batches[number])):
             return
         for batch in reversed(batches[:number]):
-            done = [p for p in _paths(batch) if state.finished.get(p, "skipped") != "skipped"]
+            done = [p for p in leaves_of(batch) if state.finished.get(p, "skipped") != "skipped"]
             if done:
                 ended = max(state.finished_at[path] for path in done)
                 self._wait(ended + timedelta(milliseconds=node.pause_ms), way)
@@ -307,18 +310,3 @@ class Walk:
         if raised:
             raise raised[0]
         return ends[0]
-
-
-def _paths(node: Node) -> Iterator[str]:
-    """Give the paths of everything that is done below a node."""
-    if isinstance(node, Leaf):
-        yield node.path
-    for part in parts_of(node):
-        yield from _paths(part)
-
-
-def _anybody(node: Node, roster: Roster) -> bool:
-    """Say whether a node has a step for a host that takes part, or one that belongs to no host."""
-    if isinstance(node, PlannedAction):
-        return any(roster.takes_part(target.target) for target in node.targets)
-    return isinstance(node, Leaf) or any(_anybody(part, roster) for part in parts_of(node))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from builders.plans import a_plan, action, block, gate, serial
+from builders.plans import a_plan, action, block, gate, include, serial
 from builders.runs import Bench
 from builders.world import words
 
@@ -350,3 +350,33 @@ def test_batches_that_nobody_is_left_for_fail_the_run(bench: Bench) -> None:
     _, verdict = bench.run(plan)
     assert verdict.status == "failed"
     assert "every host of the step had failed before" in verdict.detail
+
+
+def test_this_machine_is_in_every_batch_and_belongs_to_none(bench: Bench) -> None:
+    def one(number: int, host: str) -> PlannedBlock:
+        path = f"2.batch.{number}"
+        return block(
+            path, [action(f"{path}.block.1", hosts=["here"]), action(f"{path}.block.2", hosts=[host])]
+        )
+
+    node = serial("2", []).model_copy(update={"batches": (one(1, "a"), one(2, "b"), one(3, "c"))})
+    first = action("1", hosts=["a", "b", "c"], word="x", answer=ONLY_A, late=["inventory_hostname", "bad"])
+    hosts = ["here", "a", "b", "c"]
+    plan = a_plan(bench.world, first, node, hosts=hosts, failures=1, inputs={"bad": ["b"]})
+    assert bench.run(plan)[1].status == "succeeded"
+    done = [word for word in words(bench.world) if ":w2" in word]
+    assert [word.partition(":")[0] for word in done] == ["here", "a", "here", "c"]
+
+
+@pytest.mark.parametrize(
+    ("own", "whole", "status"), [(0, 3, "failed"), (1, 3, "succeeded"), (None, 0, "failed")]
+)
+def test_an_included_runbook_has_an_allowance_of_its_own(
+    bench: Bench, own: int | None, whole: int, status: str
+) -> None:
+    inside = include("1", failing("1.include.1", 1)).model_copy(update={"max_failures": own})
+    plan = a_plan(bench.world, inside, action("2", hosts=HOSTS), hosts=HOSTS, failures=whole, inputs={})
+    included = inside.model_copy(update={"inputs": {"bad": ["a"]}})
+    run, verdict = bench.run(plan.model_copy(update={"nodes": (included, plan.nodes[1])}))
+    assert verdict.status == status
+    assert bench.state(run).finished["1.include.1"] == ("ok" if status == "succeeded" else "failed")
