@@ -8,6 +8,7 @@ after an abort. What is left behind may still act, and its connection is never u
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -76,7 +77,9 @@ def watched(
             with contextlib.suppress(Exception):
                 late(answer.value)
 
-    threading.Thread(target=do, name=threading.current_thread().name + "-at-work", daemon=True).start()
+    # What a connector logs belongs to the run and step of whoever waits for it.
+    name, context = threading.current_thread().name + "-at-work", contextvars.copy_context()
+    threading.Thread(target=context.run, args=(do,), name=name, daemon=True).start()
     while not done.wait(_LOOK_S):
         if (stop.ends_work() and ends) or stop.aborted_for():
             call.stop.set()

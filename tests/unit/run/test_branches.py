@@ -10,6 +10,7 @@ import pytest
 from builders.plans import a_plan, action, block, parallel, serial
 from builders.runs import RESPONDER, Bench
 from builders.world import World, lines, words
+from structlog.contextvars import get_contextvars
 
 from mimrun.app.decisions import request_cancel, resolve
 from mimrun.errors import GateError, LeaseError, StoreError
@@ -341,6 +342,21 @@ def test_branches_within_branches_are_left_off_by_the_outer_ones(bench: Bench, h
     assert verdict.status == "failed"
     assert "not gone on with: 'Parallel 1.branch.2'" in verdict.detail
     assert "1.branch.2.branch.1.block.2" not in bench.state(run).started
+
+
+def test_what_a_connector_logs_belongs_to_its_own_run_and_step(bench: Bench, hooks: Hooks) -> None:
+    seen: dict[str, Any] = {}
+    for name in ("left", "right", "a", "b"):
+        hooks[name] = lambda name=name: seen.update({name: dict(get_contextvars())})  # type: ignore[misc]
+    plan = two(bench, [at(1, 1, "hook", word="left")], [at(2, 1, "hook", hosts=["b"], word="right")])
+    both = action("2", "hook", hosts=AB, late=["inventory_hostname"], word="{{ inventory_hostname }}")
+    run, _ = bench.run(plan.model_copy(update={"nodes": (plan.nodes[0], both)}))
+    assert {name: (one["run"], one["step"]) for name, one in seen.items()} == {
+        "left": (run, "1.branch.1.block.1"),
+        "right": (run, "1.branch.2.block.1"),
+        "a": (run, "2"),
+        "b": (run, "2"),
+    }
 
 
 def test_many_branches_on_many_hosts_lose_nothing(bench: Bench) -> None:
