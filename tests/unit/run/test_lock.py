@@ -14,12 +14,13 @@ from builders.plans import a_plan, action, at_risk, gate, manual
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench, person
 from builders.world import words
 
+from mimrun.app import runs
 from mimrun.app.locks import list_locks, unlock
 from mimrun.app.runs import create_run, load_state
 from mimrun.connector import Effect
-from mimrun.errors import GateError, InputError, LeaseError, LockError
+from mimrun.errors import GateError, InputError, KillSwitchError, LeaseError, LockError
 from mimrun.log.entry import Actor, Draft
-from mimrun.log.kinds import Kind, LockReleased, LockTaken, RunStarted, StepIntent
+from mimrun.log.kinds import Kind, KillswitchPulled, LockReleased, LockTaken, RunStarted, StepIntent
 from mimrun.run.fold import apply
 from mimrun.run.journal import Journal
 from mimrun.run.lease import Lease
@@ -87,6 +88,20 @@ def test_a_refused_launch_leaves_nothing_behind(bench: Bench) -> None:
         with pytest.raises(LockError):
             create_run(home, locked(bench, action("1")), RESPONDER)
         assert home.store.head().size == size
+
+
+def test_what_refuses_a_launch_is_asked_again_in_the_append_that_makes_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that was taken, or a switch that was pulled, right behind the first look."""
+    bench.run(locked(bench, gate("1")))
+    monkeypatch.setattr(runs, "check_launch", lambda *_, **__: None)
+    with pytest.raises(LockError):
+        bench.create(locked(bench, action("1")))
+    with bench.home() as home:
+        home.store.append([Draft(Actor("person", "alex"), KillswitchPulled(reason="stop"))])
+    with pytest.raises(KillSwitchError):
+        bench.create(a_plan(bench.world, action("1")))
 
 
 def test_a_run_that_lost_the_race_after_its_launch_waits_and_goes_on_when_the_lock_is_free(
