@@ -89,6 +89,7 @@ class Request(Action):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
     verb = "request"
     effect = Effect.ONCE
+    effect_fields = frozenset({"method", "idempotency_key"})
     url: str = Field(description="Where to, with http:// or https://; or a path below http_base_url.")
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = Field(
         "GET", description="The HTTP method."
@@ -121,9 +122,8 @@ class Request(Action):
     @field_validator("headers", "secret_headers")
     @classmethod
     def _names(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name in headers:
-            if not HEADER.fullmatch(name):
-                raise ValueError(f"{name!r} is not a header's name")
+        if wrong := [name for name in headers if not HEADER.fullmatch(name)]:
+            raise ValueError(f"{wrong[0]!r} is not a header's name")
         return headers
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ class Program(Action):
     """What `command`, `shell` and `script` have in common."""
 
     effect = Effect.ONCE
+    effect_fields = frozenset({"creates", "removes"})
     chdir: str = Field("", description="The folder to run in; mimrun's own when left out.")
     stdin: str = Field("", description="Text for its standard input, which is empty otherwise.")
     creates: str = Field("", description="Not run when this path is there already.")

@@ -114,6 +114,7 @@ class Execute(Statement):
 
     verb = "execute"
     effect = Effect.ONCE
+    effect_fields = frozenset({"applied_table"})
     transaction: bool = Field(
         default=True,
         description="False for what PostgreSQL runs outside of transactions only: alter system, vacuum.",

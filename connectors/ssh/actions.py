@@ -185,6 +185,7 @@ class Service(Action):
     verb = "service"
     model_config = _LAZY
     effect = Effect.PROBE
+    effect_fields = frozenset({"state"})
 
     unit: Unit = Field(description="Name of the unit; `.service` is added where it has no suffix.")
     state: Literal["started", "stopped", "restarted", "reloaded"] | None = Field(

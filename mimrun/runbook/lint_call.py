@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from jinja2 import nodes
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError, create_model
 
 from mimrun.catalog import Catalog
 from mimrun.connector import Action, Effect
@@ -154,12 +155,35 @@ def effect_of(kind: type[Action], args: Mapping[str, JsonValue], *, looking: boo
     """
     if looking and args.get("changed") is False:
         return Effect.READ
-    if has_template(dict(args)):
-        return kind.effect
     try:
-        return kind.model_validate(dict(args)).effect_class()
+        return _partly(kind, {key: value for key, value in args.items() if not has_template(value)}, args)
     except ValidationError:
         return kind.effect
+
+
+def _partly(kind: type[Action], known: Mapping[str, JsonValue], args: Mapping[str, JsonValue]) -> Effect:
+    """Give the effect class by the arguments that are known; the weakest one where it hangs on another.
+
+    Raises:
+        ValidationError: they do not fit.
+    """
+    if len(known) == len(args):
+        return kind.model_validate(dict(args)).effect_class()
+    # An action that does not say what its class hangs on may look at everything.
+    if (kind.effect_fields or args.keys()) & (args.keys() - known.keys()):
+        return kind.effect
+    told = _telling(kind).model_validate({key: known[key] for key in kind.effect_fields & known.keys()})
+    return kind.model_construct(None, **dict(told)).effect_class()
+
+
+@cache
+def _telling(kind: type[Action]) -> type[BaseModel]:
+    """Give a model of those arguments of an action that its effect class hangs on."""
+    infos = {
+        name: info for name, info in kind.model_fields.items() if (info.alias or name) in kind.effect_fields
+    }
+    fields: dict[str, Any] = {name: (info.annotation, info) for name, info in infos.items()}
+    return create_model("Telling", __config__={**kind.model_config, "defer_build": False}, **fields)
 
 
 def waits(step: Handler) -> bool:

@@ -136,7 +136,7 @@ def render_call(call: Calls, catalog: Catalog, variables: Mapping[str, JsonValue
         variables: everything that is known now, revealed secrets included.
 
     Returns:
-        the call with nothing late.
+        the call with nothing late, and with the effect class that the plan shows.
 
     Raises:
         PlanError: a name is still missing, or the arguments do not fit.
@@ -153,15 +153,14 @@ def render_call(call: Calls, catalog: Catalog, variables: Mapping[str, JsonValue
     if faults:
         raise PlanError("; ".join(f"{call.action}: {_where(f)}{f.message}" for f in faults))
     try:
-        action = validate(kind, args)
+        validate(kind, args)
     except ValidationError as exc:
         # Without the values: one of them may be a secret.
         wrong = "; ".join(f"{_dotted(e['loc'])}{e['msg']}" for e in exc.errors(include_input=False))
         raise PlanError(f"{call.action}: its arguments do not fit: {wrong}") from exc
     except ValueError as exc:
         raise PlanError(f"{call.action}: {exc}") from exc
-    effect = action.effect_class() if call.late and call.effect is kind.effect else call.effect
-    return call.model_copy(update={"args": args, "late": (), "effect": effect})
+    return call.model_copy(update={"args": args, "late": ()})
 
 
 def render_nodes(

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
@@ -273,6 +274,38 @@ def test_action_and_its_fields_are_on_the_reference_page(name: str, action: type
         if f"`{info.alias or field}`" not in page
     ]
     assert not missing
+
+
+def some_values(action: type[Action], field: str) -> list[object]:
+    """Values of an argument that its type allows, among them every one that tells two classes apart."""
+    annotation = action.model_fields[field].annotation
+    known: dict[object, list[object]] = {bool: [False, True], str: ["", "x"], type(None): [None]}
+    found: list[object] = []
+    for kind in (annotation, *get_args(annotation)):
+        found += get_args(kind) if get_origin(kind) is Literal else known.get(kind, [])
+    return found
+
+
+@every_action
+def test_the_effect_class_hangs_on_the_declared_arguments_and_on_no_other(
+    name: str, action: type[Action]
+) -> None:
+    read: set[str] = set()
+
+    class Watched(action):  # type: ignore[valid-type,misc]
+        def __getattribute__(self, attribute: str) -> Any:
+            read.update({attribute} & action.model_fields.keys())
+            return super().__getattribute__(attribute)
+
+    fields = {
+        field for field, info in action.model_fields.items() if (info.alias or field) in action.effect_fields
+    }
+    choices = [[(field, value) for value in some_values(action, field)] for field in sorted(fields)]
+    assert all(choices), "say in some_values what such an argument may be"
+    classes = {Watched.model_construct(**dict(chosen)).effect_class() for chosen in product(*choices)}
+    assert len(fields) == len(action.effect_fields)
+    assert read == fields
+    assert action.effect in classes, "the weakest class is one that some arguments have"
 
 
 @every_connector
