@@ -20,7 +20,7 @@ from mimrun.app.runs import create_run, load_state
 from mimrun.connector import Effect
 from mimrun.errors import GateError, InputError, KillSwitchError, LeaseError, LockError
 from mimrun.log.entry import Actor, Draft
-from mimrun.log.kinds import Kind, KillswitchPulled, LockReleased, LockTaken, RunStarted, StepIntent
+from mimrun.log.kinds import KillswitchPulled, Kind, LockReleased, LockTaken, RunStarted, StepIntent
 from mimrun.run.fold import apply
 from mimrun.run.journal import Journal
 from mimrun.run.lease import Lease
