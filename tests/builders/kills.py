@@ -342,8 +342,8 @@ def _around_appends(ending: Ending) -> None:
         write(self, batch)
         ending.at("rows written, not committed")
 
-    SqliteStore.append = appended  # type: ignore[method-assign]  # in a child that ends with it
-    RunSummaries.apply = folded  # type: ignore[method-assign]  # likewise
+    SqliteStore.append = appended  # type: ignore[method-assign,assignment]  # in a child that ends with it
+    RunSummaries.apply = folded  # type: ignore[method-assign,assignment]  # likewise
     LogWriter._write = written  # type: ignore[method-assign]  # likewise
 
 

@@ -259,7 +259,8 @@ class Simulation:
                     self.late.append(Late(call.key, self.seconds + self.draw.choice((0.5, 3.0, 30.0))))
                 if name == "slow":
                     self.seconds += 20.0
-                return answer()
+                told: Outcome = answer()
+                return told
         self.happened[call.key] += 1
         return Ok(changed=True, data={"word": "x"})
 
@@ -282,9 +283,9 @@ class Simulation:
     def _check_begun(self, call: Call, worker: Worker) -> None:
         """No effect without its own durable intent, by this very worker, still open."""
         for entry in reversed(self.disk.entries):
-            if entry.kind is Kind.STEP_OUTCOME and getattr(entry.body, "intent", 0):
-                told = self.disk.entries[entry.body.intent - 1]  # type: ignore[attr-defined]
-                if getattr(told.body, "key", "") == call.key:
+            if isinstance(entry.body, kinds.StepOutcome):
+                begun = self.disk.entries[entry.body.intent - 1]
+                if getattr(begun.body, "key", "") == call.key:
                     self.flaws.append(f"{call.key} is performed after entry {entry.seq} closed its intent")
                     return
             if entry.kind is Kind.STEP_INTENT and getattr(entry.body, "key", "") == call.key:
