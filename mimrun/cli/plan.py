@@ -36,6 +36,7 @@ CheckOption: TypeAlias = Annotated[
 def plan(
     runbook: RunbookArgument,
     inputs: InputsArgument = None,
+    *,
     inventories: InventoryOption = None,
     home: HomeOption = None,
     check: CheckOption = False,

@@ -12,7 +12,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from mimrun.connector import Call
@@ -37,12 +37,43 @@ class Left:
 
 
 @dataclass(slots=True)
-class _Answer(Generic[T]):
-    """What the thread of a connector came back with."""
+class _Errand(Generic[T]):
+    """The work of one connector, on a thread of its own."""
 
+    work: Callable[[], T]
+    late: Callable[[T], None]
     value: T | None = None
     error: BaseException | None = None
     left: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def do(self) -> None:
+        """Work, and tell whoever waits; where nobody does any more, hand the answer in as a late one."""
+        try:
+            self.value = self.work()
+        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
+            self.error = exc
+        with self.lock:
+            self.done.set()
+            too_late = self.left
+        if too_late and self.value is not None:
+            # The run is long elsewhere; what cannot be kept of this is lost, as it would be with a crash.
+            with contextlib.suppress(Exception):
+                self.late(self.value)
+
+    def leave(self) -> bool:
+        """Wait no longer; False where it has come back at this very moment."""
+        with self.lock:
+            self.left = not self.done.is_set()
+            return self.left
+
+    def answer(self) -> T:
+        """Give what it came back with, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        assert self.value is not None
+        return self.value
 
 
 def watched(
@@ -61,40 +92,18 @@ def watched(
         late: called with the answer of a connector that was left, on that connector's thread.
         ends: a cancel ends this work; else only an abort does, as for a look that settles a doubt.
     """
-    answer: _Answer[T] = _Answer()
-    done, lock = threading.Event(), threading.Lock()
-
-    def do() -> None:
-        try:
-            answer.value = work()
-        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
-            answer.error = exc
-        with lock:
-            done.set()
-            too_late = answer.left
-        if too_late and answer.value is not None:
-            # The run is long elsewhere; what cannot be kept of this is lost, as it would be with a crash.
-            with contextlib.suppress(Exception):
-                late(answer.value)
-
+    errand = _Errand(work, late)
     # What a connector logs belongs to the run and step of whoever waits for it.
     name, context = threading.current_thread().name + "-at-work", contextvars.copy_context()
-    threading.Thread(target=context.run, args=(do,), name=name, daemon=True).start()
-    while not done.wait(_LOOK_S):
+    threading.Thread(target=context.run, args=(errand.do,), name=name, daemon=True).start()
+    while not errand.done.wait(_LOOK_S):
         if (stop.ends_work() and ends) or stop.aborted_for():
             call.stop.set()
         reason = _too_long(call, stop)
-        if reason:
-            with lock:
-                if done.is_set():
-                    break
-                answer.left = True
+        if reason and errand.leave():
             call.stop.set()
             return Left(reason)
-    if answer.error is not None:
-        raise answer.error
-    assert answer.value is not None
-    return answer.value
+    return errand.answer()
 
 
 def _too_long(call: Call, stop: Stop) -> str:
