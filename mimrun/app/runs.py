@@ -226,8 +226,9 @@ def load_plan(home: Home, run: str) -> Plan:
         TamperError: it is not.
     """
     for entry in home.store.entries(run=run, kinds={Kind.PLAN_FROZEN}):
-        plan = Plan.decode(home.store.blob(entry, "plan") or b"{}")
-        if not isinstance(entry.body, PlanFrozen) or plan.digest != entry.body.digest:
+        assert isinstance(entry.body, PlanFrozen)
+        plan = Plan.frozen(home.store.blob(entry, "plan") or b"", entry.body.digest)
+        if plan is None:
             raise TamperError(
                 f"entry {entry.seq}: the stored plan is not the one that was frozen; nothing was done"
             )
