@@ -93,7 +93,8 @@ class Journal:
         """
         run, epoch = self.state.run, self.lease.epoch
         if not self.lease.held():
-            raise LeaseError(f"run {run}: this worker has let go of its lease")
+            self._keep_evidence(drafts)
+            raise LeaseError(f"run {run}: this worker does not have its lease any more")
         with self._lock:
             held = self._held.pop(threading.get_ident(), [])
         ends = [self.draft(body) for body in self._releases()] if _is_among(Kind.RUN_ENDED, drafts) else []

@@ -82,8 +82,15 @@ class Lease:
                     os.pwrite(self._file, self._content(seq), 0)
 
     def held(self) -> bool:
-        """Say whether the lease is still ours. No I/O: the kernel keeps it until `release`."""
-        return self._file >= 0
+        """Say whether the lease is still ours. No I/O: the kernel keeps it until `release`.
+
+        Where somebody has removed the file, another worker may hold a lock on a new one of its name, so
+        this one counts for nothing any more.
+        """
+        try:
+            return self._file >= 0 and os.fstat(self._file).st_nlink > 0
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Let go of the lease. Calling it again does nothing."""

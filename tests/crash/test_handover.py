@@ -191,10 +191,6 @@ def test_a_worker_whose_lock_file_was_removed_changes_nothing_when_it_wakes_up(
     assert bench.state(run).status is RunStatus.SUCCEEDED
 
 
-@pytest.mark.xfail(
-    reason="a lease does not notice that its lock file is gone: a worker that is frozen between its intent and the"
-    " act, and wakes up within 10 s after another one has taken over, acts once more"
-)
 @pytest.mark.parametrize("effect", ["once", "probe"])
 def test_a_worker_whose_lock_file_was_removed_behind_its_intent_does_not_act(
     memory: Path, effect: str
