@@ -21,6 +21,7 @@ from pydantic import JsonValue
 from mimrun.runbook.bounds import Budget, ExpressionError, UndefinedName
 from mimrun.runbook.evaluator import FUNCTIONS, SPECIAL_FILTERS, SPECIAL_TESTS, Evaluator, unsupported
 from mimrun.runbook.filters import FILTERS
+from mimrun.runbook.habit import WORD_HABITS
 from mimrun.runbook.operators import kind_of
 from mimrun.runbook.predicate import PREDICATES
 from mimrun.runbook.suggestion import suggest
@@ -372,10 +373,7 @@ def _check_words(root: nodes.Node) -> None:
 def _check_word(kind: str, word: str, known: Iterable[str], node: nodes.Node) -> None:
     if word in set(known):
         return
-    hint = suggest(word, known)
-    if word in ("lookup", "query", "q", "env"):
-        hint = "a template cannot read files, the environment or the network: give the value as an input"
-    raise ExpressionError(f"no {kind} {word!r}", hint, node.lineno)
+    raise ExpressionError(f"no {kind} {word!r}", WORD_HABITS.get(word) or suggest(word, known), node.lineno)
 
 
 def _texts(value: JsonValue) -> Iterator[str]:

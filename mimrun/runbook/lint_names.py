@@ -20,6 +20,7 @@ from mimrun.runbook.expression import (
     optional_names,
 )
 from mimrun.runbook.finding import Report
+from mimrun.runbook.habit import NAME_HABITS
 from mimrun.runbook.model import InputType, Runbook
 from mimrun.runbook.suggestion import suggest
 
@@ -156,9 +157,12 @@ class NameCheck:
                 self._unknown(name, place, known)
 
     def _unknown(self, name: str, place: ValuePath, known: frozenset[str]) -> None:
-        if self.host_names is not None:
-            if name not in self.host_names:
-                self.report.error(place, f"{name!r} is undefined", suggest(name, known | self.host_names))
+        if name in (self.host_names or ()):
+            return
+        if name in NAME_HABITS:
+            self.report.error(place, f"{name!r} is undefined", NAME_HABITS[name])
+        elif self.host_names is not None:
+            self.report.error(place, f"{name!r} is undefined", suggest(name, known | self.host_names))
         elif difflib.get_close_matches(name, known - GIVEN, n=1, cutoff=0.75):
             self.report.error(place, f"{name!r} is undefined", suggest(name, known))
         else:

@@ -14,7 +14,7 @@ from typing import Final
 from mimrun.canonical import Json
 from mimrun.errors import Problem
 from mimrun.runbook.document import Document, ValuePath
-from mimrun.runbook.habit import YES_AND_NO, step_hint
+from mimrun.runbook.habit import YES_AND_NO, is_module, step_hint
 from mimrun.runbook.model import (
     ActionStep,
     BlockStep,
@@ -68,6 +68,8 @@ _KEYS: Final = {"branch": "parallel"}
 """Keys under which steps stand, by their mark in the path of a step, where the two are not the same."""
 _LISTS: Final = ("notify", "serial")
 """Keys with a list, of which one item may stand for itself."""
+_ARGUMENTS: Final = {"command": "argv: [program, argument]", "shell": "cmd: …", "script": "src: …"}
+"""What an author who wrote a bare text under an action meant, by the verb."""
 _CONDITIONS: Final = ("when", "until", "expect")
 
 
@@ -147,7 +149,10 @@ class Desugarer:
         actions = [key for key in raw if _is_action(key)]
         if len(actions) == 1 and not any(key in raw for key in _CHOICES):
             return "handler"
-        self._complain(path, "a handler needs exactly one action", "such as `ssh.command: {argv: [id]}`")
+        module = next((key for key in raw if is_module(key)), "")
+        hint = step_hint(module) or "such as `ssh.command: {argv: [id]}`"
+        place = (*path, module) if module else path
+        self._complain(place, "a handler needs exactly one action", hint, at_key=bool(module))
         return ""
 
     def _kind(self, raw: dict[str, Json], path: ValuePath) -> str:
@@ -222,7 +227,7 @@ class Desugarer:
             self._complain(
                 (*path, action),
                 f"the arguments of {action} must be a mapping",
-                f"write `{action}: {{key: value}}`",
+                f"write `{action}: {{{_ARGUMENTS.get(action.rpartition('.')[2], 'key: value')}}}`",
             )
             args = {}
         return {"action": action, "args": args}

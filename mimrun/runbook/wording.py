@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from mimrun.canonical import Json
 from mimrun.errors import Problem
 from mimrun.runbook.document import Document, ValuePath
-from mimrun.runbook.habit import YES_AND_NO, runbook_hint
+from mimrun.runbook.habit import YES_AND_NO, argument_hint, runbook_hint
 from mimrun.runbook.sugar import CHILDREN, WAIT_NAMES
 from mimrun.runbook.suggestion import suggest
 
@@ -146,7 +146,8 @@ def _problem(
         return document.problem(tuple(above), f"the key {key!r} is missing{place}")
     if kind == "extra_forbidden":
         allowed = allowed_keys(model, detail["loc"][:-1])
-        hint = (runbook_hint(name) if len(loc) == 1 else "") or suggest(name, allowed)
+        known = runbook_hint(name) if len(loc) == 1 else argument_hint(name, allowed)
+        hint = known or suggest(name, allowed)
         where = f" in {loc[-2]}" if len(loc) > skip + 1 and isinstance(loc[-2], str) else ""
         return document.problem(loc, f"unknown key {name!r}{where}", hint, at_key=True)
     if detail["loc"] and detail["loc"][-1] == "[key]":
@@ -181,14 +182,20 @@ def _value_words(detail: ErrorDetails, name: str) -> tuple[str, str]:
     wanted = _KINDS.get(kind.split("_", maxsplit=1)[0])
     if wanted is None:
         return str(detail["msg"])[:1].lower() + str(detail["msg"])[1:], ""
-    hint = f"{given} is a text here: write true or false" if str(given).lower() in YES_AND_NO else ""
-    if name in ("when", "until", "expect") and isinstance(given, list):
-        hint = "join the conditions with `and`"
-    if wanted == "a text" and isinstance(given, int) and not isinstance(given, bool):
-        hint = f'write "{given}"'
     return f"{_shown(given)} must be {wanted}" if isinstance(
         given, str | int | None
-    ) else f"must be {wanted}", hint
+    ) else f"must be {wanted}", _other_form(given, wanted, name)
+
+
+def _other_form(given: object, wanted: str, name: str) -> str:
+    """Give the hint for a value that is of another kind than is wanted."""
+    if wanted == "a list" and isinstance(given, str):
+        return f"write [{given}]"
+    if wanted == "a text" and isinstance(given, int) and not isinstance(given, bool):
+        return f'write "{given}"'
+    if name in ("when", "until", "expect") and isinstance(given, list):
+        return "join the conditions with `and`"
+    return f"{given} is a text here: write true or false" if str(given).lower() in YES_AND_NO else ""
 
 
 def _shown(value: object) -> str:

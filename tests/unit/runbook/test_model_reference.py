@@ -118,6 +118,6 @@ def test_no_hint_names_a_key_that_does_not_exist() -> None:
     known = {
         info.alias or name for model in (ActionStep, Runbook) for name, info in model.model_fields.items()
     }
-    known |= {"block", "rescue", "always", "gate", "manual", "include"}
+    known |= {"block", "rescue", "always", "gate", "manual", "include", "parallel", "wait"}
     named = set(re.findall(r"`([a-z_]+):", hints))
-    assert named <= known | {"limits", "changed"}
+    assert named <= known | {"limits", "changed", "creates", "removes"}
