@@ -94,7 +94,7 @@ class Journal:
         run, epoch = self.state.run, self.lease.epoch
         if not self.lease.held():
             self._keep_evidence(drafts)
-            raise LeaseError(f"run {run}: this worker does not have its lease any more")
+            raise LeaseError(f"run {run}: this worker has let go of its lease, or has lost it")
         with self._lock:
             held = self._held.pop(threading.get_ident(), [])
         ends = [self.draft(body) for body in self._releases()] if _is_among(Kind.RUN_ENDED, drafts) else []

@@ -68,7 +68,7 @@ def test_two_branches_on_one_target_have_a_connection_each(
     plan = two(bench, [at(1, 1, "hook", word="left")], [at(2, 1, "hook", word="right")])
     assert bench.run(plan)[1].status == "succeeded"
     assert used[0] is not used[1]
-    assert any(used[2] is one for one in used[:2]), "afterwards one of them is used again"
+    assert any(later is one for later in used[2:] for one in used[:2]), "afterwards one of them is used again"
 
 
 def test_when_a_branch_fails_the_other_begins_no_further_step(bench: Bench, hooks: Hooks) -> None:
