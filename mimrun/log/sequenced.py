@@ -34,6 +34,7 @@ class SequencedStore:
         reader: Reading,
         sequencer: Sequencer,
         bell: Bell,
+        *,
         projectors: Sequence[Projector],
         entropy: Callable[[int], bytes],
     ) -> None:

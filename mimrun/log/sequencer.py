@@ -72,6 +72,12 @@ class Rebuild:
     answer: Future[bool] = field(default_factory=Future)
 
 
+def _lock_holder(seconds: float) -> str:
+    return (
+        f"another process has held its lock for {seconds:g} s; find it with `fuser`, end it, then try again"
+    )
+
+
 class Sequencer:
     """Runs the writer in a thread of its own.
 
@@ -79,7 +85,7 @@ class Sequencer:
         open_writer: opens the connection; called in the thread, when the first append comes.
         on_commit: called in the thread after each commit.
         patience: seconds an append waits for other processes.
-        holder: what keeps an append waiting, and what helps.
+        holder: says what has kept an append waiting for so many seconds, and what helps.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class Sequencer:
         open_writer: Callable[[], Writing],
         on_commit: Callable[[], None],
         patience: float = PATIENCE,
-        holder: str = HOLDER,
+        holder: Callable[[float], str] = _lock_holder,
     ) -> None:
         self._open_writer = open_writer
         self._on_commit = on_commit
@@ -137,8 +143,7 @@ class Sequencer:
             if not answer.cancel():
                 # Its transaction has begun, so whether it is recorded is for the disk to say.
                 return answer.result()
-            held = self._holder.format(seconds=self._patience)
-            raise StoreError(f"the log cannot be written: {held}") from None
+            raise StoreError(f"the log cannot be written: {self._holder(self._patience)}") from None
         except BaseException:
             answer.cancel()
             raise
@@ -172,15 +177,25 @@ class Sequencer:
 
     def _rebuild(self, writer: Writing) -> None:
         request = self._queue.popleft()
-        if isinstance(request, Rebuild) and request.answer.set_running_or_notify_cancel():
+        if not (isinstance(request, Rebuild) and request.answer.set_running_or_notify_cancel()):
+            return
+        until = time.monotonic() + LOST_PATIENCES * self._patience
+        while True:
             try:
                 same = writer.rebuild()
+            except Interrupted:
+                try:
+                    writer, _ = self._find_out(None, until)
+                except StoreError as exc:
+                    self._fail([request], exc)
+                    return
             except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
-                why = StoreError(f"the log was not folded again: {exc}") if _is_lost(exc) else exc
-                self._fail([request], why)
+                self._fail([request], exc)
                 self._reopen()
+                return
             else:
                 request.answer.set_result(same)
+                return
 
     def _commit(self, writer: Writing) -> None:
         work = Together()
@@ -266,7 +281,3 @@ class Sequencer:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-def _is_lost(exc: Exception) -> bool:
-    return isinstance(exc, Interrupted)

@@ -55,7 +55,7 @@ class SqliteStore(SequencedStore):
         self.path = path
         reader, bell = LogReader(path), Bell(LOOK_AGAIN)
         sequencer = Sequencer(lambda: LogWriter(path, projectors, clock), bell.ring, patience)
-        super().__init__(reader, sequencer, bell, projectors, entropy)
+        super().__init__(reader, sequencer, bell, projectors=projectors, entropy=entropy)
 
 
 def create_log(path: Path, log: str, actor: Actor, *, clock: Callable[[], datetime] = utc_now) -> bool:

@@ -111,6 +111,7 @@ class Writing(ABC):
     def rebuild(self) -> bool:
         """Fold the whole log again; see `Store.rebuild`."""
         with self.transaction() as batch:
+            self._take_time()
             fresh = Batch(self.log, Head(), _Nothing(), self._projectors, _no_moment)
             for entry in self._reader.entries():
                 fresh.fold(entry, StoredBlobs(self._reader, entry), tuple(self._projectors))
@@ -144,9 +145,13 @@ class Writing(ABC):
         behind = {name: folded.get(name, 0) for name in self._projectors if folded.get(name, 0) < size}
         if not behind:
             return
+        self._take_time()
         for entry in self._reader.entries(after=min(behind.values())):
             names = [name for name, so_far in behind.items() if so_far < entry.seq]
             batch.fold(entry, StoredBlobs(self._reader, entry), names)
+
+    def _take_time(self) -> None:  # noqa: B027 - most databases do not mind
+        """Let the database know that this transaction may be quiet for long."""
 
     def _folded(self) -> dict[str, int]:
         return self._reader.folded()

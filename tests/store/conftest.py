@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from builders.log_places import File, Place, Schema, a_schema, a_server
 
+from mimrun.lab.postgres_server import Instance
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import IncidentNote, RunStarted
-from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.log.sequenced import SequencedStore
+from mimrun.log.sqlite import create_log
 
 ACTOR = Actor("person", "u:7", "cli", "local")
 ORIGIN = "test.example.org/log"
@@ -46,6 +49,13 @@ def ticking(start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> Callable[[], 
     return lambda: start + timedelta(milliseconds=next(ticks))
 
 
+@pytest.fixture(scope="session")
+def server() -> Generator[Instance]:
+    """A PostgreSQL server for all tests."""
+    with a_server("127.0.51") as server:
+        yield server
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """The file of a new log."""
@@ -55,7 +65,24 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Generator[SqliteStore]:
+def schema(server: Instance) -> Generator[Schema]:
+    """A new log in PostgreSQL."""
+    with a_schema(server) as schema:
+        assert schema.create(ORIGIN, ACTOR, ticking())
+        yield schema
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where a new log is: every test that uses this says the same of every store."""
+    if request.param == "sqlite":
+        return File(request.getfixturevalue("path"))
+    schema: Schema = request.getfixturevalue("schema")
+    return schema
+
+
+@pytest.fixture
+def store(place: Place) -> Generator[SequencedStore]:
     """A new log with a projector."""
-    with SqliteStore(path, projectors=[Counter()]) as store:
+    with place.open(projectors=[Counter()]) as store:
         yield store

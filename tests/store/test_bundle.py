@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mimrun.errors import InputError, LogError, TamperError
 from mimrun.log.bundle import export, verify_bundle
+from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite import SqliteStore, create_log
 from mimrun.log.verify import Known, Report
 from tests.store.conftest import ACTOR, ORIGIN, note, started, ticking
@@ -252,11 +253,13 @@ def test_a_hostile_zip_is_refused(incident: Path, tmp_path: Path) -> None:
             verify_bundle(path)
 
 
-def test_an_incident_still_being_worked_on_is_exported_as_it_is(path: Path, store: SqliteStore) -> None:
+def test_an_incident_still_being_worked_on_is_exported_as_it_is(
+    tmp_path: Path, store: SequencedStore
+) -> None:
     store.append([started()])
-    first = export(store, path.with_name("first.mimlog"), inc="INC-1")
+    first = export(store, tmp_path / "first.mimlog", inc="INC-1")
     store.append([started()])
-    second = export(store, path.with_name("second.mimlog"), inc="INC-1")
+    second = export(store, tmp_path / "second.mimlog", inc="INC-1")
     assert (first.entries, second.entries) == (1, 2)
-    assert verify_bundle(path.with_name("first.mimlog")).ok
-    assert verify_bundle(path.with_name("second.mimlog")).ok
+    assert verify_bundle(tmp_path / "first.mimlog").ok
+    assert verify_bundle(tmp_path / "second.mimlog").ok

@@ -1,0 +1,117 @@
+"""The log in a PostgreSQL database: the store for several machines."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import psycopg
+
+from mimrun.errors import StoreError
+from mimrun.log import postgres_schema
+from mimrun.log.chain import Head, IncidentHead, Place, link
+from mimrun.log.entry import FORMAT, Actor, Draft
+from mimrun.log.kinds import LogGenesis
+from mimrun.log.moment import utc_now, write_moment
+from mimrun.log.postgres_bell import PostgresBell
+from mimrun.log.postgres_database import Database, explain
+from mimrun.log.postgres_reader import PAUSE_S, PostgresReader
+from mimrun.log.postgres_writer import MARK, PostgresWriter
+from mimrun.log.sequenced import SequencedStore
+from mimrun.log.sequencer import PATIENCE, Sequencer
+from mimrun.log.store import Projector
+
+_HOLDER: Final = "find it with `select * from pg_stat_activity where application_name = 'mimrun writer'`, end it, then try again"
+
+
+class PostgresStore(SequencedStore):
+    """The incident log in a PostgreSQL database. Safe from several threads, processes and machines.
+
+    A server that goes away is waited for. An append that was in the middle of it is looked for when the
+    server is back, and is recorded once.
+
+    Arguments:
+        database: where it is.
+        projectors: what to fold entries through.
+        clock: gives the present moment; None takes the server's, which is one for all machines.
+        entropy: gives so many random bytes, for the salts of blobs.
+        patience: seconds an append waits for other sessions, and for the server.
+
+    Raises:
+        StoreError: the server cannot be reached, there is no log (see `create_log`), or this version
+            cannot read it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        projectors: Sequence[Projector] = (),
+        clock: Callable[[], datetime] | None = None,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.database = database
+        self._away: StoreError | None = None
+        reader, bell = PostgresReader(database, patience=patience), PostgresBell(database)
+
+        def open_writer() -> PostgresWriter:
+            """Open the writer; the reader was there, so a server that is not is expected back."""
+            end = time.monotonic() + patience
+            while True:
+                try:
+                    writer = PostgresWriter(database, projectors, clock, patience=patience)
+                    self._away = None
+                    return writer
+                except StoreError as exc:
+                    self._away = exc
+                    if not isinstance(exc.__cause__, psycopg.OperationalError) or time.monotonic() >= end:
+                        raise
+                    time.sleep(PAUSE_S)
+
+        sequencer = Sequencer(open_writer, bell.ring, patience, self._keeps_waiting)
+        super().__init__(reader, sequencer, bell, projectors=projectors, entropy=entropy)
+
+    def _keeps_waiting(self, seconds: float) -> str:
+        """Say what has kept an append waiting for so many seconds."""
+        return str(self._away or f"another session has held it for {seconds:g} s; {_HOLDER}")
+
+
+def create_log(
+    database: Database, log: str, actor: Actor, *, clock: Callable[[], datetime] = utc_now
+) -> bool:
+    """Begin a log in a database, or bring its tables up to date; safe when two processes try at once.
+
+    Arguments:
+        database: where it is to be. The role owns it, or may make a schema in it.
+        log: the origin, unique among all logs.
+        actor: who begins it.
+        clock: gives the present moment.
+
+    Returns:
+        Whether a log was made.
+
+    Raises:
+        StoreError: it cannot be made here.
+    """
+    try:
+        with database.connect("init") as db, db.transaction():
+            if not postgres_schema.migrate(db, database.schema):
+                return False
+            draft = Draft(actor=actor, body=LogGenesis(format=FORMAT))
+            first = link(draft, (), Place(log, Head(), IncidentHead()), clock())
+            db.execute("insert into origin (id, log, format) values (1, %s, %s)", (log, FORMAT))
+            db.execute(
+                "insert into entry (seq, data, leaf, kind, inc, run, mark) values (1, %s, %s, %s, '', '', %s)",
+                (first.data, first.leaf, first.entry.kind.value, secrets.token_bytes(MARK)),
+            )
+            db.execute(
+                "insert into head (id, size, leaf, ts, frontier) values (1, 1, %s, %s, %s)",
+                (first.head.leaf, write_moment(first.head.ts), first.head.frontier.encode()),
+            )
+            return True
+    except psycopg.Error as exc:
+        raise explain(exc, database.name, "made") from exc

@@ -1,0 +1,94 @@
+"""Reading the log in PostgreSQL: one connection, opened anew when the server was restarted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import cache
+from typing import Any, Final
+
+import psycopg
+
+from mimrun.errors import MimrunError, StoreError
+from mimrun.log import postgres_schema
+from mimrun.log.postgres_database import Database, explain, is_gone
+from mimrun.log.reading import Reading
+
+PAUSE_S: Final = 0.1
+"""Seconds between two attempts to connect again."""
+
+
+class PostgresReader(Reading):
+    """The log in a PostgreSQL database. Safe from several threads.
+
+    Arguments:
+        database: where it is.
+        patience: seconds for which a server that has gone away is waited for.
+
+    Raises:
+        StoreError: the server cannot be reached, or there is no log in it that this version can read.
+    """
+
+    def __init__(self, database: Database, *, patience: float) -> None:
+        super().__init__(database.name)
+        self.database, self._patience = database, patience
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._db: psycopg.Connection | None = None
+        try:
+            self._db = database.connect("reader", default_transaction_read_only="on")
+            self.log = postgres_schema.check_format(self._db, self.place)
+        except psycopg.Error as exc:
+            self.close()
+            raise explain(exc, self.place, "opened") from exc
+        except MimrunError:
+            self.close()
+            raise
+
+    def query(self, statement: str, *given: object) -> list[Any]:
+        """All rows of a short query; see `Reading.query`."""
+        with self._lock:
+            end = 0.0
+            while True:
+                if self._closed.is_set():
+                    raise StoreError(f"the log {self.place} has been closed")
+                try:
+                    if self._db is None:
+                        self._db = self.database.connect("reader", default_transaction_read_only="on")
+                    return self._db.execute(_ours(statement), given, binary=True).fetchall()
+                except psycopg.Error as exc:
+                    end = end or time.monotonic() + self._patience
+                    if not is_gone(exc, self._db) or time.monotonic() >= end:
+                        raise explain(exc, self.place, "read") from exc
+                    self._drop()
+                # The server is being restarted, or another takes its place.
+                self._closed.wait(PAUSE_S)
+
+    def faults(self) -> tuple[str, ...]:
+        """Which of the fences around the log are down. Damage within is for the server's own tools to find."""
+        triggers = self.query(
+            "select tgname::text, tgenabled::text from pg_trigger"
+            " where tgrelid in (to_regclass('entry'), to_regclass('blob')) and not tgisinternal"
+        )
+        keys = self.query(
+            "select conrelid::regclass::text from pg_constraint"
+            " where contype = 'p' and conrelid in (to_regclass('entry'), to_regclass('blob'))"
+        )
+        return postgres_schema.faults(triggers, [name for (name,) in keys])
+
+    def close(self) -> None:
+        """Let go of the connection. May be called twice."""
+        self._closed.set()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+@cache
+def _ours(statement: str) -> bytes:
+    """Write a statement's values as psycopg has them."""
+    return statement.replace("?", "%s").encode()

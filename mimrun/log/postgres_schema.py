@@ -1,0 +1,201 @@
+"""The tables of the log in PostgreSQL, as numbered migrations, and what may be done with them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from mimrun.errors import StoreError
+
+
+class Migration(NamedTuple):
+    """One step of the layout. What has been released is never changed, only followed by another."""
+
+    name: str
+    script: str
+
+
+MIGRATIONS: Final = (
+    Migration(
+        "the log and its projections",
+        """
+create table origin (                       -- one row: which log this is
+    id     int primary key check (id = 1),
+    log    text not null,
+    format text not null
+);
+create table entry (                        -- the log itself; `data` is the canonical form
+    seq  bigint primary key check (seq > 0),
+    data bytea not null,
+    leaf bytea not null,
+    kind text collate "C" not null,         -- kind, inc and run only find entries; `data` is the truth
+    inc  text collate "C" not null,
+    run  text collate "C" not null,
+    mark bytea not null                     -- the same for all entries of a transaction, and random
+);
+create index entry_inc on entry (inc, seq) where inc <> '';
+create index entry_run on entry (run, seq) where run <> '';
+create table blob (                         -- content that an entry commits to
+    "commit" bytea primary key,
+    salt     bytea not null,
+    data     bytea not null
+);
+alter table blob alter column data set storage external;
+create table head (                         -- one row: the end of the log; whoever appends holds it locked
+    id       int primary key check (id = 1),
+    size     bigint not null,
+    leaf     text not null,
+    ts       text not null,
+    frontier bytea not null
+) with (fillfactor = 10);
+create table incident_head (                -- the end of each incident's chain; follows from `entry`
+    inc  text collate "C" primary key,
+    iseq bigint not null,
+    leaf text not null
+) with (fillfactor = 50);
+create table projector (                    -- how far each projector has folded
+    name text collate "C" primary key,
+    size bigint not null
+) with (fillfactor = 10);
+create table projection (                   -- folded states; follow from `entry`
+    name  text collate "C" not null,
+    key   text collate "C" not null,
+    state bytea not null,
+    primary key (name, key)
+) with (fillfactor = 50);
+
+create function refuse_change() returns trigger language plpgsql as
+    $$ begin raise exception 'the log is append-only'; end $$;
+create function refuse_elsewhere() returns trigger language plpgsql as
+    $$ begin
+        if new.seq <> (select coalesce(max(seq), 0) + 1 from entry) then
+            raise exception 'the log is append-only';
+        end if;
+        return new;
+    end $$;
+create trigger entry_not_changed before update or delete on entry
+    for each row execute function refuse_change();
+create trigger entry_not_emptied before truncate on entry
+    for each statement execute function refuse_change();
+create trigger entry_in_place before insert on entry
+    for each row execute function refuse_elsewhere();
+create trigger blob_not_changed before update or delete on blob
+    for each row execute function refuse_change();
+create trigger blob_not_emptied before truncate on blob
+    for each statement execute function refuse_change();
+""",
+    ),
+    Migration(
+        "leases",
+        """
+create table lease (                        -- who executes a run; no part of the log
+    run        text collate "C" primary key,
+    epoch      bigint not null,
+    held       boolean not null,
+    expires_at timestamptz not null,
+    host       text not null,
+    boot       text not null,
+    pid        bigint not null,
+    started    bigint not null,
+    seen       bigint not null
+) with (fillfactor = 50);
+""",
+    ),
+)
+"""The layout, step by step. `mimrun init` takes the steps that a database has not taken yet."""
+
+TRIGGERS: Final = frozenset(
+    {"entry_not_changed", "entry_not_emptied", "entry_in_place", "blob_not_changed", "blob_not_emptied"}
+)
+
+GRANTS: Final = """\
+grant usage on schema {schema} to {role};
+grant select on all tables in schema {schema} to {role};
+grant insert on entry, blob to {role};
+grant insert, update on incident_head, projector, lease to {role};
+grant insert, update, delete on projection to {role};
+grant update on head to {role};
+"""
+"""What the role that mimrun works as may do: entries and blobs it can add and never change."""
+
+_LOCK: Final = 0x4D494D4C4F47
+"""`MIMLOG`: the advisory lock under which tables are made."""
+
+
+def migrate(db: psycopg.Connection, schema: str) -> bool:
+    """Take the steps of the layout that this database has not taken; the caller holds the transaction.
+
+    Returns:
+        whether there was no log in here before.
+
+    Raises:
+        StoreError: a newer mimrun made it.
+        psycopg.Error: the role may not make tables.
+    """
+    db.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+    there = db.execute("select 1 from pg_namespace where nspname = %s", (schema,)).fetchone()
+    if there is None:
+        db.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+    db.execute(
+        "create table if not exists layout"
+        " (version int primary key, name text not null, made_at timestamptz not null default now())"
+    )
+    done = _version(db)
+    _refuse_newer(done, schema)
+    for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
+        db.execute(step.script.encode())
+        db.execute("insert into layout (version, name) values (%s, %s)", (number, step.name))
+    return db.execute("select 1 from origin").fetchone() is None
+
+
+def check_format(db: psycopg.Connection, name: str) -> str:
+    """Refuse a database that holds no log, or one that this version cannot read.
+
+    Returns:
+        The log's origin.
+
+    Raises:
+        StoreError: it holds no log, or was made by another version.
+    """
+    there = db.execute("select to_regclass('layout') is not null and to_regclass('origin') is not null")
+    if not (there.fetchone() or (False,))[0]:
+        raise StoreError(f"there is no log in {name}; `mimrun init` makes one")
+    done = _version(db)
+    _refuse_newer(done, name)
+    if done < len(MIGRATIONS):
+        raise StoreError(
+            f"{name} has layout {done} and this mimrun needs {len(MIGRATIONS)}; `mimrun init`, as the owner"
+            " of the tables, brings it up to date"
+        )
+    row = db.execute("select log from origin").fetchone()
+    if row is None:
+        raise StoreError(f"there is no log in {name}; `mimrun init` makes one")
+    return str(row[0])
+
+
+def faults(rows: list[tuple[str, str]], constraints: list[str]) -> tuple[str, ...]:
+    """Say which fences of the log are not as they were made.
+
+    Arguments:
+        rows: the name of each trigger in the schema, and its state (`O`: enabled).
+        constraints: the tables of the schema that have a primary key.
+    """
+    enabled = {name for name, state in rows if state in ("O", "A")}
+    wrong = [f"trigger {name} is missing or disabled" for name in sorted(TRIGGERS - enabled)]
+    wrong += [f"table {name} has no primary key" for name in ("entry", "blob") if name not in constraints]
+    return tuple(wrong)
+
+
+def _version(db: psycopg.Connection) -> int:
+    row = db.execute("select coalesce(max(version), 0) from layout").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _refuse_newer(version: int, where: str) -> None:
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{where} has layout {version} and this mimrun knows up to {len(MIGRATIONS)}: a newer mimrun made"
+            " it; use that one"
+        )
