@@ -17,7 +17,7 @@ from builders.history import keys_of, read
 from builders.kills import Ending, live
 from builders.plans import a_plan, action
 from builders.runs import RESPONDER, Bench
-from builders.share import CORES, shared
+from builders.share import CORES, of_heavy, shared
 from builders.world import lines
 
 from mimrun.app.decisions import resolve
@@ -28,7 +28,7 @@ from mimrun.runbook.plan import Plan
 
 Record = Callable[[str, object], None]
 
-QUICK, HEAVY = 40, 2_000
+QUICK, HEAVY = 40, of_heavy(2_000)
 TWICE = 100
 APART = 1_000_000
 """Seeds of the parts lie so far from each other."""

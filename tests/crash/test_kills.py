@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from builders.kills import AT_ANY_MOMENT, DECIDING, POINTS, Tally, play
-from builders.share import CORES, shared
+from builders.share import CORES, of_heavy, shared
 
 Record = Callable[[str, object], None]
 
 QUICK, QUICK_PARTS = 320, 4
-HEAVY, HEAVY_PARTS = 20_000, 10
+HEAVY, HEAVY_PARTS = of_heavy(20_000), 10
 APART = 1_000_000
 """Seeds of the parts lie so far from each other."""
 

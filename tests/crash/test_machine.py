@@ -15,6 +15,7 @@ import pytest
 from builders.history import keys_of, read
 from builders.kills import POINTS, Series
 from builders.runs import ALEX, BILLIE, RESPONDER
+from builders.share import of_heavy
 from builders.world import lines
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -51,7 +52,7 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-HEAVY = settings(QUICK, max_examples=400, stateful_step_count=40)
+HEAVY = settings(QUICK, max_examples=of_heavy(400), stateful_step_count=40)
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 VERBS: dict[str, type[Body]] = {
     "pause": RunPauseRequested,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from builders.seams import seams
-from builders.share import CORES, shared
+from builders.share import CORES, of_heavy, shared
 from builders.simulation import Simulation
 
 from mimrun.connector import Failed, Outcome, Unknown
@@ -23,7 +23,7 @@ from mimrun.run import journal, move, summary
 Record = Callable[[str, object], None]
 
 QUICK, QUICK_PARTS = 20_000, 8
-HEAVY, HEAVY_PARTS = 1_000_000, 20
+HEAVY, HEAVY_PARTS = of_heavy(1_000_000), 20
 HEAVY_FIRST = 1_000_000
 """The heavy schedules are others than the quick ones."""
 
