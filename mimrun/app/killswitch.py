@@ -104,6 +104,9 @@ def refuse_while_pulled(home: Home) -> None:
 def pull(settings: Settings, identity: Identity, reason: str) -> str:
     """Stop everything. Anybody may. The file is written first, so that it works without the log.
 
+    A file that is there stays as it is, unless two people have lifted just that one, or nobody knows: then this
+    is another pull, with a name of its own, which their word does not lift.
+
     Returns:
         why the log does not know of it, or "".
 
@@ -116,7 +119,7 @@ def pull(settings: Settings, identity: Identity, reason: str) -> str:
     latch = Latch(settings.kill_switch)
     broken: StoreError | None = None
     name = latch.read().latch
-    if not latch.there():
+    if not latch.there() or _may_be_lifted(settings, latch):
         try:
             name = latch.pull(identity.person.id, write_moment(utc_now()), reason)
         except StoreError as exc:
@@ -134,6 +137,15 @@ def pull(settings: Settings, identity: Identity, reason: str) -> str:
     return ""
 
 
+def _may_be_lifted(settings: Settings, latch: Latch) -> bool:
+    """Say whether the file may be one that two people have lifted, and that was not removed yet."""
+    try:
+        with open_home(settings) as home:
+            return _is_leftover(switch_in(home.store), latch.read())
+    except (LogError, SettingsError):
+        return True
+
+
 def lift(home: Home, identity: Identity, reason: str) -> Standing:
     """Agree to lift the switch. When the second person has agreed in the log, the file is removed.
 
@@ -142,7 +154,8 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
     1. The person is known, has a role that may lift it, and gives a reason.
     2. A file that the log does not know of is made known to the log, so that two people have to agree.
     3. The agreement is recorded; a person counts once, under whatever account.
-    4. Only where two have agreed, the file is removed: what the log did not take is not lifted.
+    4. Only where two have agreed, the file is removed, unless it was pulled anew meanwhile: what the log did not
+       take is not lifted.
 
     Returns:
         how the switch stands now.
@@ -160,7 +173,7 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
         raise RefusedError("the kill switch is not pulled")
     if now.file is not None and not now.switch.pulled:
         if _is_leftover(now.switch, now.file):
-            latch.remove()
+            latch.remove(now.file.latch)
             return standing_of(home)
         told = KillswitchPulled(reason=now.file.reason or now.why, latch=now.file.latch)
         home.store.append([Draft(identity.actor(), told)], guard=_not_pulled)
@@ -168,13 +181,14 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
     body = KillswitchLiftAgreed(pulled=pulled.pulled, reason=reason)
     home.store.append([Draft(identity.actor(), body)], guard=lambda view: _may_agree(view, pulled, person))
     if not switch_in(home.store).pulled:
-        latch.remove()
+        latch.remove(pulled.latch)
     return standing_of(home)
 
 
 def _is_leftover(switch: Switch, file: Switch) -> bool:
     """Say whether two people have lifted just that latch, and only removing the file is left."""
-    return bool(file.latch) and switch.latch == file.latch and len(switch.agreed) >= NEEDED
+    lifted = not switch.pulled and len(switch.agreed) >= NEEDED
+    return bool(file.latch) and switch.latch == file.latch and lifted
 
 
 def _not_pulled(view: View) -> None:

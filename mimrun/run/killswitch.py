@@ -176,9 +176,10 @@ class Latch:
             ) from exc
         return told.latch
 
-    def remove(self) -> None:
-        """Remove the file, if it is there."""
-        self.path.unlink(missing_ok=True)
+    def remove(self, name: str) -> None:
+        """Remove the file, if it is there and still the latch of this name: another one was pulled since."""
+        if self.read().latch == name:
+            self.path.unlink(missing_ok=True)
 
 
 def _words(by: str, at: str, reason: str) -> str:

@@ -244,7 +244,7 @@ def test_a_switch_that_is_pulled_behind_the_intent_leaves_the_act_undone(
     assert (verdict.status, bench.state(run).waits_on) == ("waiting", "killswitch")
     assert words(bench.world) == []
     assert bench.state(run).cell(CellKey("1", "a")).status is CellStatus.READY
-    latch.remove()
+    latch.remove(latch.read().latch)
     assert bench.execute(run).status == "succeeded", "what happens once was not begun, and is begun now"
     assert words(bench.world) == ["a:w1"]
     assert bench.is_intact()
@@ -314,7 +314,7 @@ def test_a_file_that_was_left_over_after_the_lifting_is_removed_without_two_more
     pull(bench.settings, RESPONDER, "stop")
     with bench.home() as home:
         lift(home, RESPONDER, "x")
-        monkeypatch.setattr(Latch, "remove", lambda latch: None)
+        monkeypatch.setattr(Latch, "remove", lambda latch, name: None)
         assert lift(home, ALEX, "x").pulled, "a crash came before the file was removed"
         monkeypatch.undo()
         assert "is left over" in standing_of(home).advice
