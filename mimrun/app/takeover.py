@@ -32,18 +32,17 @@ def take_over(journal: Journal, plan: Plan, mode: Mode, reason: str) -> Parked |
         what the run waits for where another one holds a lock; None where it may go on.
     """
     wanted = () if journal.state.wish.level > Level.NONE else plan.locks
-    waits = _started(journal, wanted)
-    if waits is None and (journal.state.mode != mode or reason):
-        journal.note(RunMode(mode=mode, reason=reason))
-    return waits
+    # In the same append: behind it the state would seem to know what was said in between.
+    driven = (RunMode(mode=mode, reason=reason),) if journal.state.mode != mode or reason else ()
+    return _started(journal, wanted, driven)
 
 
-def _started(journal: Journal, wanted: tuple[str, ...]) -> Parked | None:
+def _started(journal: Journal, wanted: tuple[str, ...], driven: tuple[RunMode, ...]) -> Parked | None:
     store, run = journal.store, journal.state.run
     for _ in range(_LOOKS):
         try:
             takes = missing_locks(store, run, wanted)
-            _append(journal, takes, ())
+            _append(journal, takes, driven)
         except LockError as exc:
             taken = str(exc)
             if _is_held(journal, wanted):

@@ -45,7 +45,7 @@ class Executor:
             result = self._settled(self._until_it_rests())
             if not isinstance(result, Parked) or self._parked(result):
                 return self._recorded(result)
-            # Somebody took a pause back in the moment in which the run was about to rest.
+            # Somebody took a pause back, or asked for the end, in the moment in which the run was about to rest.
             self._stop.catch_up()
 
     def _parked(self, result: Parked) -> bool:

@@ -83,12 +83,13 @@ class Journal:
         1. No other worker has taken over.
         2. An intent: nobody asked for the run to stop, and the kill switch is not pulled.
         3. The intent of a change: the run holds its locks, with the generations that it took.
+        4. A rest, other than in doubt: nobody asked for the end; of a pause: nobody took it back.
 
         What ends the run lets go of its locks with it.
 
         Raises:
             LeaseError: (1) does not hold.
-            Halt: (2) or (3) does not hold.
+            Halt: (2), (3) or (4) does not hold.
             StoreError: the log cannot be written.
         """
         run, epoch = self.state.run, self.lease.epoch
@@ -134,8 +135,12 @@ class Journal:
                     return None
                 lost = lost_lock(view, self.state.run, self.state.locks, needed)
                 return Halt(lost, waits="lock") if lost else None
-            case RunWaiting(on="pause") if summary_in(view, self.state.run).wish.level is Level.NONE:
-                return Halt("somebody asked for the run to go on")
+            case RunWaiting(on=on) if on != "doubt":
+                wish = summary_in(view, self.state.run).wish
+                if on == "pause" and wish.level is Level.NONE:
+                    return Halt("somebody asked for the run to go on")
+                # Somebody has just asked for the end: what waits for people would not come to it by itself.
+                return halt_of(wish) if wish.level >= Level.CANCEL else None
             case _:
                 return None
 

@@ -1,0 +1,107 @@
+"""What a third look found, at stopping, waiting and lifting: each of these was possible once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from builders.plans import a_plan, action, gate
+from builders.runs import ALEX, BILLIE, RESPONDER, Bench
+from builders.world import WORLD, words
+
+from mimrun.app.killswitch import lift, pull, standing_of
+from mimrun.app.worker import Worker
+from mimrun.errors import StoreError
+from mimrun.log.entry import Draft
+from mimrun.log.kinds import Kind, RunWaiting
+from mimrun.log.sqlite import SqliteStore
+from mimrun.run.killswitch import Latch
+
+
+def before_append(
+    monkeypatch: pytest.MonkeyPatch, when: Callable[[Draft], bool], do: Callable[[], object]
+) -> None:
+    """Do something once, just before an entry is appended."""
+    append = SqliteStore.append
+
+    def meanwhile(store: SqliteStore, drafts: Sequence[Draft], **more: Any) -> object:
+        if any(when(draft) for draft in drafts):
+            monkeypatch.undo()
+            do()
+        return append(store, drafts, **more)
+
+    monkeypatch.setattr(SqliteStore, "append", meanwhile)
+
+
+def break_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be recorded."""
+
+    def broken(store: SqliteStore, drafts: Sequence[Draft], **more: Any) -> object:
+        raise StoreError("no space left on device")
+
+    monkeypatch.setattr(SqliteStore, "append", broken)
+
+
+def test_a_cancel_in_the_moment_of_taking_over_is_heard(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the worker writes first, nothing that people said before it is taken for known."""
+    run = bench.create(a_plan(bench.world, gate("1"), action("2")))
+    before_append(monkeypatch, lambda draft: draft.kind is Kind.RUN_MODE, lambda: bench.cancel(run))
+    assert bench.execute(run).status == "cancelled"
+    assert words(bench.world) == []
+
+
+def test_a_run_that_is_to_end_does_not_rest_at_a_gate(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = bench.create(a_plan(bench.world, gate("1"), action("2")))
+    before_append(monkeypatch, lambda draft: isinstance(draft.body, RunWaiting), lambda: bench.cancel(run))
+    assert bench.execute(run).status == "cancelled"
+    assert "run.waiting" not in bench.kinds(run)
+
+
+def test_a_people_file_that_cannot_be_read_keeps_a_worker_from_no_other_run(bench: Bench) -> None:
+    waits, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    bench.settings.people.write_text("people: [")
+    worked: list[str] = []
+    Worker(bench.settings, catalog=WORLD, report=lambda one: worked.append(one.run)).once()
+    assert worked == []
+    assert bench.state(waits).waits_on == "gate"
+
+
+def test_a_pull_over_a_file_that_is_left_over_is_not_lifted_by_one_person(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull(bench.settings, RESPONDER, "the first")
+    with bench.home() as home:
+        lift(home, RESPONDER, "mended")
+        with monkeypatch.context() as died:
+            died.setattr(Latch, "remove", lambda latch, name: None)
+            assert lift(home, ALEX, "mended").pulled, "who lifted it died before the file was removed"
+    with monkeypatch.context() as patched:
+        break_log(patched)
+        assert pull(bench.settings, BILLIE, "the second") != ""
+    with bench.home() as home:
+        assert "billie" in standing_of(home).why
+        assert lift(home, ALEX, "a leftover?").pulled
+        assert not lift(home, RESPONDER, "mended, too").pulled
+
+
+def test_a_pull_in_the_moment_of_lifting_stays(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull(bench.settings, RESPONDER, "the first")
+    append = SqliteStore.append
+
+    def then_pull(store: SqliteStore, drafts: Sequence[Draft], **more: Any) -> object:
+        entries = append(store, drafts, **more)
+        with monkeypatch.context() as patched:
+            break_log(patched)
+            pull(bench.settings, BILLIE, "the second")
+        return entries
+
+    with bench.home() as home:
+        lift(home, RESPONDER, "mended")
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteStore, "append", then_pull)
+            standing = lift(home, ALEX, "mended")
+        assert "billie" in standing.why
+        assert standing.switch.pulled == 0, "the log does not know of it, and the file alone holds"
