@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.persons import require_known
 from mimrun.app.runs import find_run, load_plan
 from mimrun.app.undo import WayBackWishes, create_undo, follow_ups, plan_undo, undone_by
 from mimrun.app.undo_plan import origin
@@ -222,11 +223,13 @@ def cancel_reverts(
 
     Raises:
         InputError: nothing of this step is to be taken back, or there is no reason.
+        GateError: the person is not known.
         RefusedError: it is being taken back at this moment.
     """
     name = find_run(home, run).summary.run
     if not reason.strip():
         raise InputError("say why it stays, with --reason: it is what a reviewer will read")
+    require_known(home, identity, "let a change stand for good")
     seen = follow_ups(home, name)
     open_ = [view for view in list_reverts(home, name) if view.status in OPEN]
     found = [v for v in open_ if v.revert.step == step and target in (None, v.revert.target)]

@@ -176,7 +176,7 @@ def _asked_again(home: Home, plan: Plan, state: RunState) -> Iterator[PlannedGat
     stale = [
         node
         for path, gate in state.gates.items()
-        if gate.opened and gate.asked_at is not None and home.clock() - gate.asked_at > COVERED
+        if gate.passed_at is not None and home.clock() - gate.passed_at > COVERED
         if isinstance(node := plan.node(path), PlannedGate)
     ]
     if not stale:

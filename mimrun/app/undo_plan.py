@@ -74,8 +74,8 @@ def record_of(home: Home, run: str) -> Record:
 def _frozen_nodes(home: Home, plan: Plan, state: RunState) -> Mapping[str, PlannedAction]:
     nodes: dict[str, Node] = {node.path: node for node in plan.walk()}
     for path, gate in state.gates.items():
-        if gate.opened and isinstance(nodes[path], PlannedGate):
-            blob = home.store.blob(home.store.entry(gate.request), "segment")
+        if gate.passed and isinstance(nodes[path], PlannedGate):
+            blob = home.store.blob(home.store.entry(gate.passed), "segment")
             nodes.update((node.path, node) for node in Segment.decode(blob or b"{}").nodes)
     return {path: node for path, node in nodes.items() if isinstance(node, PlannedAction)}
 

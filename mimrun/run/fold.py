@@ -248,7 +248,8 @@ def _asked(state: RunState, entry: LogEntry, digest: str) -> GateState:
 
 
 def _gate_opened(state: RunState, entry: LogEntry) -> None:
-    _asked(state, entry, _body(entry, kinds.GateOpened).digest).opened = True
+    gate = _asked(state, entry, _body(entry, kinds.GateOpened).digest)
+    gate.opened, gate.passed, gate.passed_at = True, gate.request, gate.asked_at
 
 
 def _gate_closed(state: RunState, entry: LogEntry) -> None:

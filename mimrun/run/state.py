@@ -64,7 +64,12 @@ class Cell:
 
 @dataclass(slots=True)
 class GateState:
-    """What is known about a gate: the last request, the votes on it, and how it ended."""
+    """What is known about a gate: the last request, the votes on it, and how it ended.
+
+    Arguments:
+        passed: the request that was opened last, 0 for none, and `passed_at` when it was asked. It stays when the
+            gate is asked anew: what was done behind it was done by that word.
+    """
 
     digest: str = ""
     asked_at: datetime | None = None
@@ -74,6 +79,8 @@ class GateState:
     opened: bool = False
     closed: str = ""
     detail: str = ""
+    passed: int = 0
+    passed_at: datetime | None = None
 
 
 @dataclass(slots=True)

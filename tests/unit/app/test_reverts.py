@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from builders.drawer import CATALOG, Drawer, put
 from builders.plans import a_plan, action, gate
-from builders.runs import ALEX, RESPONDER, Bench
+from builders.runs import ALEX, RESPONDER, Bench, person
 
 from mimrun.app.decisions import resolve
 from mimrun.app.home import Home
@@ -20,7 +20,7 @@ from mimrun.app.reverts import RevertStatus, cancel_reverts, list_reverts, start
 from mimrun.app.runs import find_run
 from mimrun.app.undo import create_undo, follow_ups, plan_undo
 from mimrun.app.worker import Lookout, Worker
-from mimrun.errors import InputError, RefusedError
+from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.log.kinds import StepRevertScheduled
 from mimrun.log.moment import read_moment, utc_now
 from mimrun.run.due import Why
@@ -214,3 +214,11 @@ def test_nothing_begins_while_the_kill_switch_is_pulled(bench: Bench, drawer: Dr
     with later(bench) as home:
         assert Lookout().due(home, program_log(bench.settings)) == []
         assert statuses(home) == {"1": "overdue", "3": "overdue"}
+
+
+def test_who_is_not_known_lets_nothing_stand(bench: Bench, drawer: Drawer) -> None:
+    run, _ = bench.run(boxed(bench.world))
+    with bench.home() as home:
+        with pytest.raises(GateError, match="stranger is not known"):
+            cancel_reverts(home, run, person("stranger", "responder"), step="1", reason="it is fine")
+        assert [view.status for view in list_reverts(home, run)] == [RevertStatus.SCHEDULED] * 2

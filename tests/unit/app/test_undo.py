@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from builders.drawer import CATALOG, Drawer, put
 from builders.plans import a_plan, action, block, call, gate, include, manual, parallel, serial
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
-from builders.world import words
+from builders.world import HOOKS, words
 
 from mimrun.app.decisions import attest, resolve
 from mimrun.app.runs import create_run, find_run
@@ -39,6 +40,12 @@ def undone(bench: Bench, run: str) -> list[str]:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def hooks() -> Iterator[dict[str, Callable[[], object]]]:
+    yield HOOKS
+    HOOKS.clear()
 
 
 def back(path: str, **more: object) -> PlannedAction:
@@ -337,3 +344,47 @@ def test_an_approval_of_long_ago_is_none_of_the_way_back(bench: Bench) -> None:
     bench.approve(undo, BILLIE)
     assert bench.execute(undo).status == "succeeded"
     assert words(bench.world)[2:] == ["a:back4", "a:back2"]
+
+
+@pytest.fixture
+def asked_anew(bench: Bench, hooks: dict[str, Callable[[], object]]) -> str:
+    """A run whose gate was open for its second and third step, and is not any more for the fifth."""
+    bench.world.write_text("a q k1\na r k2\n")
+    hooks["fired"] = lambda: bench.settings.people.write_text("people:\n  responder: {}\n")
+    plan = a_plan(
+        bench.world,
+        action("1", "read", options=StepOptions(register="seen")),
+        gate("2"),
+        action(
+            "3",
+            loop="{{ seen.words }}",
+            late=["item"],
+            word="{{ item }}",
+            undo=call("once", ["item"], word="back-{{ item }}"),
+        ),
+        action("4", "hook", word="fired"),
+        action("5"),
+    )
+    run, _ = bench.run(plan)
+    bench.approve(run)
+    assert bench.execute(run).status == "waiting"
+    bench.cancel(run)
+    assert bench.execute(run).status == "cancelled"
+    assert not bench.state(run).gates["2"].opened
+    return run
+
+
+def test_an_approval_that_was_void_in_the_end_still_says_what_was_done_by_it(
+    bench: Bench, asked_anew: str
+) -> None:
+    """What stands behind a gate was filled in there, the items of a loop among it."""
+    assert undone(bench, asked_anew) == ["back-a:r", "back-a:q"]
+
+
+def test_an_approval_of_long_ago_that_was_void_in_the_end_is_none_of_the_way_back(
+    bench: Bench, asked_anew: str
+) -> None:
+    with bench.home() as home:
+        assert not any(isinstance(node, PlannedGate) for node in plan_undo(home, asked_anew).nodes)
+        later = replace(home, clock=lambda: utc_now() + COVERED + timedelta(minutes=1))
+        assert isinstance(plan_undo(later, asked_anew).nodes[0], PlannedGate)
