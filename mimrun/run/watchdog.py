@@ -49,7 +49,13 @@ class _Errand(Generic[T]):
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def do(self) -> None:
-        """Work, and tell whoever waits; where nobody does any more, hand the answer in as a late one."""
+        """Work, and tell whoever waits; where nobody does any more, hand the answer in as a late one.
+
+        A thread that comes to run only when nobody waits any longer begins nothing: the machine was frozen, or
+        had no time for it, and what is to happen now was decided without it.
+        """
+        if self._is_left():
+            return
         try:
             self.value = self.work()
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
@@ -61,6 +67,10 @@ class _Errand(Generic[T]):
             # The run is long elsewhere; what cannot be kept of this is lost, as it would be with a crash.
             with contextlib.suppress(Exception):
                 self.late(self.value)
+
+    def _is_left(self) -> bool:
+        with self.lock:
+            return self.left
 
     def leave(self) -> bool:
         """Wait no longer; False where it has come back at this very moment."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,11 +14,15 @@ from builders.world import WORLD, words
 
 from mimrun.app.killswitch import lift, pull, standing_of
 from mimrun.app.worker import Worker
+from mimrun.connector import Call
 from mimrun.errors import StoreError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind, RunWaiting
 from mimrun.log.sqlite import SqliteStore
+from mimrun.run import watchdog
 from mimrun.run.killswitch import Latch
+from mimrun.run.stop import Stop
+from mimrun.run.watchdog import Left, watched
 
 
 def before_append(
@@ -32,6 +38,19 @@ def before_append(
         return append(store, drafts, **more)
 
     monkeypatch.setattr(SqliteStore, "append", meanwhile)
+
+
+class Wanted(Stop):
+    """Nobody wants anything."""
+
+    def __init__(self) -> None:
+        pass
+
+    def ends_work(self) -> bool:
+        return False
+
+    def aborted_for(self) -> float:
+        return 0.0
 
 
 def break_log(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,3 +124,28 @@ def test_a_pull_in_the_moment_of_lifting_stays(bench: Bench, monkeypatch: pytest
             standing = lift(home, ALEX, "mended")
         assert "billie" in standing.why
         assert standing.switch.pulled == 0, "the log does not know of it, and the file alone holds"
+
+
+def test_a_thread_that_comes_to_run_when_nobody_waits_any_more_begins_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine was frozen between the start of the thread and its first step."""
+    frozen: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        frozen.append(thread)
+
+    monkeypatch.setattr(watchdog, "GRACE_S", 0.0)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    begun: list[str] = []
+    late: list[list[str]] = []
+
+    def act() -> list[str]:
+        begun.append("acted")
+        return begun
+
+    call = Call(key="k", deadline=time.monotonic())
+    told: list[str] | Left = watched(act, call, Wanted(), late=late.append)
+    assert isinstance(told, Left)
+    frozen[0].run()
+    assert (begun, late) == ([], [])
