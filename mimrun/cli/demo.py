@@ -55,7 +55,7 @@ class Storyteller:
 
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._progress = Progress(out, {})
+        self._progress = Progress(out)
         self._scenes = 0
         self._width = min(WIDTH, out.width)
 
@@ -75,7 +75,7 @@ class Storyteller:
 
     def plan(self, plan: Plan) -> None:
         """Print a plan."""
-        self._progress = Progress(self._out, {node.path: node.name for node in plan.walk()})
+        self._progress = Progress(self._out, plan)
         print_plan(self._out, plan)
         self._out.print()
 

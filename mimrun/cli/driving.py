@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import typer
@@ -103,7 +104,7 @@ class _Drive:
         self._home, self._run, self._wishes, self._interrupts = home, run, wishes, interrupts
         self._plan: Plan = load_plan(home, run)
         self._out: Console = console(stderr=wishes.as_json)
-        self._progress = Progress(self._out, {node.path: node.name for node in self._plan.walk()})
+        self._progress = Progress(self._out, self._plan)
         self._follower = Follower(home, run)
         self._heeded, self._pressed_at = 0, 0.0
         self._lock_end = time.monotonic() + wishes.lock_patience_ms / 1000
@@ -167,10 +168,11 @@ class _Drive:
             self._progress.show(seen)
 
     def _heed(self) -> None:
-        """Take up what was pressed: on a terminal the first Ctrl-C only says what the next ones do.
+        """Say what steps wait for, and take up what was pressed: on a terminal the first Ctrl-C only says what the next ones do.
 
         Then, and where nobody can be told: one cancels the run, one more aborts it, and one more leaves.
         """
+        self._progress.tick(datetime.now(UTC))
         presses = self._interrupts.presses()
         if sys.stdin.isatty():
             if presses == 1 and not self._heeded:

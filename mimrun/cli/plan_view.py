@@ -270,6 +270,11 @@ def _call(call: PlannedCall) -> Iterator[str]:
             yield "    (no new line at the end)"
 
 
+def call_line(call: PlannedCall) -> str:
+    """Give a call on one line, cut short where it has more."""
+    return next(_call(call))
+
+
 def _shown(value: JsonValue) -> str:
     if isinstance(value, dict) and set(value) == {"secret"}:
         return f"*****({_whole(str(value['secret']))})"

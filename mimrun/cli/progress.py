@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from pydantic import JsonValue
@@ -10,13 +13,22 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.following import Seen
+from mimrun.cli.batch_view import BatchView
+from mimrun.cli.left_out import left_out
 from mimrun.cli.terminal import safe_line
+from mimrun.cli.under_way import UnderWay, is_wait, step_of
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.run.state import CellKey, RunState
+from mimrun.runbook.node import Node, PlannedAction
+from mimrun.runbook.plan import Plan
 
 _HOSTS_SHOWN: Final = 8
 """Hosts of one step that get a line each; of more only those are shown that need a look."""
+
+_HANDLER: Final = re.compile(r"h\d+")
+_BEGINNINGS: Final = (kinds.StepStarted, kinds.StepSkipped, kinds.GateRequested, kinds.ManualRequested)
+"""Entries that can be the first of a batch."""
 
 _STYLES: Final = {
     "ok": "green",
@@ -33,17 +45,27 @@ class Progress:
 
     Arguments:
         console: where to.
-        names: step path → the author's words, for steps that the log names by path.
+        plan: what the run does; without it steps have no names, and nothing is known of batches.
     """
 
-    def __init__(self, console: Console, names: dict[str, str]) -> None:
-        self._console, self._names = console, names
+    def __init__(self, console: Console, plan: Plan | None = None) -> None:
+        self._console = console
+        self._nodes: Mapping[str, Node] = {node.path: node for node in plan.walk()} if plan else {}
+        self._plan, self._batches, self._under_way = plan, BatchView(plan), UnderWay(self._nodes)
+        self._headed: set[str] = set()
+        """The steps that have a header on the screen."""
+        self._last = ""
+        """The step whose header was printed last; host lines without a path belong to it."""
+        self._looks: dict[tuple[str, str], tuple[LogEntry, kinds.StepOutcome]] = {}
+        """By step and host, the last look of a step that looks until it sees what it waits for."""
         self._targets: dict[str, int] = {}
         self._unshown: dict[str, Counter[str]] = {}
 
     def show(self, seen: Seen) -> None:
         """Print what an entry says, if it is worth a line."""
         entry = seen.entry
+        if isinstance(entry.body, _BEGINNINGS):
+            self._announce(entry)
         match entry.body:
             case kinds.RunMode() as body:
                 self._mode(body)
@@ -53,20 +75,48 @@ class Progress:
                 self._targets[entry.step] = body.count
                 self._unshown[entry.step] = Counter()
                 self._head(entry, body.name, body.form)
+            case kinds.StepFinished() as body:
+                self._end(entry, body)
+                for path, text in self._batches.left(entry.step, seen.state.finished, entry.ts):
+                    self._title(entry.ts, path, text)
+            case _:
+                self._cell(entry)
+        self._under_way.take(entry)
+
+    def tick(self, now: datetime) -> None:
+        """Print what steps are waiting for that have been under way for a while.
+
+        Arguments:
+            now: the present moment, UTC.
+        """
+        for path, text in self._under_way.due(now):
+            self._line(self._indent(path).append(text, "dim"))
+
+    def _cell(self, entry: LogEntry) -> None:
+        match entry.body:
             case kinds.StepOutcome() as body:
                 self._outcome(entry, body)
-            case kinds.StepVerified(passed=False) as body:
-                self._host(entry, "failed", body.reason)
+            case kinds.StepVerified() as body:
+                look = self._looks.pop((entry.step, entry.target), None)
+                if not body.passed:
+                    self._host(entry, "failed", body.reason)
+                elif look:
+                    self._outcome_line(*look)
             case kinds.StepSkipped() as body:
                 self._host(entry, "skipped", body.reason)
             case kinds.StepInDoubt() as body:
                 self._host(entry, "in_doubt", body.reason)
             case kinds.StepProbed() as body:
                 self._host(entry, "probe", f"{body.finding}: {body.reason}")
-            case kinds.StepFinished():
-                self._summary(entry)
             case _:
                 self._people(entry)
+
+    def _announce(self, entry: LogEntry) -> None:
+        """Say which batch begins, and where the handlers do."""
+        for path, text in self._batches.entered(entry.step):
+            self._title(entry.ts, path, text)
+        if _HANDLER.fullmatch(entry.step) and not any(map(_HANDLER.fullmatch, self._headed)):
+            self._line(Text("handlers, where something changed:", "dim"))
 
     def _people(self, entry: LogEntry) -> None:
         match entry.body:
@@ -85,7 +135,8 @@ class Progress:
             case kinds.GateClosed() as body:
                 self._line(Text(f"    gate closed, {body.reason}: {safe_line(body.detail)}", "bold red"))
             case kinds.ManualRequested() as body:
-                self._head(entry, self._names.get(entry.step, ""), "manual")
+                node = self._nodes.get(entry.step)
+                self._head(entry, node.name if node else "", "manual")
                 self._line(Text(f"    to be done by {body.role}", "yellow"))
             case kinds.ManualAttested():
                 self._line(Text(f"    done, says {entry.actor.id}", "green"))
@@ -123,6 +174,8 @@ class Progress:
             self._line(
                 Text(f"  {safe_line(state.reason, 500)}", "red" if state.status == "failed" else "yellow")
             )
+        for told in left_out(self._plan, state) if self._plan else ():
+            self._line(Text(f"  {told}", "yellow"))
 
     def _mode(self, body: kinds.RunMode) -> None:
         if body.mode == "direct" and body.reason:
@@ -131,13 +184,39 @@ class Progress:
             self._line(Text("driven by Prefect", "dim"))
 
     def _head(self, entry: LogEntry, name: str, form: str) -> None:
-        at = entry.ts.strftime("%H:%M:%S")
-        line = Text(f"{at} ", "dim").append(f"{entry.step} ", "bold cyan").append(safe_line(name), "bold")
-        self._line(line.append(f"  {form}", "dim"))
+        line = _stamp(entry.ts, entry.step).append(safe_line(name), "bold")
+        node = self._nodes.get(entry.step)
+        wanted = f"  until {safe_line(str(node.options.until), 120)}" if is_wait(node) else ""
+        self._line(line.append(f"  {form}{wanted}", "dim"))
+        self._heads(entry.step)
+
+    def _title(self, at: datetime, path: str, text: str) -> None:
+        """Print what is about a step with parts; the host lines that follow belong to none of them."""
+        self._line(_stamp(at, path).append(safe_line(text), "cyan"))
+        self._last = ""
+
+    def _indent(self, step: str) -> Text:
+        """Give the beginning of a line about a step, with its path unless its header stands right above."""
+        step = step_of(step)
+        node = self._nodes.get(step)
+        if step not in self._headed and node is not None:  # the step began before anybody watched
+            self._line(Text(f"{step} ", "bold cyan").append(safe_line(node.name), "bold"))
+            self._heads(step)
+        return Text("    ") if self._last == step else Text("    ").append(f"{step} ", "bold cyan")
+
+    def _heads(self, step: str) -> None:
+        self._headed.add(step)
+        self._last = step
 
     def _outcome(self, entry: LogEntry, body: kinds.StepOutcome) -> None:
         if entry.step.endswith((".verify", ".capture")):
             return
+        if is_wait(self._nodes.get(entry.step)):
+            self._looks[entry.step, entry.target] = (entry, body)
+        else:
+            self._outcome_line(entry, body)
+
+    def _outcome_line(self, entry: LogEntry, body: kinds.StepOutcome) -> None:
         word = "changed" if body.changed else "ok"
         if body.status == "failed":
             word = "unreachable" if body.unreachable else "failed"
@@ -149,18 +228,37 @@ class Progress:
         if quiet and self._targets.get(entry.step, 0) > _HOSTS_SHOWN:
             self._unshown[entry.step][word] += 1
             return
-        line = Text("    ").append(f"{word:<12}", _STYLES.get(word, "dim")).append(safe_line(entry.target))
+        line = self._indent(entry.step).append(f"{word:<12}", _STYLES.get(word, "dim"))
+        line.append(safe_line(entry.target) + _item(entry, self._nodes))
         if took:
             line.append(f"  {took}", "dim")
         self._line(line.append(f"  {safe_line(reason)}", "dim" if quiet else "") if reason else line)
 
-    def _summary(self, entry: LogEntry) -> None:
+    def _end(self, entry: LogEntry, body: kinds.StepFinished) -> None:
+        """Print what is left to say of a step that is over."""
+        for key in [key for key in self._looks if key[0] == entry.step]:
+            self._outcome_line(*self._looks.pop(key))
         counts = self._unshown.pop(entry.step, None)
         if counts:
-            self._line(Text("    ").append(", ".join(f"{n} {word}" for word, n in counts.items()), "green"))
+            told = ", ".join(f"{n} {word}" for word, n in counts.items())
+            self._line(self._indent(entry.step).append(told, "green"))
+        if body.status == "failed" and entry.step not in self._headed and entry.step in self._nodes:
+            self._line(self._indent(entry.step).append(f"failed  {safe_line(body.reason)}", "bold red"))
 
     def _line(self, text: Text) -> None:
         self._console.print(text)
+
+
+def _stamp(at: datetime, path: str) -> Text:
+    return Text(f"{at.strftime('%H:%M:%S')} ", "dim").append(f"{path} ", "bold cyan")
+
+
+def _item(entry: LogEntry, nodes: Mapping[str, Node]) -> str:
+    """Say which item of a loop an entry is about, where there is a loop."""
+    node = nodes.get(step_of(entry.step))
+    if not isinstance(node, PlannedAction) or node.loop is None:
+        return ""
+    return f" item {getattr(entry.body, 'iteration', 0) + 1}"
 
 
 def recap_json(state: RunState, *, interrupted: bool) -> dict[str, JsonValue]:

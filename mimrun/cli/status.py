@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from datetime import UTC, datetime
 
 import typer
 from pydantic import JsonValue
@@ -240,10 +241,9 @@ def _next_reverts(home: Home) -> dict[str, str]:
 
 def _follow(home: Home, view: RunView) -> None:
     name = view.summary.run
-    names = {node.path: node.name for node in load_plan(home, name).walk()}
-    progress = Progress(console(), names)
+    progress = Progress(console(), load_plan(home, name))
     follower = Follower(home, name)
-    for seen in follower.until_rest():
+    for seen in follower.until_rest(between=lambda: progress.tick(datetime.now(UTC))):
         progress.show(seen)
     progress.recap(follower.state)
     console().print(Text(describe(find_run(home, name)), "dim"))

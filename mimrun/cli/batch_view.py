@@ -1,0 +1,110 @@
+"""Batches, for people: which one begins, with which hosts, and how long it is until the next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias, assert_never
+
+from mimrun.runbook.batch import hosts_of
+from mimrun.runbook.duration import format_duration
+from mimrun.runbook.node import (
+    Node,
+    PlannedAction,
+    PlannedBlock,
+    PlannedGate,
+    PlannedInclude,
+    PlannedManual,
+    PlannedParallel,
+    PlannedSerial,
+)
+from mimrun.runbook.plan import Plan
+
+_BATCH: Final = re.compile(r"\.batch\.(\d+)(?=\.|$)")
+_SHOWN: Final = 8
+"""Hosts of a batch that are named."""
+
+Ended: TypeAlias = Literal["", "ok", "failed"]
+"""How a part of a plan has ended; "" where it has not."""
+
+
+class BatchView:
+    """Says what is to be said of batches, once each.
+
+    Arguments:
+        plan: what the run does; None knows of no batches.
+    """
+
+    def __init__(self, plan: Plan | None) -> None:
+        walked = plan.walk() if plan is not None else iter(())
+        self._serials = {node.path: node for node in walked if isinstance(node, PlannedSerial)}
+        self._said: set[str] = set()
+
+    def entered(self, step: str) -> Iterator[tuple[str, str]]:
+        """Give the batches that begin with a step: the path of the serial step, and what to say."""
+        for serial, batch, _ in self._around(step):
+            if batch.path not in self._said:
+                self._said.add(batch.path)
+                yield serial.path, f"{batch.name}: {some(sorted(hosts_of(batch)), _SHOWN)}"
+
+    def left(self, step: str, finished: Mapping[str, str], at: datetime) -> Iterator[tuple[str, str]]:
+        """Give the pauses that follow because a step was the last one of its batch.
+
+        Arguments:
+            step: a step that has just ended.
+            finished: how every step that is over has ended.
+            at: when, UTC.
+        """
+        for serial, batch, number in self._around(step):
+            if serial.pause_ms and number < len(serial.batches) and _sequence([batch], finished) == "ok":
+                until = (at + timedelta(milliseconds=serial.pause_ms)).strftime("%H:%M:%S")
+                pause = format_duration(serial.pause_ms)
+                yield (
+                    serial.path,
+                    f"pause of {pause}, until {until} UTC, before batch {number + 1} of {len(serial.batches)}",
+                )
+
+    def _around(self, step: str) -> Iterator[tuple[PlannedSerial, PlannedBlock, int]]:
+        for found in _BATCH.finditer(step):
+            serial, number = self._serials.get(step[: found.start()]), int(found[1])
+            if serial is not None and number <= len(serial.batches):
+                yield serial, serial.batches[number - 1], number
+
+
+def _sequence(nodes: Sequence[Node], finished: Mapping[str, str]) -> Ended:
+    """Say how steps that are done one after the other have ended."""
+    for node in nodes:
+        ended = _node(node, finished)
+        if ended != "ok":
+            return ended
+    return "ok"
+
+
+def _node(node: Node, finished: Mapping[str, str]) -> Ended:
+    match node:
+        case PlannedAction() | PlannedGate() | PlannedManual():
+            word = finished.get(node.path)
+            return "failed" if word == "failed" else "ok" if word else ""
+        case PlannedBlock():
+            ended = _sequence(node.block, finished)
+            if ended == "failed" and node.rescue:
+                ended = _sequence(node.rescue, finished)
+            last = _sequence(node.always, finished)
+            return ended if last == "ok" or not ended else last
+        case PlannedSerial():
+            return _sequence(node.batches, finished)
+        case PlannedInclude():
+            return _sequence(node.steps, finished)
+        case PlannedParallel():
+            ends = [_node(branch, finished) for branch in node.branches]
+            over = ends.count("failed") > node.max_failures
+            return "failed" if over else "" if "" in ends else "ok"
+        case _:
+            assert_never(node)
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """Name the first of many."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
