@@ -19,6 +19,10 @@ ENGINE_PATIENCE_MS: Final = 5_000
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
+LEASE_TTL_MS: Final = 30_000
+"""How long the lease of a run is good for without being renewed, where the log is in PostgreSQL."""
+
+_STORE: Final = re.compile(r"postgres(?:ql)?://[^\s\x00-\x1f]+")
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 
@@ -33,6 +37,9 @@ class Settings:
         engine_patience_ms: how long a run waits for Prefect after the go.
         lock_patience_ms: how long a run waits for locks that others hold; 0 refuses it.
         log_level: from which level on the program log is written.
+        store: the address of the PostgreSQL database that the log is in; "" for a file in the home.
+        store_password: the reference of the secret to log in with there, or "".
+        lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
 
     home: Path
@@ -41,10 +48,13 @@ class Settings:
     engine_patience_ms: int = ENGINE_PATIENCE_MS
     lock_patience_ms: int = 0
     log_level: str = "info"
+    store: str = ""
+    store_password: str = ""
+    lease_ttl_ms: int = LEASE_TTL_MS
 
     @property
     def log(self) -> Path:
-        """The incident log."""
+        """The incident log, where it is a file."""
         return self.home / "log.db"
 
     @property
@@ -85,7 +95,8 @@ def load_settings(
 
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
-            MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, XDG_STATE_HOME and HOME.
+            MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
+            MIMRUN_STORE_PASSWORD, XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
@@ -100,6 +111,8 @@ def load_settings(
         engine_patience_ms=_patience(environ, "MIMRUN_ENGINE_PATIENCE", ENGINE_PATIENCE_MS),
         lock_patience_ms=_patience(environ, "MIMRUN_LOCK_PATIENCE", 0),
         log_level=_level(environ.get("MIMRUN_LOG_LEVEL", "")),
+        store=_store(environ.get("MIMRUN_STORE", "")),
+        store_password=environ.get("MIMRUN_STORE_PASSWORD", ""),
     )
 
 
@@ -149,6 +162,15 @@ def _patience(environ: Mapping[str, str], name: str, usual: int) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", value):
         raise SettingsError(f"{name}={value!r}: give whole seconds, 0 to 999")
     return int(value) * 1000
+
+
+def _store(value: str) -> str:
+    if value and not _STORE.fullmatch(value):
+        # The value may hold a password, so it is not repeated.
+        raise SettingsError(
+            "MIMRUN_STORE: give postgresql://USER@HOST:PORT/DATABASE, or leave it unset for a log in the home"
+        )
+    return value
 
 
 def _level(value: str) -> str:

@@ -17,7 +17,6 @@ from mimrun.app.launching import Launcher, hand_over
 from mimrun.app.runs import create_run
 from mimrun.errors import GateError, RunError
 from mimrun.log.entry import LogEntry
-from mimrun.run.lease import is_held
 from mimrun.run.state import RunState
 from mimrun.run.transitions import RunStatus
 from mimrun.runbook.plan import Plan
@@ -196,4 +195,4 @@ class DemoRun:
                 return False
 
     def _is_held(self) -> bool:
-        return is_held(self.home.settings.locks, self.name)
+        return self.home.leases.is_held(self.name)

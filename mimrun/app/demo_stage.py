@@ -67,7 +67,7 @@ def demo_settings(environ: Mapping[str, str], home: Path | None = None) -> Setti
     usual = load_settings(environ, home)
     if home is None:
         usual = replace(usual, home=usual.home.with_name(f"{usual.home.name}-demo"))
-    return replace(usual, inventory=None, origin="mimrun-demo")
+    return replace(usual, inventory=None, origin="mimrun-demo", store="", store_password="")
 
 
 class Stage:

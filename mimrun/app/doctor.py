@@ -65,10 +65,14 @@ def _sqlite() -> str:
 def _log(settings: Settings) -> Check:
     try:
         with open_home(settings) as home:
-            head = home.store.head()
+            head, faults = home.store.head(), home.store.faults() if settings.store else ()
     except MimrunError as exc:
-        return Check("log", str(exc), "mimrun init", ok=False)
-    return Check("log", f"{settings.log}, {head.size} entries", ok=True)
+        cure = "see docs/how-to/several-machines.md" if settings.store else "mimrun init"
+        return Check("log", str(exc), cure, ok=False)
+    if faults:
+        return Check("log", "; ".join(faults), "mimrun log verify", ok=False)
+    where = settings.store.partition("?")[0] or settings.log
+    return Check("log", f"{where}, {head.size} entries", ok=True)
 
 
 def _kill_switch(settings: Settings) -> Iterator[Check]:

@@ -32,7 +32,6 @@ from mimrun.run.fanout import Fanout
 from mimrun.run.guard import Guard
 from mimrun.run.journal import Journal
 from mimrun.run.killswitch import Latch
-from mimrun.run.lease import Lease
 from mimrun.run.result import (
     AroundStep,
     Cancelled,
@@ -142,7 +141,7 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
         _require_connectors(plan)
     facts = Facts(plan)
     mask_with(facts.masker)
-    with Lease(home.settings.locks, run, at_least=before.epoch) as lease, about(incident=before.incident):
+    with home.leases.take(run, at_least=before.epoch) as lease, about(incident=before.incident):
         state = load_state(home, run)
         if not ending:
             facts.remember({path for path in state.started if state.finished.get(path) != "skipped"})

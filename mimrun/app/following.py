@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from mimrun.app.home import Home
 from mimrun.log.entry import LogEntry
 from mimrun.run.fold import apply
-from mimrun.run.lease import is_held
 from mimrun.run.state import RunState
 from mimrun.run.transitions import TERMINAL, RunStatus
 
@@ -86,7 +85,7 @@ class Follower:
             between()
 
     def _is_executed(self, executing: Callable[[], bool] | None) -> bool:
-        return executing is not None or is_held(self._home.settings.locks, self.run)
+        return executing is not None or self._home.leases.is_held(self.run)
 
     def news(self, timeout: float) -> list[Seen]:
         """Give what has been recorded since the last look, waiting a little for it."""

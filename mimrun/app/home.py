@@ -16,11 +16,15 @@ from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import RefusedError, SettingsError
 from mimrun.gate.people import People, load_people
 from mimrun.log.entry import Actor
+from mimrun.log.holder import this_process
 from mimrun.log.moment import utc_now
 from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.log.store import Store
+from mimrun.log.tenure import LeaseTimes
 from mimrun.run.breaker import Breakers
 from mimrun.run.followup import FollowUpRuns
 from mimrun.run.killswitch import KillSwitch
+from mimrun.run.lease import FileLeases, Leases
 from mimrun.run.lock import Locks
 from mimrun.run.published import PublishedVersions
 from mimrun.run.reverts import Reverts
@@ -58,12 +62,19 @@ class Home:
         store: the incident log.
         catalog: the connectors.
         clock: the present moment, UTC.
+        row_leases: the leases of the runs, where the log is in PostgreSQL.
     """
 
     settings: Settings
-    store: SqliteStore
+    store: Store
     catalog: Catalog
     clock: Callable[[], datetime] = utc_now
+    row_leases: Leases | None = None
+
+    @property
+    def leases(self) -> Leases:
+        """Who executes which run."""
+        return self.row_leases or FileLeases(self.settings.locks)
 
     def people(self) -> People:
         """Everybody this installation knows, as the file says now."""
@@ -94,7 +105,15 @@ def lay_home(settings: Settings) -> list[str]:
             f"{settings.home}: cannot be made: {exc.strerror}; choose another with --home"
         ) from exc
     # Also where the file is there: another process may be about to make a log of it.
-    if create_log(settings.log, settings.origin, Actor("person", operating_system_user(), "cli", "os-user")):
+    actor = Actor("person", operating_system_user(), "cli", "os-user")
+    if settings.store:
+        from mimrun.log import postgres  # noqa: PLC0415 - the driver is slow to load, and seldom needed
+        from mimrun.log.postgres_database import Database  # noqa: PLC0415 - likewise
+
+        database = Database.of(settings.store, settings.store_password)
+        if postgres.create_log(database, settings.origin, actor):
+            made.append(f"incident log {database.name}")
+    elif create_log(settings.log, settings.origin, actor):
         made.append(f"incident log {settings.log}")
     return made
 
@@ -123,11 +142,32 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None) -> Iterator
         SettingsError: there is no home folder yet.
         StoreError: the log cannot be opened.
     """
+    if settings.store:
+        with _open_shared(settings, catalog) as home:
+            yield home
+        return
     if not settings.log.exists():
         raise SettingsError(f"{settings.home} has no incident log yet; make it with `mimrun init`")
     store = SqliteStore(settings.log, projectors=PROJECTORS)
     try:
         yield Home(settings, store, catalog or installed_catalog())
+    finally:
+        store.close()
+
+
+@contextmanager
+def _open_shared(settings: Settings, catalog: Catalog | None) -> Iterator[Home]:
+    """Open a home whose log lies in a database, where other machines have it open as well."""
+    from mimrun.log.postgres import PostgresStore  # noqa: PLC0415 - the driver is slow to load
+    from mimrun.log.postgres_database import Database  # noqa: PLC0415 - likewise
+    from mimrun.log.postgres_lease import RowLeases  # noqa: PLC0415 - likewise
+
+    database = Database.of(settings.store, settings.store_password)
+    times = LeaseTimes.of(settings.lease_ttl_ms / 1000)
+    store = PostgresStore(database, projectors=PROJECTORS)
+    try:
+        leases = RowLeases(database, store.reader, this_process(), times=times)
+        yield Home(settings, store, catalog or installed_catalog(), row_leases=leases)
     finally:
         store.close()
 

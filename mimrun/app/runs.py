@@ -18,7 +18,6 @@ from mimrun.log.store import Store, View
 from mimrun.run.breaker import check_breaker
 from mimrun.run.fold import fold
 from mimrun.run.killswitch import pulled_in
-from mimrun.run.lease import is_held
 from mimrun.run.lock import missing_locks
 from mimrun.run.published import PublishedVersions
 from mimrun.run.state import RunState
@@ -211,7 +210,7 @@ def _summaries(home: Home, prefix: str = "") -> Iterator[RunSummary]:
 
 def _view(home: Home, summary: RunSummary) -> RunView:
     """Look whether somebody executes a run; nobody executes one that is over."""
-    return RunView(summary, summary.status not in TERMINAL and is_held(home.settings.locks, summary.run))
+    return RunView(summary, summary.status not in TERMINAL and home.leases.is_held(summary.run))
 
 
 def load_state(home: Home, run: str) -> RunState:

@@ -26,7 +26,7 @@ from mimrun.log.kinds import (
     RunResumeRequested,
 )
 from mimrun.log.store import View
-from mimrun.run.lease import Holder, holder_of
+from mimrun.run.lease import Holder
 from mimrun.run.summary import summary_in
 from mimrun.run.transitions import TERMINAL
 from mimrun.run.wish import Level
@@ -97,7 +97,7 @@ def await_seen(home: Home, asked: Asked, patience_s: float = SEEN_S) -> Holder |
     """
     run, end = asked.view.summary.run, time.monotonic() + patience_s
     while True:
-        holder = holder_of(home.settings.locks, run)
+        holder = home.leases.holder_of(run)
         if holder is None or holder.seen >= asked.seq:
             return None
         if time.monotonic() >= end:
@@ -127,7 +127,7 @@ def kill_worker(home: Home, run: str) -> list[str]:
         RefusedError: no process executes the run, it is not that one any more, or it is not ours to end.
     """
     name = find_run(home, run).summary.run
-    holder = holder_of(home.settings.locks, name)
+    holder = home.leases.holder_of(name)
     if holder is None or not holder.is_running():
         raise RefusedError(f"no process is known that executes {name}; see `mimrun status {name}`")
     if holder.pid == os.getpid():
@@ -147,7 +147,7 @@ def kill_worker(home: Home, run: str) -> list[str]:
 
 
 def _is_held_by(home: Home, run: str, holder: Holder) -> bool:
-    other = holder_of(home.settings.locks, run)
+    other = home.leases.holder_of(run)
     return other is not None and (other.pid, other.started) == (holder.pid, holder.started)
 
 

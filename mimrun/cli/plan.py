@@ -51,7 +51,7 @@ def plan(
     """
     settings, catalog = settings_of(home), installed_catalog()
     given = (runbook, inputs or [], inventories or [])
-    if settings.log.exists():
+    if settings.store or settings.log.exists():
         with open_home(settings) as opened:
             made = prepare_plan(opened, *given)
     else:

@@ -55,8 +55,9 @@ class PostgresStore(SequencedStore):
         patience: float = PATIENCE,
     ) -> None:
         self.database = database
+        """Where the log is."""
         self._away: StoreError | None = None
-        reader, bell = PostgresReader(database, patience=patience), PostgresBell(database)
+        self.reader, bell = PostgresReader(database, patience=patience), PostgresBell(database)
 
         def open_writer() -> PostgresWriter:
             """Open the writer; the reader was there, so a server that is not is expected back."""
@@ -73,7 +74,7 @@ class PostgresStore(SequencedStore):
                     time.sleep(PAUSE_S)
 
         sequencer = Sequencer(open_writer, bell.ring, patience, self._keeps_waiting)
-        super().__init__(reader, sequencer, bell, projectors=projectors, entropy=entropy)
+        super().__init__(self.reader, sequencer, bell, projectors=projectors, entropy=entropy)
 
     def _keeps_waiting(self, seconds: float) -> str:
         """Say what has kept an append waiting for so many seconds."""

@@ -99,7 +99,8 @@ create table lease (                        -- who executes a run; no part of th
     boot       text not null,
     pid        bigint not null,
     started    bigint not null,
-    seen       bigint not null
+    seen       bigint not null,
+    doubt      bigint not null              -- the highest epoch whose holder was replaced and not seen to end
 ) with (fillfactor = 50);
 """,
     ),

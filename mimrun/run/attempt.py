@@ -29,7 +29,8 @@ from mimrun.connector import (
     Refused,
     Unknown,
 )
-from mimrun.log.kinds import StepFinished
+from mimrun.errors import LeaseError
+from mimrun.log.kinds import StepFinished, StepIntent
 from mimrun.output import Output
 from mimrun.run.answer import answer_of
 from mimrun.run.connections import Connections
@@ -51,6 +52,9 @@ PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)
 
 FROZEN_S: Final = 10.0
 """So old may what the guards have said be when the action is performed."""
+
+_SIT_S: Final = 0.2
+"""So often it is looked whether there is still something to wait for."""
 
 _DEAD: Final = Unknown("the worker ended before it recorded an outcome")
 
@@ -105,6 +109,7 @@ class Attempts:
                 case Move.DOUBT:
                     self._journal.write(self._recording.doubt(work, cell.intent, cell.reason))
                 case Move.SETTLE:
+                    self._sit_out(cell)
                     self._settle(work, cell.intent, Told(_DEAD, Output(self._masker)))
                 case Move.TRY:
                     if cell.attempts > cell.voided:
@@ -113,6 +118,23 @@ class Attempts:
                     self._try(replace(work, options=within(work.options, bound)), cell.attempts + 1)
                 case _:
                     assert_never(move)
+
+    def _sit_out(self, cell: Cell) -> None:
+        """Wait until what another worker has begun cannot be under way any more.
+
+        On one machine it is gone. On another it may be frozen, or cut off, and be at it until the deadline
+        that its intent recorded. An abort does not wait: the cell is then in doubt.
+
+        Raises:
+            LeaseError: this worker was replaced in turn.
+        """
+        lease = self._journal.lease
+        intent = self._journal.store.entry(cell.intent)
+        allowed = intent.body.deadline_ms if isinstance(intent.body, StepIntent) else 0
+        while lease.quarantine(intent.epoch, intent.ts, allowed) > 0 and not self._stop.aborted_for():
+            if not lease.held():
+                raise LeaseError(f"run {self._journal.state.run}: the lease is not held any more")
+            time.sleep(min(lease.quarantine(intent.epoch, intent.ts, allowed), _SIT_S))
 
     def _pause(self, seconds: float) -> None:
         """Wait between two attempts, but not longer than until somebody asks to stop or the run's time is over."""

@@ -1,6 +1,6 @@
-"""The lease: one worker per run, held by the kernel for as long as the worker lives.
+"""The lease: one worker per run, and what every kind of lease can do.
 
-On one machine the lease is `flock` on a file: the kernel lets go of it when the process dies, however
+Where the log is in PostgreSQL it is a row that is renewed, see `mimrun.log.postgres_lease`. On one machine the lease is `flock` on a file: the kernel lets go of it when the process dies, however
 it dies, and keeps it while the process is stopped, so a frozen worker cannot be replaced behind its
 back. The file also keeps the epoch, which only grows; every entry a worker writes carries it.
 """
@@ -14,19 +14,100 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from mimrun.errors import LeaseError, StoreError
+from mimrun.log.holder import Holder as Holder  # noqa: PLC0414 - who asks for leases finds it here
+from mimrun.log.holder import Process, this_process
 
 _LOOKS: Final = 10
 _PAUSE_S: Final = 0.01
-_LENGTH: Final = 200
+_LENGTH: Final = 300
 """Bytes of a lock file."""
 
 
-class Lease:
+class Lease(Protocol):
+    """The right to execute one run, until `release`, or until it is over.
+
+    `epoch` only grows from worker to worker; what a lower one writes is refused by the log.
+    """
+
+    run: str
+    epoch: int
+
+    def held(self) -> bool:
+        """Say whether something may still be begun. No I/O."""
+
+    def note_seen(self, seq: int) -> None:
+        """Let others see up to which entry this worker has looked at the log: it is alive, and knows."""
+
+    def quarantine(self, epoch: int, begun: datetime, allowed_ms: int) -> float:
+        """Give the seconds for which an intent that was left open may still be acted upon by who wrote it.
+
+        Arguments:
+            epoch: of the worker that wrote it.
+            begun: when it was recorded.
+            allowed_ms: how long it was given.
+        """
+
+    def release(self) -> None:
+        """Let go of the lease. Calling it again does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Leases(Protocol):
+    """The leases of a log's runs."""
+
+    def take(self, run: str, *, at_least: int = 0) -> Lease:
+        """Take a run's lease.
+
+        Arguments:
+            at_least: the highest epoch that the log has for this run; ours is greater.
+
+        Raises:
+            LeaseError: another process holds it.
+            StoreError: it cannot be asked for.
+        """
+
+    def is_held(self, run: str) -> bool:
+        """Say whether some process executes this run now."""
+
+    def holder_of(self, run: str) -> Holder | None:
+        """Say which process executes a run now; None where none does, or where it cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLeases:
+    """The leases of a log on one machine.
+
+    Arguments:
+        folder: where the lock files are; made when it is missing.
+    """
+
+    folder: Path
+
+    def take(self, run: str, *, at_least: int = 0) -> Lease:
+        """Take a run's lease; see `Leases.take`."""
+        return FileLease(self.folder, run, at_least=at_least)
+
+    def is_held(self, run: str) -> bool:
+        """Say whether some process executes this run now."""
+        return is_held(self.folder, run)
+
+    def holder_of(self, run: str) -> Holder | None:
+        """Say which process executes a run now; None where none does, or where it cannot be told."""
+        return holder_of(self.folder, run)
+
+
+class FileLease:
     """The right to execute one run, until `release`.
 
     Arguments:
@@ -68,8 +149,8 @@ class Lease:
 
     def _content(self, seen: int) -> bytes:
         """Give what the file says, always of the same length, so that it is replaced in one write."""
-        pid = os.getpid()
-        told = {"epoch": self.epoch, "pid": pid, "started": started_at(pid), "boot": _boot(), "seen": seen}
+        me = this_process()
+        told = {"epoch": self.epoch, "pid": me.pid, "started": me.started, "boot": me.boot, "seen": seen}
         return json.dumps(told).encode().ljust(_LENGTH)
 
     def note_seen(self, seq: int) -> None:
@@ -92,6 +173,10 @@ class Lease:
         except OSError:
             return False
 
+    def quarantine(self, epoch: int, begun: datetime, allowed_ms: int) -> float:
+        """Nobody else is at work: the kernel gave the lease away when the process before was gone."""
+        return 0.0
+
     def release(self) -> None:
         """Let go of the lease. Calling it again does nothing."""
         with self._lock:
@@ -108,60 +193,15 @@ class Lease:
         self.release()
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The process that holds a run's lease, as it says in the lock file.
-
-    Arguments:
-        pid: its process id, and `started` when it began, in the kernel's ticks since boot.
-        boot: which boot of the machine that was.
-        seen: up to which entry it has looked at the log.
-    """
-
-    pid: int
-    started: int
-    boot: str
-    seen: int
-
-    def is_running(self) -> bool:
-        """Say whether the process with this number is still that one."""
-        return self.boot == _boot() and self.started != 0 and started_at(self.pid) == self.started
-
-    def is_stopped(self) -> bool:
-        """Say whether the kernel has stopped it (SIGSTOP, or a debugger)."""
-        return _stat(self.pid)[:1] in (["T"], ["t"])
-
-
 def holder_of(folder: Path, run: str) -> Holder | None:
     """Say which process executes a run now; None where none does, or where it cannot be told."""
     if not is_held(folder, run):
         return None
     try:
         told = json.loads((folder / f"{run}.lock").read_bytes() or b"{}")
-        return Holder(int(told["pid"]), int(told["started"]), str(told["boot"]), int(told["seen"]))
+        return Holder(Process(int(told["pid"]), int(told["started"]), str(told["boot"])), int(told["seen"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def started_at(pid: int) -> int:
-    """Give when a process began, in ticks since boot; 0 where there is none (proc_pid_stat(5), field 22)."""
-    fields = _stat(pid)
-    return int(fields[19]) if len(fields) > 19 else 0
-
-
-def _stat(pid: int) -> list[str]:
-    """Give the fields behind the name of a process, which may hold anything; the first is the state."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def is_held(folder: Path, run: str) -> bool:

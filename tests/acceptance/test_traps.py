@@ -29,7 +29,7 @@ from mimrun.log.entry import Actor
 from mimrun.log.kinds import RunStarted, StepStarted
 from mimrun.log.sqlite import SqliteStore
 from mimrun.run.journal import Journal
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.runbook.allowance import allowed, exceeded
 from mimrun.runbook.node import StepOptions
 from mimrun.runbook.plan import Plan
@@ -237,7 +237,7 @@ def test_trap_13_a_run_that_never_began_holds_nothing(bench: Bench) -> None:
 
 def test_trap_14_a_worker_that_was_replaced_changes_nothing_any_more(bench: Bench) -> None:
     run = bench.create(a_plan(bench.world, action("1")))
-    with bench.home() as home, Lease(bench.settings.locks, run, at_least=0) as lease:
+    with bench.home() as home, FileLease(bench.settings.locks, run, at_least=0) as lease:
         zombie = Journal(home.store, bench.state(run), lease, Actor("worker", "zombie:1", "engine", "lease"))
         home.store.append([zombie.draft(RunStarted(worker="zombie:1", epoch=lease.epoch, resumed=False))])
         (bench.settings.locks / f"{run}.lock").unlink()  # the worst case: nothing keeps the second one out

@@ -37,7 +37,7 @@ from mimrun.log.store import Guard
 from mimrun.log.verify import verify
 from mimrun.log.writer import LogWriter
 from mimrun.run.key import idempotency_key
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries
 from mimrun.run.transitions import TERMINAL
@@ -371,19 +371,19 @@ def _around_effects(ending: Ending) -> None:
 
 
 def _around_lease(ending: Ending) -> None:
-    take, release = Lease._take, Lease.release
+    take, release = FileLease._take, FileLease.release
 
-    def taken(self: Lease, at_least: int) -> int:
+    def taken(self: FileLease, at_least: int) -> int:
         file = take(self, at_least)
         ending.at("lease taken")
         return file
 
-    def released(self: Lease) -> None:
+    def released(self: FileLease) -> None:
         release(self)
         ending.at("lease let go")
 
-    Lease._take = taken  # type: ignore[method-assign]  # likewise
-    Lease.release = released  # type: ignore[method-assign]  # likewise
+    FileLease._take = taken  # type: ignore[method-assign]  # likewise
+    FileLease.release = released  # type: ignore[method-assign]  # likewise
 
 
 def play(seeds: Sequence[int], folder: Path) -> Tally:

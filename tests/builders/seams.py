@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from random import Random
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -19,14 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import pytest
 from builders.world import World, WorldAction, WorldSettings
 
-from mimrun.app import decisions, execution, runs
+from mimrun.app import decisions, execution
 from mimrun.app.home import Home
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Connector, Outcome, Probed
 from mimrun.errors import LeaseError
 from mimrun.run import watchdog
 from mimrun.run.killswitch import Switch
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.run.lock import Holding
 from mimrun.run.stop import Stop
 from mimrun.run.summary import RunSummary
@@ -66,7 +67,7 @@ class SimulatedWorld(Connector[WorldSettings, WorldAction]):
 CATALOG = Catalog(connectors={"world": SimulatedWorld})
 
 
-class SimulatedLease(Lease):
+class SimulatedLease(FileLease):
     """The right to execute a run, as long as the worker lives and nobody takes it away. There is no file."""
 
     def _take(self, at_least: int) -> int:
@@ -92,6 +93,21 @@ class SimulatedLease(Lease):
         self._held = False
         if Stage.now.holder is self.worker:
             Stage.now.holder = None
+
+
+class SimulatedLeases:
+    """The leases of the simulated log."""
+
+    def take(self, run: str, *, at_least: int = 0) -> SimulatedLease:
+        """Take the one lease that there is."""
+        return SimulatedLease(Path("/nonexistent"), run, at_least=at_least)
+
+    def is_held(self, run: str) -> bool:
+        """Say whether a worker has it."""
+        return Stage.now.holder is not None
+
+    def holder_of(self, run: str) -> None:
+        """Say nothing: no process is behind it."""
 
 
 class SimulatedStop(Stop):
@@ -204,7 +220,6 @@ def seams() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         replaced: Mapping[str, object] = {
             "open_home": lambda *_, **__: Stage.now.opened(),
-            "Lease": SimulatedLease,
             "Stop": SimulatedStop,
             "program_log": lambda *_: Silent(),
             "about": lambda **_: nullcontext(),
@@ -218,7 +233,7 @@ def seams() -> Iterator[pytest.MonkeyPatch]:
         for module in (execution, decisions):
             patch.setattr(module, "load_plan", lambda *_: Stage.now.plan)
         patch.setattr(Home, "people", lambda _: Stage.now.people)
-        patch.setattr(runs, "is_held", lambda *_: Stage.now.holder is not None)
+        patch.setattr(Home, "leases", SimulatedLeases())
         _keep_summaries_whole(patch)
         clock = SimulatedTime("time")
         for name, loaded in [*sys.modules.items()]:

@@ -19,7 +19,7 @@ from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, ma
 from mimrun.app.worker import Worker
 from mimrun.errors import StoreError
 from mimrun.run.executor import Executor
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.runbook.node import StepOptions
 from mimrun.secret import MASK, Masker, Secret
 from mimrun.settings import Settings
@@ -65,7 +65,7 @@ def test_a_failed_step_is_told_with_its_path(bench: Bench) -> None:
 
 def test_a_refused_worker_says_who_holds_the_run(bench: Bench) -> None:
     run = bench.create(a_plan(bench.world, action("1")))
-    with Lease(bench.settings.locks, run):
+    with FileLease(bench.settings.locks, run):
         assert bench.execute(run).status == "refused"
     (refused,) = lines(bench.settings)
     assert refused["event"] == "run_refused"

@@ -24,7 +24,7 @@ from mimrun.run.fold import apply
 from mimrun.run.guard import Guard, Halt
 from mimrun.run.journal import Journal
 from mimrun.run.killswitch import Latch
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.run.stop import Stop
 from mimrun.run.summary import check_takeover
 from mimrun.runbook.node import StepOptions
@@ -37,14 +37,14 @@ class Worker:
 
     guard: Guard
     journal: Journal
-    lease: Lease
+    lease: FileLease
     stop: Stop
 
 
 @contextmanager
 def worker(bench: Bench, plan: Plan) -> Iterator[Worker]:
     run, _ = bench.run(plan)
-    with bench.home() as home, Lease(bench.settings.locks, run, at_least=1) as lease:
+    with bench.home() as home, FileLease(bench.settings.locks, run, at_least=1) as lease:
         actor = Actor("worker", worker_name())
         journal = Journal(home.store, load_state(home, run), lease, actor, locks=plan.locks)
         started = RunStarted(worker=journal.actor.id, epoch=lease.epoch, resumed=True)

@@ -23,7 +23,7 @@ from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import KillswitchPulled, Kind, LockReleased, LockTaken, RunStarted, StepIntent
 from mimrun.run.fold import apply
 from mimrun.run.journal import Journal
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.run.lock import Holding, Locks, holding_in, locks_of_change
 from mimrun.run.stop import Halt
 from mimrun.runbook.model import Risk
@@ -182,7 +182,7 @@ def test_without_its_locks_a_worker_records_no_intent_of_a_change(bench: Bench) 
         )
         return journal.draft(body, step=effect.value, target="b", attempt=1)
 
-    with bench.home() as home, Lease(home.settings.locks, run) as lease:
+    with bench.home() as home, FileLease(home.settings.locks, run) as lease:
         journal = Journal(home.store, load_state(home, run), lease, Actor("worker", "w"), locks=plan.locks)
         journal_started = RunStarted(worker="w", epoch=lease.epoch, resumed=False)
         for entry in home.store.append([journal.draft(journal_started)]):

@@ -21,7 +21,7 @@ from mimrun.errors import LeaseError, LogError, RefusedError
 from mimrun.log.entry import MAX_BLOB, Actor, Draft
 from mimrun.run.connections import Connections
 from mimrun.run.journal import Journal
-from mimrun.run.lease import Lease
+from mimrun.run.lease import FileLease
 from mimrun.run.state import CellKey
 from mimrun.run.stop import Stop
 from mimrun.runbook.node import StepOptions
@@ -56,7 +56,7 @@ def test_an_outcome_that_comes_too_late_is_kept_as_evidence_and_changes_nothing(
 def test_nothing_is_written_once_the_lease_is_let_go(bench: Bench) -> None:
     run = bench.create(a_plan(bench.world, action("1")))
     with bench.home() as home:
-        lease = Lease(home.settings.locks, run)
+        lease = FileLease(home.settings.locks, run)
         journal = Journal(home.store, load_state(home, run), lease, WORKER)
         lease.release()
         size = home.store.head().size
