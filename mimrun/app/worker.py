@@ -24,9 +24,8 @@ from mimrun.app.program_log import Event, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
 from mimrun.app.runs import load_plan
 from mimrun.catalog import Catalog
-from mimrun.errors import LockError, MimrunError, RefusedError
+from mimrun.errors import LockError, MimrunError, RefusedError, SettingsError
 from mimrun.run.due import Candidate, Why, due_work
-from mimrun.run.lease import is_held
 from mimrun.run.lock import missing_locks
 from mimrun.run.result import StepLabel
 from mimrun.run.summary import RunSummaries, RunSummary
@@ -91,7 +90,7 @@ def _candidates(home: Home) -> Iterator[Candidate]:
         summary = RunSummary.decode(state)
         if not summary.run or not _may_go_on(summary):
             continue
-        if is_held(home.settings.locks, summary.run):
+        if home.leases.is_held(summary.run):
             continue
         plan = load_plan(home, summary.run)
         yield Candidate(
@@ -121,7 +120,11 @@ def _is_ready(home: Home, summary: RunSummary) -> bool:
     if summary.status is not RunStatus.WAITING:
         return False
     if summary.waits_on == "gate":
-        return verdict_of(home, summary.run) != "waiting"
+        try:
+            return verdict_of(home, summary.run) != "waiting"
+        except SettingsError:
+            # A people file that cannot be read opens no gate, and keeps the worker from no other run.
+            return False
     if summary.waits_on == "lock":
         try:
             missing_locks(home.store, summary.run, load_plan(home, summary.run).locks)
