@@ -56,11 +56,12 @@ class Catalog:
             InputError: there is no such connector, or it has no such verb.
         """
         name, _, verb = full_name.partition(".")
-        connector = self.connector(name)
-        verbs = {action.verb: action for action in connector.actions}
-        if verb not in verbs:
-            raise InputError(_unknown(f"action {full_name!r}", verb, tuple(verbs), prefix=f"{name}."))
-        return verbs[verb]
+        actions = self.connector(name).actions
+        for action in actions:
+            if action.verb == verb:
+                return action
+        verbs = tuple(action.verb for action in actions)
+        raise InputError(_unknown(f"action {full_name!r}", verb, verbs, prefix=f"{name}."))
 
 
 def installed_catalog() -> Catalog:

@@ -48,6 +48,14 @@ _BATCHES_SHOWN: Final = 5
 """Batches whose hosts a plan names; a gate names those of every one."""
 _LOCKS_SHOWN: Final = 10
 """Hosts whose locks a plan names one by one."""
+_HOSTS_SHOWN: Final = 20
+"""Hosts that a plan names in one place."""
+_OWN: Final = {"target", "items", "compare", "left", "given"}
+"""What two hosts may differ in that a plan does not show."""
+_STEPS_SHOWN: Final = 8
+"""Steps that are named at the end of a plan, of each kind."""
+_LINES: Final = 40
+"""So many times hosts with different arguments are shown in a whole plan; a gate shows every one."""
 
 
 def print_plan(out: Console, plan: Plan) -> None:
@@ -66,11 +74,12 @@ def print_plan(out: Console, plan: Plan) -> None:
             Text("  inputs: ").append(", ".join(f"{k}={_shown(v)}" for k, v in plan.inputs.items()), "cyan")
         )
     names = [target.name for target in plan.targets]
-    out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
+    out.print(Text(f"  targets: {len(names)}  ").append(_first(names, _HOSTS_SHOWN), "cyan"))
     for line in _bounds(plan):
         out.print(Text(f"  {line}", "dim"))
     out.print()
-    view = _View(out, frozenset(names), full=False)
+    actions = sum(isinstance(node, PlannedAction) for node in written((*plan.nodes, *plan.handlers)))
+    view = _View(out, frozenset(names), full=False, most=min(max(_LINES // max(actions, 1), 2), 12))
     for node in plan.nodes:
         view.node(node, 1)
     if plan.handlers:
@@ -118,11 +127,13 @@ class _View:
     Arguments:
         everybody: the targets of the whole plan, which stand above the steps.
         full: nothing is left out, however long it is.
+        most: where hosts of a step differ in what is done on them, so many kinds are shown.
     """
 
     out: Console
     everybody: frozenset[str]
     full: bool
+    most: int = 0
 
     def node(self, node: Node, depth: int) -> None:
         """Print a step, and what is inside it."""
@@ -187,19 +198,24 @@ class _View:
         self.out.print(line.append(f"  when {_whole(node.when)}", "dim") if node.when else line)
 
     def _action(self, indent: str, node: PlannedAction) -> None:
-        groups: dict[tuple[str, ...], list[str]] = {}
+        groups: dict[str, list[TargetCalls]] = {}
         for target in node.targets:
-            groups.setdefault(tuple(self._calls(target)), []).append(target.target)
-        for lines, names in groups.items():
-            self._line(indent, self._hosts(names), "cyan")
-            for line in lines:
+            groups.setdefault(target.model_dump_json(exclude=_OWN), []).append(target)
+        shown = len(groups) if self.full or len(groups) <= self.most + 1 else self.most
+        for alike in list(groups.values())[:shown]:
+            self._line(indent, self._hosts([target.target for target in alike]), "cyan")
+            for line in self._calls(alike[0]):
                 self._line(f"{indent}  ", line)
+        rest = [target.target for alike in list(groups.values())[shown:] for target in alike]
+        if rest:
+            told = f"... and {_count(len(rest), 'host')} more, with arguments of their own (--json shows all)"
+            self._line(indent, told, "cyan")
         self._circumstances(indent, node)
 
     def _hosts(self, names: Sequence[str]) -> str:
         if len(names) > 3 and self.everybody.issubset(names):
             return f"all {len(names)} targets"
-        return _names(names)
+        return _names(names) if self.full else _first(names, _HOSTS_SHOWN)
 
     def _calls(self, target: TargetCalls) -> Iterator[str]:
         shown = len(target.calls) if self.full else _ITEMS_SHOWN
@@ -302,14 +318,14 @@ def _judgement(out: Console, plan: Plan) -> None:
     changes = "changes" if len(changing) == 1 else "change"
     doing = f"{_count(len(actions), 'action')}, {len(changing)} of them {changes} something"
     out.print(Text(f"  {doing}; {_count(gates, 'gate')}, {_count(manual, 'manual step')}", "bold"))
+    timed = [node for node in actions if node.options.revert_after_ms is not None]
     for word, nodes, style in (
         ("cannot be undone", final, "red"),
+        ("takes itself back", timed, "bold"),
         ("not known in full until they are reached", late, "yellow"),
     ):
         if nodes:
-            out.print(
-                Text(f"  {word}: ", style).append(", ".join(f"{n.path} {safe_line(n.name)}" for n in nodes))
-            )
+            out.print(Text(f"  {word}: ", style).append(_first([*map(_title, nodes)], _STEPS_SHOWN)))
 
 
 def _bounds(plan: Plan) -> Iterator[str]:
@@ -326,6 +342,17 @@ def _bounds(plan: Plan) -> Iterator[str]:
         hosts = [f"each of the {len(hosts)} hosts that are changed"]
     if named or hosts:
         yield f"locks: {', '.join(named + hosts)}"
+
+
+def _title(node: PlannedAction) -> str:
+    after = node.options.revert_after_ms
+    return f"{node.path} {node.name}" + (f" (after {format_duration(after)})" if after is not None else "")
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    """Give the first of many names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return _names(names[:most]) + rest
 
 
 def _count(number: int, noun: str, several: str = "") -> str:

@@ -109,3 +109,32 @@ def test_an_included_runbook_is_shown_with_what_it_is_given() -> None:
     assert f"1 In  include small@1.0.0 ({inner.digest[7:19]}), risk low, 0 hosts may fail\n" in text
     assert "inputs: key=*****(env:KEY), n=5\n" in text
     assert "1.include.1 Act  local.command\n" in text
+
+
+def test_twenty_steps_on_five_hundred_hosts_can_be_read(tmp_path: Path) -> None:
+    each = 'local.command: {argv: [do, "{{ inventory_hostname }}"]}, verify: {local.command: {argv: [see]}}'
+    steps = ", ".join(f"{{name: Step {n}, {each}}}" for n in range(20))
+    text = shown(tmp_path, f"steps: [{{name: Roll, serial: [1, '10%'], block: [{steps}]}}]\n", 500)
+    assert len(text.splitlines()) < 200
+    assert max(map(len, text.splitlines())) < 400
+    assert text.count("... and 498 hosts more, with arguments of their own (--json shows all)\n") == 20
+    assert "targets: 500  web1, web2," in text
+    assert "web20 and 480 more\n" in text
+    assert "cannot be undone: 1.batch.*.block.1 Step 0, " in text
+    assert "1.batch.*.block.8 Step 7 and 12 more\n" in text
+
+
+def test_the_host_that_differs_from_all_others_is_shown(tmp_path: Path) -> None:
+    odd = "local.command: {argv: [do, \"{{ 'odd' if inventory_hostname == 'web77' else 'even' }}\"]}"
+    text = shown(tmp_path, f"steps: [{{name: Act, {odd}}}]\n", 100)
+    assert "      web77\n        local.command argv=[do, odd]\n" in text
+    assert "      web1, web2, " in text
+    assert "more, with arguments" not in text
+
+
+def test_what_takes_itself_back_stands_at_the_end_too(tmp_path: Path) -> None:
+    step = f"steps: [{{name: Lock, {RELOAD}, undo: {{{RELOAD}}}, revert_after: 2h}}]\n"
+    text = shown(tmp_path, step, 1)
+    assert ", undone by itself after 2h\n" in text
+    assert "  takes itself back: 1 Lock (after 2h)\n" in text
+    assert "cannot be undone" not in text
