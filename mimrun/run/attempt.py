@@ -109,8 +109,7 @@ class Attempts:
                 case Move.DOUBT:
                     self._journal.write(self._recording.doubt(work, cell.intent, cell.reason))
                 case Move.SETTLE:
-                    self._sit_out(cell)
-                    self._settle(work, cell.intent, Told(_DEAD, Output(self._masker)))
+                    self.settle(work)
                 case Move.TRY:
                     if cell.attempts > cell.voided:
                         self._pause(work.options.delay_ms / 1000)
@@ -118,6 +117,14 @@ class Attempts:
                     self._try(replace(work, options=within(work.options, bound)), cell.attempts + 1)
                 case _:
                     assert_never(move)
+
+    def settle(self, work: Work) -> Cell:
+        """Record what became of an attempt whose worker died, where there is one; begin nothing."""
+        cell = self._journal.state.cell(work.key)
+        if cell.status is CellStatus.PERFORMING:
+            self._sit_out(cell)
+            self._settle(work, cell.intent, Told(_DEAD, Output(self._masker)))
+        return cell
 
     def _sit_out(self, cell: Cell) -> None:
         """Wait until what another worker has begun cannot be under way any more.

@@ -135,10 +135,12 @@ class WayBack:
         """Take something back, unless the target is not as it was left:
 
         1. What a person has counted as failed is not tried any more.
-        2. What a person told to put back all the same is not compared again.
-        3. Another state than the one that was left, or one that cannot be told, waits for a person.
-        4. The state of before is what is wanted; nothing is done.
-        5. An undo that fails waits for a person.
+        2. What a worker that died has begun is settled. What is still to be done is compared again: the first look
+           may be long ago.
+        3. What a person told to put back all the same is not compared again.
+        4. Another state than the one that was left, or one that cannot be told, waits for a person.
+        5. The state of before is what is wanted; nothing is done.
+        6. An undo that fails waits for a person.
 
         Arguments:
             work: the undo.
@@ -152,8 +154,8 @@ class WayBack:
         cell = self._journal.state.cell(work.key)
         if cell.status is CellStatus.FAILED and cell.resolved:
             return cell
-        first = cell.status is CellStatus.READY and not cell.resolved
-        if first and reading is not None and not self._is_as_left(reading, left):
+        cell = self._attempts.settle(work)
+        if reading is not None and _is_to_be_done(cell) and not self._is_as_left(reading, left):
             return cell
         cell = self._attempts.work(work)
         if cell.status is CellStatus.FAILED:
@@ -223,6 +225,19 @@ def standing(plan: Plan, state: RunState) -> str:
             left.append(f"{step} {node.name.removeprefix(UNDO)}{f' on {target}' if target else ''}")
     more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
     return f"{', '.join(left[:_NAMED])}{more} still {'stands' if len(left) == 1 else 'stand'}" if left else ""
+
+
+def _is_to_be_done(cell: Cell) -> bool:
+    """Say whether an undo may begin, and no person has said that it is to be done whatever it finds."""
+    match cell.status:
+        case CellStatus.READY:
+            return not cell.resolved or cell.doubt == "lost"
+        case CellStatus.FAILED:
+            return cell.never_arrived
+        case CellStatus.UNKNOWN:
+            return True
+        case _:
+            return False
 
 
 def _has_left_something(cell: Cell) -> bool:

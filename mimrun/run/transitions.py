@@ -90,6 +90,9 @@ NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
     (CellStatus.READY, CellEvent.SKIP): CellStatus.SKIPPED,
     # An undo that finds the state of before already.
     (CellStatus.READY, CellEvent.FIND_BACK): CellStatus.OK,
+    # The same, behind an attempt of a worker that died: it never arrived, or nobody knows.
+    (CellStatus.FAILED, CellEvent.FIND_BACK): CellStatus.OK,
+    (CellStatus.UNKNOWN, CellEvent.FIND_BACK): CellStatus.OK,
     (CellStatus.PERFORMING, CellEvent.SUCCEED): CellStatus.OK,
     (CellStatus.PERFORMING, CellEvent.FAIL): CellStatus.FAILED,
     (CellStatus.PERFORMING, CellEvent.LOSE): CellStatus.UNKNOWN,

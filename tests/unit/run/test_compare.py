@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from builders.drawer import CATALOG, Drawer, put
+from builders.crash import execute_and_die
+from builders.drawer import CATALOG, Drawer, DrawerConnector, put
 from builders.plans import a_plan
 from builders.runs import RESPONDER, Bench
 from hypothesis import given
@@ -12,11 +14,14 @@ from hypothesis import strategies as st
 
 from mimrun.app.decisions import Resolution, resolve
 from mimrun.app.execution import Verdict
-from mimrun.app.runs import find_run
+from mimrun.app.runs import create_run, find_run
 from mimrun.app.undo import create_undo, plan_undo
+from mimrun.connector import Effect, Finding, Probed
 from mimrun.log.kinds import Kind, StepCaptured, StepCompared, StepInDoubt
 from mimrun.run.compare import Found, compare, difference, state_in
 from mimrun.run.state import CellKey
+from mimrun.runbook.node import PlannedAction
+from mimrun.runbook.plan import Plan
 
 STATES = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3), max_size=3)
 
@@ -218,3 +223,50 @@ def test_what_a_dead_worker_left_unread_is_asked_about(bench: Bench, drawer: Dra
         == "in_doubt"
     )
     assert drawer.read()["a"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("effect", "now", "told", "effects"),
+    [
+        (effect, *one)
+        for effect in (Effect.IDEMPOTENT, Effect.PROBE)
+        for one in (
+            ("theirs", "in_doubt", ["a=new"]),
+            ("new", "succeeded", ["a=new", "a=old"]),
+            ("old", "succeeded", ["a=new"]),
+        )
+    ],
+)
+def test_an_undo_whose_worker_died_is_compared_again_before_it_is_begun_again(
+    bench: Bench,
+    drawer: Drawer,
+    monkeypatch: pytest.MonkeyPatch,
+    effect: Effect,
+    now: str,
+    told: str,
+    effects: list[str],
+) -> None:
+    """Between the death of a worker and the next one there is time for somebody else."""
+    nothing = Probed(Finding.NOT_APPLIED, "nothing of it is there")
+    monkeypatch.setattr(DrawerConnector, "_probe", lambda drawer, action, call: nothing)
+    run = forward(bench, "a")
+    with bench.home() as home:
+        plan = plan_undo(home, run)
+        plan = counted_on_a_probe(plan) if effect is Effect.PROBE else plan
+        undo = create_run(home, plan, RESPONDER, incident=find_run(home, run).summary.incident)
+    at_intent = partial(bench.execute, undo)
+    assert execute_and_die(at_intent, lambda _, drafts: drafts[-1].kind is Kind.STEP_INTENT, before=False)
+    drawer.put("a", now)
+    assert bench.execute(undo).status == told
+    assert drawer.effects() == effects, "what somebody has done since is not overwritten"
+    assert bench.is_intact()
+
+
+def counted_on_a_probe(plan: Plan) -> Plan:
+    """Let the undo be something that can be asked about."""
+    node = plan.nodes[0]
+    assert isinstance(node, PlannedAction)
+    target = node.targets[0]
+    call = target.calls[0].model_copy(update={"effect": Effect.PROBE})
+    one = node.model_copy(update={"targets": (target.model_copy(update={"calls": (call,)}),)})
+    return Plan.decode(plan.model_copy(update={"nodes": (one,)}).encode())
