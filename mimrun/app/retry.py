@@ -24,7 +24,15 @@ from mimrun.run.lock import HOST
 from mimrun.run.remaining import due_before, leaves, referred_to, remaining
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
-from mimrun.runbook.node import Node, PlannedAction, PlannedInclude, PlannedManual, TargetCalls, with_parts
+from mimrun.runbook.node import (
+    Leaf,
+    Node,
+    PlannedAction,
+    PlannedInclude,
+    PlannedManual,
+    TargetCalls,
+    with_parts,
+)
 from mimrun.runbook.plan import Plan, PlannedTarget
 
 
@@ -42,7 +50,8 @@ def plan_retry(home: Home, run: str) -> Plan:
     record = record_of(home, name)
     _check_follow_ups(home, record, name)
     plan = _with_known_items(record)
-    nodes = (*remaining(plan, record.state), *_handlers_left(record))
+    steps = remaining(plan, record.state)
+    nodes = (*steps, *_handlers_left(record, steps))
     if not nodes:
         raise RunError(f"{name} failed nowhere: nothing is left to do")
     handed = _handed_on(record, nodes)
@@ -101,14 +110,14 @@ def _check_follow_ups(home: Home, record: Record, name: str) -> None:
         raise RunError(f"{name} has been taken back by {', '.join(sorted(set(gone.values())))}; run it anew")
 
 
-def _handlers_left(record: Record) -> tuple[PlannedAction, ...]:
-    """Give the handlers that the run has not come to.
+def _handlers_left(record: Record, steps: Iterable[Node]) -> tuple[Leaf, ...]:
+    """Give the handlers that the run has not come to, behind the gate that they stood behind.
 
     Raises:
         RunError: one belongs to an included runbook, outside of which its names mean nothing.
     """
     inside = [handler for handler in record.plan.handlers if record.include(handler.path) is not None]
-    left = due_before(record.plan, record.state)
+    left = due_before(record.plan, record.state, steps)
     if inside and left:
         raise RunError(
             f"the handler '{inside[0].name}' of an included runbook may be due and cannot be done alone;"

@@ -15,6 +15,7 @@ from mimrun.run.tally import NOT_BEGUN
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.expression import expression_names, names
 from mimrun.runbook.node import (
+    Leaf,
     Node,
     PlannedAction,
     PlannedBlock,
@@ -26,7 +27,7 @@ from mimrun.runbook.node import (
     TargetCalls,
     parts_of,
 )
-from mimrun.runbook.plan import Plan
+from mimrun.runbook.plan import Plan, may_bypass
 
 T = TypeVar("T")
 Keep = Callable[[Node], Node | None]
@@ -57,21 +58,38 @@ def remaining(plan: Plan, state: RunState) -> tuple[Node, ...]:
     return _without(plan.nodes, keep, state)
 
 
-def due_before(plan: Plan, state: RunState) -> tuple[PlannedAction, ...]:
+def due_before(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[Leaf, ...]:
     """Give the handlers that were due in a run and that it has not come to, as steps behind all others.
 
-    What notified them is done, and will notify nobody again.
+    What notified them is done, and will notify nobody again. A gate that they stood behind, and that is not asked
+    again for anything else, is asked in front of them.
+
+    Arguments:
+        left: the steps that are in front of them.
     """
     due = notified(plan, state)
-    last = max((int(node.path.partition(".")[0]) for node in plan.nodes), default=0)
-    left: list[PlannedAction] = []
+    handlers: list[PlannedAction] = []
     for handler in plan.handlers:
         hosts = due.get(handler.path, frozenset())
         mine = tuple(t for t in handler.targets if t.target in hosts and not is_done(handler, t, state))
         if mine:
-            path = str(last + len(left) + 1)
-            left.append(handler.model_copy(update={"path": path, "targets": mine}))
-    return tuple(left)
+            handlers.append(handler.model_copy(update={"targets": mine}))
+    asked = {node.path for node in leaves(left)}
+    gates = [gate for gate in _gates_before(plan, state, handlers) if gate.path not in asked]
+    last = max((int(node.path.partition(".")[0]) for node in plan.nodes), default=0)
+    both: list[Leaf] = [*(gate.model_copy(update={"when": None}) for gate in gates), *handlers]
+    return tuple(
+        node.model_copy(update={"path": str(number)}) for number, node in enumerate(both, start=last + 1)
+    )
+
+
+def _gates_before(plan: Plan, state: RunState, handlers: Sequence[PlannedAction]) -> Iterator[PlannedGate]:
+    """Give the gates without which handlers are not done: none that was left out, or that only a failure leads to."""
+    for gate in plan.walk():
+        if isinstance(gate, PlannedGate) and state.finished.get(gate.path) != "skipped":
+            behind = [one.path for one in handlers if _has_behind(plan, gate.path, {one.path})]
+            if any(gate.path in state.gates or not may_bypass(path, gate.path) for path in behind):
+                yield gate
 
 
 def is_done(node: PlannedAction, target: TargetCalls, state: RunState) -> bool:

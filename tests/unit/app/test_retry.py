@@ -297,3 +297,35 @@ def test_handlers_that_the_run_has_not_come_to_are_done_behind_what_is_left(
     done = words(bench.world)[before:]
     assert done[0] == "a:w2a"
     assert sorted(done[1:]) == ["a:wh1", "b:wh1"]
+
+
+def test_a_handler_is_not_done_without_the_gate_that_it_stood_behind(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    """Who agreed to it then has agreed to that run only, also where nothing but the handler is left."""
+    handler = fails_on(action("h1"), "a")
+    left_out, rescue = gate("3", when="1 == 2"), block("4", [action("4.block.1")], [gate("4.rescue.1")])
+    plan = a_plan(
+        bench.world, gate("1"), action("2", notify=["h1"]), left_out, rescue, action("5"), handlers=[handler]
+    )
+    run, _ = bench.run(plan)
+    bench.approve(run)
+    assert bench.execute(run).status == "failed"
+    assert planned(bench, run) == {"6": [], "7": ["a"], "h1": ["a"]}
+    mend(hooks, "wh1a")
+    retry, verdict = again(bench, run)
+    assert verdict.status == "waiting"
+    assert words(bench.world) == ["a:w2", "a:w4.block.1", "a:w5"]
+    bench.approve(retry)
+    assert bench.execute(retry).status == "succeeded"
+    assert words(bench.world)[3:] == ["a:wh1a"]
+
+
+def test_a_gate_that_is_asked_again_anyway_is_asked_once(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    steps = (gate("1"), action("2", notify=["h1"]), fails_on(action("3"), "a"))
+    run, _ = bench.run(a_plan(bench.world, *steps, handlers=[action("h1")]))
+    bench.approve(run)
+    assert bench.execute(run).status == "failed"
+    assert planned(bench, run) == {"1": [], "3": ["a"], "4": ["a"], "h1": ["a"]}
