@@ -29,7 +29,7 @@ from mimrun.connector import (
     Refused,
     Unknown,
 )
-from mimrun.errors import LeaseError
+from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.kinds import StepFinished, StepIntent
 from mimrun.output import Output
 from mimrun.run.answer import answer_of
@@ -226,8 +226,9 @@ class Attempts:
         if uptime() - looked > FROZEN_S:
             try:
                 self._guard.check(work.path, changes=work.call.effect is not Effect.READ)
-            except Halt as halt:
-                return halt.reason
+            except (Halt, RefusedError) as exc:
+                # What refuses, such as a people file that cannot be read, does so again in front of the next intent.
+                return str(exc)
         return ""
 
     def _perform(self, work: Work, action: Action, call: Call, *, intent: int) -> Outcome | Left:

@@ -45,7 +45,8 @@ def apply(state: RunState, entry: LogEntry) -> None:
     take = _APPLY.get(entry.kind)
     if take is not None:
         take(state, entry)
-    if entry.actor.kind == "worker":
+    # What comes late is of a connector that was left behind; no worker need be there any more.
+    if entry.actor.kind == "worker" and entry.kind is not Kind.STEP_EVIDENCE:
         state.seen = max(entry.ts, state.seen or entry.ts)
     # Threads of one worker may hand in their entries in another order than they were recorded in.
     state.seq = max(state.seq, entry.seq)

@@ -16,10 +16,11 @@ from mimrun.app.killswitch import lift, pull, standing_of
 from mimrun.app.worker import Worker
 from mimrun.connector import Call
 from mimrun.errors import StoreError
-from mimrun.log.entry import Draft
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, RunWaiting
 from mimrun.log.sqlite import SqliteStore
-from mimrun.run import watchdog
+from mimrun.run import attempt, watchdog
+from mimrun.run.journal import Journal
 from mimrun.run.killswitch import Latch
 from mimrun.run.stop import Stop
 from mimrun.run.watchdog import Left, watched
@@ -149,3 +150,26 @@ def test_a_thread_that_comes_to_run_when_nobody_waits_any_more_begins_nothing(
     assert isinstance(told, Left)
     frozen[0].run()
     assert (begun, late) == ([], [])
+
+
+def test_who_cannot_be_asked_again_behind_a_freeze_leaves_the_act_undone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens once and was not begun is not in doubt because the people file cannot be read."""
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    bench.approve(run)
+    known, write = bench.settings.people.read_text(), Journal.write
+
+    def then_frozen(journal: Journal, *drafts: Draft) -> tuple[LogEntry, ...]:
+        entries = write(journal, *drafts)
+        if any(draft.kind is Kind.STEP_INTENT for draft in drafts):
+            bench.settings.people.write_text("people: [")
+        return entries
+
+    with monkeypatch.context() as patched:
+        patched.setattr(attempt, "FROZEN_S", -1.0)
+        patched.setattr(Journal, "write", then_frozen)
+        assert bench.execute(run).status == "refused"
+    bench.settings.people.write_text(known)
+    assert bench.execute(run).status == "succeeded"
+    assert words(bench.world) == ["a:w2"]

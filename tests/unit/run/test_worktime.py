@@ -29,7 +29,16 @@ from hypothesis import strategies as st
 
 from mimrun.connector import Effect
 from mimrun.errors import StoreError
-from mimrun.log.kinds import Body, Kind, RunStarted, RunWaiting, StepInDoubt, StepResolved, StepStarted
+from mimrun.log.kinds import (
+    Body,
+    Kind,
+    RunStarted,
+    RunWaiting,
+    StepEvidence,
+    StepInDoubt,
+    StepResolved,
+    StepStarted,
+)
 from mimrun.run.fold import fold
 from mimrun.run.move import Move, is_late, next_move, timeout_ms
 from mimrun.run.state import Cell, CellKey
@@ -41,6 +50,7 @@ from mimrun.runbook.node import StepOptions
 Hooks = dict[str, Callable[[], object]]
 WAITS = RunWaiting(on="gate", reason="needs one")
 NOT_APPLIED = StepResolved(resolution="not_applied", reason="looked", intent=4)
+LATE = StepEvidence(status="ok", reason="it came too late", intent=4)
 BEGINS = StepStarted(name="A", form="world.once", targets=("a",))
 
 
@@ -58,9 +68,18 @@ def worked(*bodies: Body | None, at: int) -> float:
         ([FROZEN, CREATED, started(1), None, WAITS], 90, 2),
         ([FROZEN, CREATED, started(1), None, WAITS, None, None, started(2)], 9, 3),
         ([FROZEN, CREATED, started(1), BEGINS, None, None, None, started(2)], 9, 2),
+        ([FROZEN, CREATED, started(1), BEGINS, None, LATE, None, started(2)], 9, 2),
         ([FROZEN, CREATED, started(1), None, ended("failed")], 90, 2),
     ],
-    ids=["not begun", "at work", "waiting does not count", "again at work", "nor does lying dead", "over"],
+    ids=[
+        "not begun",
+        "at work",
+        "waiting does not count",
+        "again at work",
+        "nor does lying dead",
+        "nor what comes late",
+        "over",
+    ],
 )
 def test_only_time_at_work_counts(bodies: list[Body | None], at: int, seconds: int) -> None:
     assert worked(*bodies, at=at) == seconds
