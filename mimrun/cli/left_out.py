@@ -1,4 +1,4 @@
-"""Left out: what a run that has ended did not come to, and why."""
+"""Left out: what a run that has ended did not come to, and why; and what of it does not stay."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mimrun.cli.terminal import safe_line
 from mimrun.run.state import Cell, CellKey, RunState
 from mimrun.run.tally import NOT_BEGUN
 from mimrun.run.transitions import CellStatus, RunStatus
+from mimrun.runbook.duration import format_duration
 from mimrun.runbook.node import Leaf, Node, PlannedAction, PlannedBlock, PlannedSerial, parts_of
 from mimrun.runbook.plan import Plan
 
@@ -35,6 +36,21 @@ def left_out(plan: Plan, state: RunState) -> Iterator[str]:
     never = [*_never(plan.nodes, state)]
     if never:
         yield f"never begun: {some(never, _STEPS_SHOWN)}"
+
+
+def going_back(plan: Plan, state: RunState) -> Iterator[str]:
+    """Say which steps take themselves back, after how long, and who has to be there for that."""
+    hosts: dict[str, list[str]] = {}
+    for key in state.reverts:
+        hosts.setdefault(key.step, []).append(key.target)
+    for path, targets in hosts.items():
+        node = plan.node(path)
+        after = node.options.revert_after_ms if isinstance(node, PlannedAction) else None
+        named = some(sorted(dict.fromkeys(targets)), _HOSTS_SHOWN)
+        yield (
+            f"step {path} takes itself back on {named}, {format_duration(after or 0)} after it was done,"
+            " by a worker or by the engine (`mimrun up`)"
+        )
 
 
 def _counts(plan: Plan, key: CellKey, cell: Cell) -> bool:

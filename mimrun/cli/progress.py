@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mimrun.app.following import Seen
 from mimrun.cli.batch_view import BatchView
-from mimrun.cli.left_out import left_out
+from mimrun.cli.left_out import going_back, left_out
 from mimrun.cli.terminal import safe_line
 from mimrun.cli.under_way import UnderWay, is_wait, step_of
 from mimrun.log import kinds
@@ -176,6 +176,8 @@ class Progress:
             )
         for told in left_out(self._plan, state) if self._plan else ():
             self._line(Text(f"  {told}", "yellow"))
+        for told in going_back(self._plan, state) if self._plan else ():
+            self._line(Text(f"  {told}", "blue"))
 
     def _mode(self, body: kinds.RunMode) -> None:
         if body.mode == "direct" and body.reason:

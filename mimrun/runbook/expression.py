@@ -23,6 +23,7 @@ from mimrun.runbook.evaluator import FUNCTIONS, SPECIAL_FILTERS, SPECIAL_TESTS, 
 from mimrun.runbook.filters import FILTERS
 from mimrun.runbook.habit import WORD_HABITS
 from mimrun.runbook.operators import kind_of
+from mimrun.runbook.pattern_check import check_patterns
 from mimrun.runbook.predicate import PREDICATES
 from mimrun.runbook.suggestion import suggest
 from mimrun.runbook.writer import Writer
@@ -358,8 +359,10 @@ def _check_words(root: nodes.Node) -> None:
         match node:
             case nodes.Filter() if node.node is not None:
                 _check_word("filter", node.name, FILTERS.keys() | SPECIAL_FILTERS, node)
+                check_patterns(node)
             case nodes.Test():
                 _check_word("test", node.name, PREDICATES.keys() | SPECIAL_TESTS, node)
+                check_patterns(node)
             case nodes.Call(node=nodes.Name(name=name)):
                 _check_word("function", name, FUNCTIONS, node)
             case nodes.Assign() if not isinstance(node.target, nodes.Name):

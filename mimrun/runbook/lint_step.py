@@ -234,7 +234,19 @@ class StepCheck:
                 "take one of the two out",
             )
         unsaid = step.undo is None and not step.irreversible
-        if self.runbook.risk is Risk.HIGH and effect is not Effect.READ and unsaid:
+        if (
+            step.call.args.get("changed") is False
+            and step.effect is None
+            and effect is not Effect.READ
+            and unsaid
+        ):
+            self.report.warn(
+                (*path, step.call.action),
+                f"{step.call.action} may change something, also where it says `changed: false`",
+                "where it only looks write `effect: {class: read, reason: …}`; else give a class, or an undo",
+                at_key=True,
+            )
+        elif self.runbook.risk is Risk.HIGH and effect is not Effect.READ and unsaid:
             self.report.warn(
                 path,
                 f"{step.call.action} changes something and has no undo",

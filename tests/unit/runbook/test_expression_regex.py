@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mimrun.runbook.bounds import Budget, ExpressionError
+from mimrun.runbook.expression import check_expression
 from mimrun.runbook.regex import compile_pattern, fits, search
 
 atoms = st.sampled_from(
@@ -157,3 +158,25 @@ def test_letters_and_digits_are_those_of_ascii() -> None:
 
 def test_the_end_is_the_very_end() -> None:
     assert search("a$", "a\n", Budget()) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("x is match('v[0-9')", "missing ]"),
+        ("x is search('(?=a)')", "cannot be used"),
+        ("x | regex_search('(a)', '\\1')", "control character"),
+        ("x | regex_replace('(a)', '<\\1>')", "control character"),
+        ("x | regex_search('(a)', '\\\\2')", "the pattern has no group '2'"),
+        ("x | regex_replace('(?P<n>a)', '\\\\g<m>')", "the pattern has no group 'm'"),
+    ],
+)
+def test_what_is_wrong_with_a_pattern_is_said_before_anything_runs(expression: str, words: str) -> None:
+    with pytest.raises(ExpressionError, match=re.escape(words)):
+        check_expression(expression)
+
+
+def test_references_that_the_pattern_has_are_fine() -> None:
+    check_expression(r"x | regex_search('(?P<n>a)(b)', '\\2', '\\g<n>') | length > 0")
+    check_expression(r"x | regex_replace('(a)', '\\1\\0') == x | regex_replace(x, '\\7')")
+    check_expression("x is search(y)")
