@@ -85,7 +85,7 @@ def test_a_service_that_does_not_come_back_stops_the_run_at_the_first_host() -> 
         stage.start("service-restart", *RESTART)
         state = stage.approve()
         assert state.status == "failed"
-        assert "Restart on the first host" in state.reason
+        assert "step 3.batch.1.block.1 'Restart' failed on web1" in state.reason
         assert [started_at(lab, name) for name in ("web2", "web3")] == before
         assert {page(lab.host(name)) for name in ("web2", "web3")} == {200}
 
@@ -104,7 +104,7 @@ def test_a_service_that_runs_and_stays_ill_stops_the_run_at_the_first_host() -> 
         stage.start("service-restart", "group=web", "unit=stand-in")
         state = stage.approve()
         assert state.status == "failed"
-        assert "The service is well on the first host" in state.reason
+        assert "step 3.batch.1.block.2 'The service is well' failed on web1" in state.reason
 
 
 def test_one_host_needs_nobody_and_undo_brings_back_that_it_was_not_running() -> None:
