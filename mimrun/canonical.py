@@ -21,6 +21,8 @@ MAX_INTEGER = 2**53 - 1
 
 MAX_DEPTH = 64
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def encode(value: Json) -> bytes:
     """Give the canonical bytes of a value.
@@ -29,9 +31,8 @@ def encode(value: Json) -> bytes:
         ValueError: the value has a float, an integer beyond 2**53 - 1, a key that is not ASCII, a lone
             surrogate, or is nested deeper than 64.
     """
-    plain = _plain(value, "$", MAX_DEPTH)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
+    plain = value if _is_plain(value, MAX_DEPTH) else _plain(value, "$", MAX_DEPTH)
+    return _ENCODER.encode(plain).encode("utf-8")
 
 
 def digest(value: Json) -> str:
@@ -42,6 +43,24 @@ def digest(value: Json) -> str:
 def digest_bytes(data: bytes) -> str:
     """Give `sha256:<hex>` over bytes as they are."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Say whether a value is canonical as it is. Where it is not, or may not be, `_plain` says more, and slowly."""
+    if depth == 0:
+        return False
+    if type(value) is str:
+        return value.isascii()
+    if type(value) is dict:
+        for key, one in value.items():
+            if type(key) is not str or not key.isascii() or not _is_plain(one, depth - 1):
+                return False
+        return True
+    if type(value) is list:
+        return all(_is_plain(one, depth - 1) for one in value)
+    if type(value) is int:
+        return -MAX_INTEGER <= value <= MAX_INTEGER
+    return value is None or type(value) is bool
 
 
 def _plain(value: Json, where: str, depth: int) -> object:

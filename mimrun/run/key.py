@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 
 from mimrun.run.state import CellKey
 
 
+@lru_cache(maxsize=1024)
 def idempotency_key(run: str, cell: CellKey) -> str:
     """Name a cell of a run: 26 characters, the same for every attempt, different for every other cell."""
     parts = ("mimrun/idem/v1", run, cell.step, cell.target, str(cell.iteration))

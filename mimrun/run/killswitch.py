@@ -127,12 +127,12 @@ class Latch:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._name = path, os.fspath(path)
 
     def reason(self) -> str:
         """Say why nothing may begin, "" where the file is not there. What cannot be looked at is pulled."""
         try:
-            self.path.stat()
+            os.stat(self._name)  # noqa: PTH116 - asked before every effect, and a Path takes as long as the kernel
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except OSError as exc:

@@ -20,7 +20,7 @@ class RunStatus(StrEnum):
     NEW = "new"  #: nothing is recorded yet
     CREATED = "created"  #: its plan is frozen; nobody has started it
     RUNNING = "running"  #: a worker holds it, or died while it did
-    WAITING = "waiting"  #: it waits for a person at a gate or a manual step; no process holds it
+    WAITING = "waiting"  #: for people at a gate or a manual step, a lock, a pause or the kill switch; no process holds it
     IN_DOUBT = "in_doubt"  #: a person must say whether a step happened; no process holds it
     SUCCEEDED = "succeeded"  #: every step is done or was left out by its condition
     FAILED = "failed"  #: a step failed on more targets than allowed, or people said no
@@ -113,22 +113,18 @@ NEXT_CELL: Final[Mapping[tuple[CellStatus, CellEvent], CellStatus]] = {
 }
 
 
+_BEGINS: Final[Mapping[type[kinds.Body], RunEvent]] = {
+    kinds.RunCreated: RunEvent.CREATE,
+    kinds.RunStarted: RunEvent.START,
+}
 _ENDS: Final = {"succeeded": RunEvent.SUCCEED, "failed": RunEvent.FAIL, "cancelled": RunEvent.CANCEL}
 
 
 def run_event(body: kinds.Body) -> RunEvent | None:
     """Say what an entry with this body does to its run; None where the run stays where it is."""
-    match body:
-        case kinds.RunCreated():
-            return RunEvent.CREATE
-        case kinds.RunStarted():
-            return RunEvent.START
-        case kinds.RunWaiting():
-            return RunEvent.DOUBT if body.on == "doubt" else RunEvent.WAIT
-        case kinds.RunEnded():
-            return _ENDS[body.status]
-        case _:
-            return None
+    if isinstance(body, kinds.RunWaiting):
+        return RunEvent.DOUBT if body.on == "doubt" else RunEvent.WAIT
+    return _ENDS[body.status] if isinstance(body, kinds.RunEnded) else _BEGINS.get(type(body))
 
 
 def next_run(status: RunStatus, event: RunEvent, *, seq: int = 0) -> RunStatus:

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -22,7 +21,7 @@ import pytest
 from builders.history import History, read
 from builders.memory import BEGINNING, Disk, MemoryStore
 from builders.runs import ALEX, BILLIE, RESPONDER, person
-from builders.seams import CATALOG, SimulatedStop, Stage
+from builders.seams import CATALOG, NOWHERE, SimulatedStop, Stage
 from builders.shapes import shape
 from builders.weather import ANSWERS, CLEAR, HARMLESS, Weather, draw_weather
 from builders.world import Read, WorldAction
@@ -62,7 +61,6 @@ from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
 RUN, INCIDENT = "run-sim", "INC-SIM"
-NOWHERE = Path("/nonexistent/mimrun")
 SHAPES = 300
 FULL_EVERY = 32
 """One schedule of so many is played in full: projections as bytes, folded anew, and the real chain."""
