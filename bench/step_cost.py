@@ -27,9 +27,8 @@ STEPS = 200
 TARGET_MS = 5.0
 
 
-def measure(folder: Path, steps: int) -> tuple[list[float], float]:
+def measure(settings: Settings, steps: int) -> tuple[list[float], float]:
     """Give the milliseconds of each step, and the seconds of the whole run."""
-    settings = Settings(home=folder)
     lay_home(settings)
     with open_home(settings, catalog=CATALOG) as home:
         run = create_run(home, plan_of(steps), RESPONDER, direct=True)
@@ -52,7 +51,7 @@ def main() -> None:
             continue
         folder = Path(tempfile.mkdtemp(prefix="mimrun-bench-", dir=base))
         try:
-            ms, whole = measure(folder, steps)
+            ms, whole = measure(Settings(home=folder), steps)
         finally:
             shutil.rmtree(folder)
         p50, p95 = ms[len(ms) // 2], ms[int(len(ms) * 0.95)]

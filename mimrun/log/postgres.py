@@ -100,6 +100,9 @@ def create_log(
     """
     try:
         with database.connect("init") as db, db.transaction():
+            # Who may only add to the log may ask whether it is there.
+            if postgres_schema.is_current(db):
+                return False
             if not postgres_schema.migrate(db, database.schema):
                 return False
             draft = Draft(actor=actor, body=LogGenesis(format=FORMAT))

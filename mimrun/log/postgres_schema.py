@@ -151,6 +151,13 @@ def migrate(db: psycopg.Connection, schema: str) -> bool:
     return db.execute("select 1 from origin").fetchone() is None
 
 
+def is_current(db: psycopg.Connection) -> bool:
+    """Whether there is a log in here whose tables are those of this version."""
+    if not _is_there(db) or _version(db) != len(MIGRATIONS):
+        return False
+    return db.execute("select 1 from origin").fetchone() is not None
+
+
 def check_format(db: psycopg.Connection, name: str) -> str:
     """Refuse a database that holds no log, or one that this version cannot read.
 
@@ -160,8 +167,7 @@ def check_format(db: psycopg.Connection, name: str) -> str:
     Raises:
         StoreError: it holds no log, or was made by another version.
     """
-    there = db.execute("select to_regclass('layout') is not null and to_regclass('origin') is not null")
-    if not (there.fetchone() or (False,))[0]:
+    if not _is_there(db):
         raise StoreError(f"there is no log in {name}; `mimrun init` makes one")
     done = _version(db)
     _refuse_newer(done, name)
@@ -187,6 +193,13 @@ def faults(rows: list[tuple[str, str]], constraints: list[str]) -> tuple[str, ..
     wrong = [f"trigger {name} is missing or disabled" for name in sorted(TRIGGERS - enabled)]
     wrong += [f"table {name} has no primary key" for name in ("entry", "blob") if name not in constraints]
     return tuple(wrong)
+
+
+def _is_there(db: psycopg.Connection) -> bool:
+    row = db.execute(
+        "select to_regclass('layout') is not null and to_regclass('origin') is not null"
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _version(db: psycopg.Connection) -> int:

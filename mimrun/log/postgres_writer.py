@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
+from psycopg import sql
 
 from mimrun.errors import MimrunError, StoreError
 from mimrun.log.batch import Batch
 from mimrun.log.chain import Head, IncidentHead
+from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
 from mimrun.log.postgres_database import Database, explain, is_gone
 from mimrun.log.postgres_reader import PostgresReader
@@ -43,6 +45,33 @@ _INSERT: Final = (
     "insert into entry (seq, data, leaf, kind, inc, run, mark) select *, %b::bytea from"
     " unnest(%b::int8[], %b::bytea[], %b::bytea[], %t::text[], %t::text[], %t::text[])"
 )
+
+
+class Keys(NamedTuple):
+    """What entries that are coming are likely to touch."""
+
+    incidents: list[str]
+    runs: list[str]
+
+    @classmethod
+    def of(cls, drafts: Sequence[Draft]) -> Keys:
+        """Give the keys of drafts."""
+        return cls(sorted({d.inc for d in drafts if d.inc}), sorted({d.run for d in drafts if d.run}))
+
+    def statement(self, projectors: Sequence[str]) -> str:
+        """Ask for how far projectors are, for the incidents' ends, and for the runs' states."""
+        names, incidents, runs = (
+            ", ".join(map(_quoted, values)) or "null" for values in (projectors, self.incidents, self.runs)
+        )
+        return (
+            "; select name, size from projector"  # noqa: S608 - quoted by the driver
+            f"; select inc, iseq, leaf from incident_head where inc in ({incidents})"
+            f"; select name, key, state from projection where name in ({names}) and key in ({runs})"
+        )
+
+
+def _quoted(value: str) -> str:
+    return sql.Literal(value).as_string()
 
 
 class PostgresWriter(Writing):
@@ -69,6 +98,8 @@ class PostgresWriter(Writing):
         super().__init__(PostgresReader(database, patience=patience), projectors)
         self._clock, self._name = clock, database.name
         self.channel = channel_of(database)
+        self._others = False
+        self._fetched: tuple[Keys, list[list[Any]]] | None = None
         session = {
             # The appends that wait are told so a little earlier, by the sequencer: provably unrecorded.
             "lock_timeout": int((patience + 1) * 1000),
@@ -91,12 +122,12 @@ class PostgresWriter(Writing):
             raise _told(exc, self._name) from exc
 
     @contextmanager
-    def transaction(self) -> Iterator[Batch]:
+    def transaction(self, coming: Sequence[Draft] = ()) -> Iterator[Batch]:
         """Hold the log for writing; see `Writing.transaction`."""
         sent: Sent | None = None
         try:
             try:
-                head, clock = self._lock()
+                head, clock = self._lock(coming)
                 batch = self._begin(head, self._clock or clock)
                 yield batch
                 sent = Sent(head.size + 1, secrets.token_bytes(MARK)) if batch.linked else None
@@ -154,16 +185,26 @@ class PostgresWriter(Writing):
         self._reader.close()
         self._db.close()
 
-    def _lock(self) -> tuple[Head, Callable[[], datetime]]:
-        """Begin a transaction, get hold of the end of the log, and give it, with the server's clock."""
+    def _lock(self, coming: Sequence[Draft] = ()) -> tuple[Head, Callable[[], datetime]]:
+        """Begin a transaction, get hold of the end of the log, and give it, with the server's clock.
+
+        While others write as well, what is remembered is of no use: then what belongs to the entries that
+        are coming is fetched in the same trip, which keeps the log locked for a shorter time.
+        """
         # One message, so one trip. Not a pipeline: behind one, the server at times forgets to end a
         # transaction that is idle for too long (seen with PostgreSQL 18).
-        cursor = self._db.execute(_LOCK)
+        statement, keys = _LOCK, Keys.of(coming)
+        if self._others:
+            statement += keys.statement([*self._projectors])
+        cursor = self._db.execute(statement.encode())
+        found = [cursor.fetchall()] if cursor.description else []
         while cursor.nextset():
-            pass
-        rows = cursor.fetchall()
+            found.append(cursor.fetchall() if cursor.description else [])
+        _, rows, *fetched = found[-5:] if self._others else found[-2:]
+        self._fetched = (keys, fetched) if self._others else None
         asked = time.monotonic()
         head = read_head([row[:4] for row in rows], self._name)
+        self._others = self._head is not None and head.leaf != self._head.leaf
         now: datetime = rows[0][4]
         return head, lambda: now + timedelta(seconds=time.monotonic() - asked)
 
@@ -232,6 +273,21 @@ class PostgresWriter(Writing):
             if is_gone(exc, self._db):
                 raise Interrupted(None, str(explain(exc, self._name, "read"))) from exc
             raise explain(exc, self._name, "read") from exc
+
+    def _recall(self) -> None:
+        """Take up what was fetched with the end of the log."""
+        if self._fetched is None:
+            return
+        keys, (_, incidents, states) = self._fetched
+        self._incidents = dict.fromkeys(keys.incidents, IncidentHead())
+        self._incidents |= {inc: IncidentHead(iseq, leaf) for inc, iseq, leaf in incidents}
+        self._states = {(name, key): state for name, key, state in states}
+        self._absent = {(name, run) for name in self._projectors for run in keys.runs} - self._states.keys()
+
+    def _folded(self) -> dict[str, int]:
+        if self._fetched is None:
+            return super()._folded()
+        return dict(self._fetched[1][0])
 
     def _take_time(self) -> None:
         """Folding a long log anew is quiet for longer than a frozen process may be."""

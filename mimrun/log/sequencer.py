@@ -7,6 +7,7 @@ the main thread and so never cuts a transaction in two.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Final, TypeVar
 
 from mimrun.errors import StoreError
 from mimrun.log.batch import Batch, Sealed
-from mimrun.log.entry import LogEntry
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.store import Guard
 from mimrun.log.writing import Interrupted, Sent, Writing
 
@@ -226,7 +227,7 @@ class Sequencer:
         until = 0.0
         while True:
             try:
-                with writer.transaction() as batch:
+                with writer.transaction(self._coming()) as batch:
                     if not work.taken:
                         work.taken = [
                             r for r in self._taken(lambda r: isinstance(r, Append)) if isinstance(r, Append)
@@ -241,6 +242,12 @@ class Sequencer:
                     return
             else:
                 return
+
+    def _coming(self) -> list[Draft]:
+        """Give what the next transaction is likely to take."""
+        with self._changed:
+            queued = list(itertools.islice(self._queue, TOGETHER))
+        return [one.draft for request in queued if isinstance(request, Append) for one in request.drafts]
 
     def _find_out(self, sent: Sent | None, until: float) -> tuple[Writing, bool]:
         """Give a writer that works, and whether the transaction before had been committed after all."""

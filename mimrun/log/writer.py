@@ -16,6 +16,7 @@ from mimrun.errors import StoreError
 from mimrun.log import schema
 from mimrun.log.batch import Batch
 from mimrun.log.chain import IncidentHead
+from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
 from mimrun.log.reader import LogReader
 from mimrun.log.reading import read_head
@@ -53,7 +54,7 @@ class LogWriter(Writing):
             raise schema.explain(exc, path, "opened for writing") from exc
 
     @contextmanager
-    def transaction(self) -> Iterator[Batch]:
+    def transaction(self, coming: Sequence[Draft] = ()) -> Iterator[Batch]:
         """Hold the log for writing; what the batch took is durable when this ends without an error.
 
         Raises:

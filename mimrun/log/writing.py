@@ -11,6 +11,7 @@ from typing import Final
 
 from mimrun.log.batch import Batch
 from mimrun.log.chain import Head, IncidentHead
+from mimrun.log.entry import Draft
 from mimrun.log.reading import Reading, StoredBlobs
 from mimrun.log.store import Projector
 
@@ -59,10 +60,14 @@ class Writing(ABC):
         self._head: Head | None = None
         self._states: dict[tuple[str, str], bytes] = {}
         self._incidents: dict[str, IncidentHead] = {}
+        self._absent: set[tuple[str, str]] = set()
 
     @abstractmethod
-    def transaction(self) -> AbstractContextManager[Batch]:
+    def transaction(self, coming: Sequence[Draft] = ()) -> AbstractContextManager[Batch]:
         """Hold the log for writing; what the batch took is durable when this ends without an error.
+
+        Arguments:
+            coming: what the batch is likely to take, so that what belongs to it can be fetched together.
 
         Raises:
             StoreError: it cannot be written. Nothing of the batch was acknowledged.
@@ -106,7 +111,9 @@ class Writing(ABC):
     def state(self, name: str, key: str) -> bytes | None:
         """A folded state, or None when no entry has touched it."""
         known = self._states.get((name, key))
-        return self.stored_state(name, key) if known is None else known
+        if known is None and (name, key) not in self._absent:
+            return self.stored_state(name, key)
+        return known
 
     def rebuild(self) -> bool:
         """Fold the whole log again; see `Store.rebuild`."""
@@ -133,6 +140,7 @@ class Writing(ABC):
         known = self._head is not None and (head.size, head.leaf) == (self._head.size, self._head.leaf)
         if not known:
             self._forget()
+            self._recall()
         batch = Batch(self.log, head, self, self._projectors, clock)
         if not known:
             self._catch_up(batch)
@@ -153,6 +161,9 @@ class Writing(ABC):
     def _take_time(self) -> None:  # noqa: B027 - most databases do not mind
         """Let the database know that this transaction may be quiet for long."""
 
+    def _recall(self) -> None:  # noqa: B027 - not every database has fetched something
+        """Take up what was fetched together with the end of the log."""
+
     def _folded(self) -> dict[str, int]:
         return self._reader.folded()
 
@@ -168,6 +179,7 @@ class Writing(ABC):
         self._head = None
         self._incidents.clear()
         self._states.clear()
+        self._absent.clear()
 
 
 class _Nothing:

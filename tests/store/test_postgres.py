@@ -151,29 +151,31 @@ def test_a_refusal_stays_a_refusal_when_the_line_is_cut_before_it_is_known(schem
 
 
 def test_sessions_that_are_ended_at_random_lose_nothing_and_repeat_nothing(schema: Schema) -> None:
+    killed = [0]
     done = threading.Event()
 
-    def reap() -> int:
-        killed = 0
+    def reap() -> None:
         while not done.wait(0.03):
-            killed += kill_sessions(schema.server, ["writer", "reader", "follower"])
-        return killed
+            killed[0] += kill_sessions(schema.server, ["writer", "reader", "follower"])
+
+    def work(number: int) -> list[int]:
+        seqs: list[int] = []
+        while len(seqs) < 20 or (killed[0] < 12 and not done.is_set()):
+            seqs.append(store.append([note(f"{number}-{len(seqs)}")])[0].seq)
+        return seqs
 
     with ThreadPoolExecutor(5) as pool, schema.open(projectors=[Counter()]) as store:
         reaper = pool.submit(reap)
         try:
-            appended = [
-                pool.submit(lambda n=n: [store.append([note(f"{n}-{i}")])[0].seq for i in range(40)])
-                for n in range(4)
-            ]
-            seqs = [seq for one in appended for seq in one.result(60)]
+            seqs = [seq for one in pool.map(work, range(4)) for seq in one]
         finally:
             done.set()
-        assert reaper.result() > 3
-        assert sorted(seqs) == list(range(2, 162))
-        assert store.head().size == 161
+        reaper.result()
+        assert killed[0] >= 12
+        assert sorted(seqs) == list(range(2, len(seqs) + 2))
+        assert store.head().size == len(seqs) + 1
         texts = [store.blob(entry, "text") for entry in store.entries(after=1)]
-        assert len(set(texts)) == 160
+        assert len(set(texts)) == len(seqs)
         assert verify(store).ok
         assert store.rebuild()
 
