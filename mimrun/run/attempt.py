@@ -245,9 +245,13 @@ class Attempts:
             if intent:
                 self._journal.keep_late(self._recording.evidence(work, intent, told))
 
-        outcome = watched(
-            lambda: connector.perform(action, call), call, self._stop, late=late, ends=bool(intent)
-        )
+        def act() -> Outcome:
+            if intent and not self._journal.lease.held():
+                # The machine was frozen before this thread had its turn; what it says now is evidence only.
+                return Failed("not performed: the lease is not held any more", clean=True)
+            return connector.perform(action, call)
+
+        outcome = watched(act, call, self._stop, late=late, ends=bool(intent))
         if isinstance(outcome, Left):
             self._connections.leave(connector)
         else:

@@ -22,6 +22,7 @@ from mimrun.log.sqlite import SqliteStore
 from mimrun.run import attempt, watchdog
 from mimrun.run.journal import Journal
 from mimrun.run.killswitch import Latch
+from mimrun.run.lease import FileLease
 from mimrun.run.stop import Stop
 from mimrun.run.watchdog import Left, watched
 
@@ -173,3 +174,24 @@ def test_who_cannot_be_asked_again_behind_a_freeze_leaves_the_act_undone(
     bench.settings.people.write_text(known)
     assert bench.execute(run).status == "succeeded"
     assert words(bench.world) == ["a:w2"]
+
+
+def test_a_worker_that_was_replaced_before_its_thread_had_its_turn_does_not_act(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the act there is only the start of a thread, and it looks once more."""
+    run, start = bench.create(a_plan(bench.world, action("1"))), threading.Thread.start
+
+    def frozen(thread: threading.Thread) -> None:
+        if thread.name.endswith("-at-work"):
+            monkeypatch.setattr(FileLease, "held", lambda lease: False)
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", frozen)
+        assert bench.execute(run).status == "refused"
+    monkeypatch.undo()
+    assert words(bench.world) == []
+    assert bench.execute(run).status == "in_doubt", (
+        "its intent is on record, and nobody could say what came of it"
+    )
