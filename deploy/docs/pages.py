@@ -114,7 +114,7 @@ def connectors_page(catalog: Catalog) -> str:
         "| `probe` | the target is asked whether it happened; in doubt only when it cannot tell |\n"
         "| `once` | in doubt, always: a person says what happened |",
         "*Probe*: it can look on the target whether an action happened. *Check*: it can compare an action with"
-        " the target without\nchanging it; no command asks for that yet. What each action can tell is on its"
+        " the target without\nchanging it; `mimrun plan --check` asks for that. What each action can tell is on its"
         " page. Every field of every action is on\nthe page [actions](../actions.md); `mimrun doctor` shows"
         " what is installed on a machine.",
         *(_connector(catalog.connector(name)) for name in catalog.names),
