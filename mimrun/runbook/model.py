@@ -129,8 +129,8 @@ class EffectOverride(Part):
 class Needed(Part):
     """Whose approvals a gate needs: so many distinct people with a role."""
 
-    role: Identifier
-    count: int = Field(1, ge=1, le=20)
+    role: Identifier = Field(description="Which role: it is in the people file.")
+    count: int = Field(1, ge=1, le=20, description="So many distinct people.")
 
 
 class OnTimeout(StrEnum):
@@ -166,8 +166,8 @@ class Evidence(Part):
     """One thing a person must leave as evidence."""
 
     type: EvidenceType = EvidenceType.TEXT
-    help: str = ""
-    required: bool = True
+    help: str = Field("", description="What is to be left here.")
+    required: bool = Field(True, description="False: it may be left out.")
 
 
 class Manual(Part):
@@ -183,7 +183,7 @@ class StepPart(Part):
 
     name: Title = Field(description="What the step achieves, in words that make sense in a log.")
     when: Expression | None = Field(None, description="Do the step only where this is true.")
-    tags: tuple[Slug, ...] = ()
+    tags: tuple[Slug, ...] = Field((), description="Words to find the step by.")
 
 
 class Handler(StepPart):
@@ -293,9 +293,9 @@ class BlockStep(StepPart):
     """Steps that belong together, with what to do when one fails and what to do in any case."""
 
     kind: Literal["block"] = "block"
-    block: tuple[Step, ...] = Field(min_length=1)
-    rescue: tuple[Step, ...] = ()
-    always: tuple[Step, ...] = ()
+    block: tuple[Step, ...] = Field(min_length=1, description="Steps that belong together.")
+    rescue: tuple[Step, ...] = Field((), description="Done when a step of the block fails.")
+    always: tuple[Step, ...] = Field((), description="Done in any case, at the end.")
     serial: tuple[Size, ...] | None = Field(
         None, min_length=1, max_length=50, description="The whole block on so many hosts at once."
     )
@@ -352,15 +352,15 @@ class Runbook(Part):
     """A versioned procedure for containment, recovery or care."""
 
     schema_: Literal["mimrun/1"] = Field(alias="schema", description="The version of the language.")
-    name: Slug
-    version: Version
-    title: Title
-    description: str = ""
+    name: Slug = Field(description="Small letters, digits and single dashes; the file is called by it.")
+    version: Version = Field(description="Three numbers, such as 1.2.0; what a version holds never changes.")
+    title: Title = Field(description="One line for people.")
+    description: str = Field("", description="Longer text for people.")
     stage: Stage
     risk: Risk
     owner: Annotated[str, Field(min_length=1)] = Field(description="The team that keeps the runbook.")
     review_by: date | None = Field(None, description="After this day lint asks for a review.")
-    inputs: dict[Identifier, Input] = {}
+    inputs: dict[Identifier, Input] = Field({}, description="What the caller gives, by name.")
     vars: dict[Identifier, JsonValue] = Field({}, description="Constants for templates.")
     hosts: str = Field("localhost", description="A host pattern over the inventory.")
     limits: Limits = Limits()
@@ -368,8 +368,8 @@ class Runbook(Part):
         4 * 3_600_000, gt=0, description="How long the run may be at work; waiting for people does not count."
     )
     locks: tuple[str, ...] = Field((), description="What must not be worked on by two runs at once.")
-    tags: tuple[Slug, ...] = ()
-    steps: tuple[Step, ...] = Field(min_length=1)
+    tags: tuple[Slug, ...] = Field((), description="Words to find the runbook by.")
+    steps: tuple[Step, ...] = Field(min_length=1, description="What is done, in this order.")
     handlers: tuple[Handler, ...] = Field(
         (),
         description="Actions that follow the last step, once, where a step that notifies them changed something.",

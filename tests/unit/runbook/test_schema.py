@@ -5,7 +5,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mimrun.catalog import Catalog
+from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import RunbookError
 from mimrun.runbook.document import load_document
 from mimrun.runbook.loader import load_runbook, parse_runbook
@@ -13,6 +13,7 @@ from mimrun.runbook.model import ActionStep, GateStep, Runbook
 from mimrun.runbook.schema import runbook_schema
 
 CASES = Path(__file__).parents[2] / "cases"
+LIBRARY = Path(__file__).parents[3] / "runbooks"
 HEAD = {
     "schema": "mimrun/1",
     "name": "small",
@@ -39,6 +40,23 @@ def test_what_loads_is_valid(validator: jsonschema.Draft202012Validator, name: s
     path = CASES / f"{name}.yaml"
     load_runbook(path)
     assert [e.message for e in validator.iter_errors(load_document(path).value)] == []
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_the_library_is_valid_with_the_actions_that_are_installed(path: Path) -> None:
+    whole = jsonschema.Draft202012Validator(runbook_schema(installed_catalog()))
+    assert [e.message for e in whole.iter_errors(load_document(path).value)] == []
+
+
+def test_every_key_says_what_it_is_for_while_one_writes() -> None:
+    schema = runbook_schema(installed_catalog())
+    silent = [
+        f"{where}.{key}"
+        for where, definition in [("", schema), *schema["$defs"].items()]
+        for key, about in definition.get("properties", {}).items()
+        if not about.get("description") and "$ref" not in about
+    ]
+    assert not silent
 
 
 STEPS = [
