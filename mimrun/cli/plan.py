@@ -56,8 +56,10 @@ def plan(
             made = prepare_plan(opened, *given)
     else:
         made = draft_plan(settings, catalog, *given)
-    shown: dict[str, Json] = {"digest": made.digest, "plan": json.loads(made.encode())}
-    if not as_json:
+    shown: dict[str, Json] = {}
+    if as_json:
+        shown = {"digest": made.digest, "plan": json.loads(made.encode())}
+    else:
         print_plan(console(), made)
     if check:
         steps = check_plan(made, catalog)

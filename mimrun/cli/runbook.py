@@ -83,11 +83,8 @@ def lint(
             line = Text(f"{safe(where)}: ", "bold").append(f"{finding.level}: ", style)
             line.append(safe(problem.message))
             out.print(line.append(f"\n    {safe(problem.hint)}", style="cyan") if problem.hint else line)
-        out.print(
-            Text(
-                f"{len(errors)} errors, {len(findings) - len(errors)} warnings", "red" if errors else "green"
-            )
-        )
+        counted = f"{_count(len(errors), 'error')}, {_count(len(findings) - len(errors), 'warning')}"
+        out.print(Text(counted, "red" if errors else "green"))
     if errors:
         raise typer.Exit(2)
 
@@ -126,6 +123,10 @@ def _finding(finding: Finding) -> JsonValue:
         "message": problem.message,
         "hint": problem.hint,
     }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 COMMANDS = {

@@ -43,7 +43,9 @@ def _check_references(text: str, groups: int, named: Collection[str], line: int)
     if eaten:
         number = ord(eaten[0])
         message = f"'\\{number}' in a text of a template is a control character, and no group"
-        raise ExpressionError(message, f"write '\\\\{number}'; in double quotes of YAML '\\\\\\\\{number}'", line)
+        raise ExpressionError(
+            message, f"write '\\\\{number}'; in double quotes of YAML '\\\\\\\\{number}'", line
+        )
     for number, name in _REFERENCE.findall(text):
         known = int(number) <= groups if number else name.isdecimal() or name in named
         if not known:
