@@ -15,6 +15,7 @@ from typing import Final
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.persons import require_known
 from mimrun.app.runs import RunView, find_run, list_runs
 from mimrun.errors import RefusedError
 from mimrun.log.entry import Draft
@@ -77,12 +78,16 @@ def request_stop(home: Home, run: str, identity: Identity, level: Level, reason:
 def request_resume(home: Home, run: str, identity: Identity) -> bool:
     """Ask for a paused run to go on; says whether it was paused.
 
+    Anybody may stop a run; only somebody known lets a stopped one go on.
+
     Raises:
+        GateError: the people file does not know the person.
         RefusedError: the run is over.
     """
     summary = find_run(home, run).summary
     if summary.wish.level is not Level.PAUSE:
         return False
+    require_known(home, identity, "let a paused run go on")
     draft = Draft(identity.actor(), RunResumeRequested(), inc=summary.incident, run=summary.run)
     home.store.append([draft], guard=lambda log: _under_way(log, summary.run))
     return True

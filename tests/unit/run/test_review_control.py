@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from builders.plans import a_plan, action, gate
-from builders.runs import ALEX, BILLIE, RESPONDER, Bench
+from builders.runs import ALEX, BILLIE, RESPONDER, Bench, person
 from builders.world import WORLD, words
 
 from mimrun.app.killswitch import lift, pull, standing_of
+from mimrun.app.stopping import request_resume, request_stop
 from mimrun.app.worker import Worker
 from mimrun.connector import Call
-from mimrun.errors import StoreError
+from mimrun.errors import GateError, StoreError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, RunWaiting
 from mimrun.log.sqlite import SqliteStore
@@ -25,6 +26,7 @@ from mimrun.run.killswitch import Latch
 from mimrun.run.lease import FileLease
 from mimrun.run.stop import Stop
 from mimrun.run.watchdog import Left, watched
+from mimrun.run.wish import Level
 
 
 def before_append(
@@ -195,3 +197,12 @@ def test_a_worker_that_was_replaced_before_its_thread_had_its_turn_does_not_act(
     assert bench.execute(run).status == "in_doubt", (
         "its intent is on record, and nobody could say what came of it"
     )
+
+
+def test_only_somebody_known_lets_a_paused_run_go_on(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    with bench.home() as home:
+        request_stop(home, run, person("stranger"), Level.PAUSE, "anybody may stop")
+        with pytest.raises(GateError, match="stranger"):
+            request_resume(home, run, person("stranger"))
+        assert request_resume(home, run, RESPONDER)
