@@ -32,6 +32,7 @@ from mimrun.connector import (
 from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.kinds import StepFinished, StepIntent
 from mimrun.output import Output
+from mimrun.run import watchdog
 from mimrun.run.answer import answer_of
 from mimrun.run.connections import Connections
 from mimrun.run.guard import Guard
@@ -130,14 +131,15 @@ class Attempts:
         """Wait until what another worker has begun cannot be under way any more.
 
         On one machine it is gone. On another it may be frozen, or cut off, and be at it until the deadline
-        that its intent recorded. An abort does not wait: the cell is then in doubt.
+        that its intent recorded, and for as long as its connector may take to end the work. An abort does not wait: the cell is then in doubt.
 
         Raises:
             LeaseError: this worker was replaced in turn.
         """
         lease = self._journal.lease
         intent = self._journal.store.entry(cell.intent)
-        allowed = intent.body.deadline_ms if isinstance(intent.body, StepIntent) else 0
+        assert isinstance(intent.body, StepIntent)
+        allowed = intent.body.deadline_ms + round(watchdog.GRACE_S * 1000)
         while lease.quarantine(intent.epoch, intent.ts, allowed) > 0 and not self._stop.aborted_for():
             if not lease.held():
                 raise LeaseError(f"run {self._journal.state.run}: the lease is not held any more")

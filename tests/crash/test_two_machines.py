@@ -31,6 +31,7 @@ from mimrun.log.kinds import Kind, StepEvidence
 from mimrun.log.postgres import PostgresStore
 from mimrun.log.postgres_schema import GRANTS
 from mimrun.log.verify import verify
+from mimrun.run import watchdog
 from mimrun.run.transitions import RunStatus
 from mimrun.run.wish import Level
 from mimrun.runbook.node import StepOptions
@@ -138,6 +139,12 @@ def two(tmp_path: Path, schema: Schema, one: Machine, monkeypatch: pytest.Monkey
     machine = Machine(tmp_path, schema, "two")
     machine.become()
     return machine
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connector gets half a second behind its deadline here, as everything is shorter."""
+    monkeypatch.setattr(watchdog, "GRACE_S", 0.5)
 
 
 def state_of(child: int) -> str:
@@ -275,7 +282,8 @@ def test_a_frozen_worker_that_was_replaced_does_not_act_when_it_wakes_up(
     one: Machine, two: Machine, where: str, tmp_path: Path
 ) -> None:
     run = one.create(the_plan(one.world, timeout_s=0.5))
-    stop = lambda: os.kill(os.getpid(), signal.SIGSTOP)  # noqa: E731 - it is what the child does
+    # To this very thread, which so does nothing more; the kernel stops the whole process with it.
+    stop = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # noqa: E731
     hook = stop if where == "in the middle of the act" else (lambda: None)
     HOOKS["hold"] = lambda: None
     with one.worker(run, hook, behind_intent=None if hook is stop else stop) as child:
