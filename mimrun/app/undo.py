@@ -15,7 +15,7 @@ from typing import Final
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run, find_run, load_plan, load_state
-from mimrun.app.undo_plan import DoneOnce, Record, origin, record_of, undo_node
+from mimrun.app.undo_plan import DoneOnce, Record, origin, record_of, undo_handlers, undo_node
 from mimrun.errors import InputError, RefusedError, RunError
 from mimrun.run.followup import FollowUpRuns, FollowUps, check_followups
 from mimrun.run.state import Cell, CellKey, RunState
@@ -78,7 +78,12 @@ def plan_undo(home: Home, run: str, wanted: Wanted = everything) -> Plan:
         raise RunError(_why_nothing(record, name, gone, all_))
     nodes: list[Node] = [*_asked_again(home, record.plan, record.state)]
     nodes += [undo_node(done, number) for number, done in enumerate(left, start=len(nodes) + 1)]
-    changed = {"nodes": tuple(nodes), "handlers": (), "undo_of": name, "retry_of": None}
+    changed = {
+        "nodes": tuple(nodes),
+        "handlers": undo_handlers(record, left),
+        "undo_of": name,
+        "retry_of": None,
+    }
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
     return Plan.decode(record.plan.model_copy(update=changed).encode())
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -11,13 +12,13 @@ from pydantic import JsonValue
 from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.runs import load_plan, load_state
-from mimrun.errors import RunError
+from mimrun.errors import InputError, RunError
 from mimrun.run.answer import answer_of, recall_all
 from mimrun.run.compare import UNDO
 from mimrun.run.facts import Facts
 from mimrun.run.scopes import Scope, scopes_of
 from mimrun.run.state import Cell, CellKey, RunState
-from mimrun.runbook.expression import names
+from mimrun.runbook.expression import names, truth
 from mimrun.runbook.inputs import is_secret
 from mimrun.runbook.node import (
     Node,
@@ -133,12 +134,47 @@ def undo_node(done: DoneOnce, number: int) -> Node:
         action=call.action,
         targets=(target,),
         options=options,
+        notify=node.notify,
         undoes=origin(key),
     )
     # What waits for a secret of an included runbook is done within it: there the secret has its name.
     return (
         include.model_copy(update={"path": str(number), "when": None, "steps": (undo,)}) if include else undo
     )
+
+
+def undo_handlers(record: Record, undone: Sequence[DoneOnce]) -> tuple[PlannedAction, ...]:
+    """Give the handlers that follow where what notified them is taken back: a service reads its old file again.
+
+    They are filled in with what the run knew, and stay away where their condition did not hold in it.
+    """
+    due: dict[str, set[str]] = {}
+    for done in undone:
+        for path in done.node.notify:
+            due.setdefault(path, set()).add(done.key.target)
+    handlers = []
+    for written in record.plan.handlers:
+        handler = record.frozen.get(written.path, written)
+        hosts = due.get(handler.path, set())
+        targets = tuple(_again(record, handler, t) for t in handler.targets if t.target in hosts)
+        kept = tuple(target for target in targets if target is not None)
+        if kept:
+            handlers.append(handler.model_copy(update={"targets": kept, "when": None}))
+    return tuple(handlers)
+
+
+def _again(record: Record, handler: PlannedAction, target: TargetCalls) -> TargetCalls | None:
+    """Fill in a handler's part for a host; None where its condition did not hold there."""
+    done = DoneOnce(record, handler, CellKey(handler.path, target.target), Cell())
+    variables = record.facts(handler.path).variables(target.target, path=handler.path)
+    with contextlib.suppress(InputError):  # where nobody can tell any more, it follows
+        if handler.when and not truth(handler.when, variables):
+            return None
+    if handler.loop is not None and target.items is None:
+        return target
+    known = [variables] if target.items is None else [{**variables, "item": item} for item in target.items]
+    calls = [_filled(done, call, more)[0] for call, more in zip(target.calls, known, strict=True)]
+    return target.model_copy(update={"calls": tuple(calls), "undo": (), "capture": ()})
 
 
 def _filled(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from builders.commands import until
 from builders.plans import a_plan, action, block, call, check, gate, include, manual, parallel, serial
 from builders.runs import ALEX, RESPONDER, Bench
 from builders.world import HOOKS, words
@@ -45,6 +46,16 @@ def fails_on(node: PlannedAction, *hosts: str) -> PlannedAction:
     return node.model_copy(update={"targets": tuple(target(one) for one in node.targets)})
 
 
+def failing_behind(bench: Bench, *others: str) -> Callable[[], object]:
+    """Fail only when other hosts are done: behind a failure, what is not begun yet is not begun any more."""
+
+    def fail() -> None:
+        until(lambda: {*others} <= {*words(bench.world)})
+        raise OSError("broken")
+
+    return fail
+
+
 def mend(hooks: dict[str, Callable[[], object]], *words: str) -> None:
     hooks |= dict.fromkeys(words, lambda: None)
 
@@ -78,6 +89,8 @@ def test_only_what_failed_and_what_was_never_begun_is_done_again(
         action("3", hosts=HOSTS),
         hosts=HOSTS,
     )
+
+    hooks["w2b"] = failing_behind(bench, "a:w2", "c:w2")
     run, verdict = bench.run(plan)
     assert verdict.status == "failed"
     assert planned(bench, run) == {"2": ["b"], "3": HOSTS}
@@ -130,6 +143,7 @@ def test_readings_are_made_again_where_something_is_left_or_somebody_needs_them(
         use,
         hosts=HOSTS,
     )
+    hooks["w3a"] = failing_behind(bench, "b:w3")
     run, _ = bench.run(plan)
     assert planned(bench, run) == {"1": ["a"], "2": ["c"], "3": ["a"], "4": ["a"]}
 

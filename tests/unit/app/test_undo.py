@@ -388,3 +388,25 @@ def test_an_approval_of_long_ago_that_was_void_in_the_end_is_none_of_the_way_bac
         assert not any(isinstance(node, PlannedGate) for node in plan_undo(home, asked_anew).nodes)
         later = replace(home, clock=lambda: utc_now() + COVERED + timedelta(minutes=1))
         assert isinstance(plan_undo(later, asked_anew).nodes[0], PlannedGate)
+
+
+def test_what_a_step_has_notified_follows_its_way_back_as_well(bench: Bench) -> None:
+    """A service that read the new file reads the old one again, once and behind everything else."""
+    reload = action("h1", "idempotent", word="reload", hosts=["a", "b"])
+    never = action("h2", "idempotent", word="never", when="1 == 2")
+    steps = [
+        action("1", undo=call("once", word="back1"), notify=["h1", "h2"]),
+        action("2", undo=call("once", word="back2"), notify=["h1"]),
+    ]
+    run, _ = bench.run(a_plan(bench.world, *steps, hosts=["a", "b"], handlers=[reload, never]))
+    assert words(bench.world) == ["a:w1", "a:w2", "a:reload"]
+    take_back(bench, run)
+    assert words(bench.world)[3:] == ["a:back2", "a:back1", "a:reload"]
+
+
+def test_a_handler_of_what_is_not_taken_back_does_not_follow(bench: Bench) -> None:
+    steps = [action("1", undo=call("once", word="back1")), action("2", notify=["h1"])]
+    handlers = [action("h1", "idempotent", word="reload")]
+    run, _ = bench.run(a_plan(bench.world, *steps, handlers=handlers))
+    take_back(bench, run)
+    assert words(bench.world)[3:] == ["a:back1"]
