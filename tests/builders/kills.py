@@ -39,7 +39,7 @@ from mimrun.log.writer import LogWriter
 from mimrun.run.key import idempotency_key
 from mimrun.run.lease import FileLease
 from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries
+from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
 
 POINTS = (
@@ -117,16 +117,21 @@ class Series:
     def play(self, kills: int = KILLS) -> list[str]:
         """Kill so many times, go on to the end, and give what is wrong."""
         for _ in range(3 * kills):
-            if self.tally.kills.total() >= kills or self.bench.state(self.run).status in TERMINAL:
+            if self.tally.kills.total() >= kills or self.summary().status in TERMINAL:
                 break
             self.execute(*self._point())
             self.decide()
         for _ in range(TURNS):
-            if self.bench.state(self.run).status in TERMINAL:
+            if self.summary().status in TERMINAL:
                 break
             self.decide()
             self.execute("", 0)
         return self._judge()
+
+    def summary(self) -> RunSummary:
+        """How the run stands by its projection, which is read at once; `_judge` looks at the entries."""
+        with self.bench.home() as home:
+            return RunSummary.decode(home.store.projection(RunSummaries.name, self.run))
 
     def _point(self) -> tuple[str, int]:
         """Draw where to kill next, and at which time that the worker comes there."""
@@ -173,7 +178,8 @@ class Series:
     def _under_way(self) -> str:
         """Give the effect class of the intent that is open now, or none."""
         with self.bench.home() as home:
-            for entry in reversed([*home.store.entries(run=self.run)]):
+            ends = home.store.entries(run=self.run, kinds={Kind.STEP_INTENT, Kind.STEP_OUTCOME})
+            for entry in reversed([*ends]):
                 if entry.kind is Kind.STEP_OUTCOME:
                     return "none"
                 if isinstance(entry.body, StepIntent):
@@ -182,9 +188,9 @@ class Series:
 
     def decide(self) -> None:
         """Do what people do where the run asks them; now and then one of them is killed, too."""
-        state = self.bench.state(self.run)
-        if state.waits_on not in ("gate", "manual", "doubt"):
+        if self.summary().waits_on not in ("gate", "manual", "doubt"):
             return
+        state = self.bench.state(self.run)
         if self.draw.random() < 0.15:
             point = self.draw.choice(POINTS[:4])
             if self._child(lambda: self._decide(state), point, 1, DECIDING):
