@@ -6,7 +6,7 @@ the same walk: what the log says is finished is taken up, what is open is settle
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from mimrun.errors import GateError, InputError, RunError
 from mimrun.log.kinds import GateClosed, Recap, RunEnded, RunWaiting
@@ -19,6 +19,8 @@ from mimrun.run.transitions import CellStatus
 from mimrun.run.walk import Walk
 from mimrun.run.worktime import TimeOver
 from mimrun.runbook.plan import Plan
+
+_NAMED: Final = 5
 
 
 class Executor:
@@ -59,7 +61,12 @@ class Executor:
         match result:
             case Done():
                 left = standing(self._plan, self._journal.state)
-                return self._end("succeeded", f"partly taken back: {left}" if left else "", Done(left))
+                said = f"partly taken back: {left}" if left else self._without()
+                return self._end("succeeded", said, Done(left))
+            case Failed(reason) if self._stop.ends_work():
+                # What a person stopped did not fail by itself, whatever became of the work under way.
+                reason = f"{self._stop.reason}; {reason}"
+                return self._end("cancelled", reason, Cancelled(reason))
             case Failed(reason) | Denied(reason):
                 return self._end("failed", reason, result)
             case Cancelled(reason):
@@ -121,3 +128,9 @@ class Executor:
         body = {"status": status, "reason": reason, "recap": recap, "runbook": runbook}
         self._journal.note(RunEnded.model_validate(body))
         return result
+
+    def _without(self) -> str:
+        """Name the hosts that a run has lost, where it succeeded because so many may fail; "" where it lost none."""
+        lost = sorted(self._walk.lost)
+        shown = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+        return f"without {shown}: failed on the way, as {self._plan.max_failures} may" if lost else ""

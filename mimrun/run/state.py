@@ -204,8 +204,10 @@ def recap(cells: Mapping[CellKey, Cell]) -> dict[str, int]:
                 counts["unreachable" if cell.unreachable else "failed"] += 1
             case CellStatus.SKIPPED:
                 counts["skipped"] += 1
-            case CellStatus.UNKNOWN | CellStatus.IN_DOUBT | CellStatus.PERFORMING:
+            case CellStatus.UNKNOWN | CellStatus.IN_DOUBT:
                 counts["in_doubt"] += 1
+            case CellStatus.PERFORMING:
+                pass  # under way, or interrupted: the status of the run tells which
             case CellStatus.READY:
                 counts["failed"] += cell.passed is False
             case _:

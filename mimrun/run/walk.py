@@ -92,6 +92,8 @@ class Walk:
         self._clock = clock
         self._branches = Branches(parts.facts, self.node)
         self._frozen: dict[str, Node] = {}
+        self.lost: frozenset[str] = frozenset()
+        """The hosts that had failed when the walk came to its end, and took no part any more."""
 
     def whole(self) -> Result:
         """Go through the whole plan; what is known of hosts and answers is taken up again from the log.
@@ -103,9 +105,10 @@ class Walk:
         self._facts.forget()
         way = Way(Roster.of_run(self._plan.max_failures))
         walked = self.sequence(self._plan.nodes, way)
-        if not isinstance(walked.result, Done):
-            return walked.result
-        return self._handlers(way.with_roster(walked.roster)).result
+        if isinstance(walked.result, Done):
+            walked = self._handlers(way.with_roster(walked.roster))
+        self.lost = walked.roster.failed
+        return walked.result
 
     def _handlers(self, way: Way) -> Walked:
         """Do each handler once, in the order in which they are written, on the hosts that it is due on."""

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from builders.plans import a_plan, action, gate
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench, person
-from builders.world import WORLD, words
+from builders.world import WORLD, World, words
 
 from mimrun.app.killswitch import lift, pull, standing_of
 from mimrun.app.stopping import request_resume, request_stop
 from mimrun.app.worker import Worker
-from mimrun.connector import Call
+from mimrun.connector import Call, Failed
 from mimrun.errors import GateError, StoreError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, RunWaiting
@@ -206,3 +206,38 @@ def test_only_somebody_known_lets_a_paused_run_go_on(bench: Bench) -> None:
         with pytest.raises(GateError, match="stranger"):
             request_resume(home, run, person("stranger"))
         assert request_resume(home, run, RESPONDER)
+
+
+def test_a_cancelled_run_is_cancelled_whatever_became_of_the_work_under_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that was ended by the cancel has an exit status too, and the run did not fail because of it."""
+    run = bench.create(a_plan(bench.world, action("1", "idempotent", word="slow"), action("2")))
+    ended = World._perform
+
+    def until_stopped(world: World, act: Any, call: Call) -> Any:
+        bench.cancel(run)
+        assert call.stop.wait(20)
+        return Failed("ended by SIGTERM", clean=False)
+
+    monkeypatch.setattr(World, "_perform", until_stopped)
+    verdict = bench.execute(run)
+    monkeypatch.setattr(World, "_perform", ended)
+    assert (verdict.status, verdict.exit_code) == ("cancelled", 7)
+    assert "enough" in verdict.detail
+    assert "ended by SIGTERM" in verdict.detail
+    assert bench.kinds(run)[-1] == "run.ended"
+
+
+def test_a_run_that_succeeds_without_a_host_says_which(bench: Bench) -> None:
+    first = action(
+        "1",
+        "idempotent",
+        hosts=["a", "b"],
+        word="x",
+        late=["colour"],
+        answer="{{ 'failed' if colour == 'cb' else 'ok' }}",
+    )
+    run, verdict = bench.run(a_plan(bench.world, first, hosts=["a", "b"], failures=1))
+    assert verdict.status == "succeeded"
+    assert bench.state(run).reason == "without b: failed on the way, as 1 may"
