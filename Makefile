@@ -20,7 +20,7 @@ demo:  ## set up, break a real PostgreSQL pair, fail it over through a gate (ARG
 test: setup  ## set up, and run the tests (ARGS="-k gate" for some of them)
 	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-test-heavy: setup  ## the tests that take long: a fifth of all kills and schedules (HEAVY_PERCENT=100 for all)
+test-heavy: setup  ## the tests that take long: a tenth of all kills and schedules (HEAVY_PERCENT=100 for all)
 	@$(BIN)/pytest -m heavy -n 2 --dist worksteal $(ARGS) || { [ $$? = 5 ] && echo "no heavy test fits"; }
 
 check: venv  ## lint, format, types, imports, shape and documentation

@@ -209,7 +209,9 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
         style = {"ok": "green", "failed": "bold red", "skipped": "cyan"}.get(
             word, "yellow" if word else "dim"
         )
-        out.print(Text(f"  {node.path:<12}").append(f"{word or '-':<10}", style).append(safe_line(node.name)))
+        out.print(
+            Text(f"  {node.path:<12} ").append(f"{word or '-':<10}", style).append(safe_line(node.name))
+        )
     counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
     out.print(Text(f"  {counts}", "dim"))
     if summary.wish.level and view.status in ("running", "interrupted"):

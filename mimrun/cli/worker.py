@@ -44,8 +44,10 @@ def worker(
         signal.signal(number, lambda *_: one.stop())
     if once:
         one.once()
-    else:
-        one.stay()
+        return
+    if not as_json:
+        typer.echo("watching for runs that nobody is there for; Ctrl-C ends it", err=True)
+    one.stay()
 
 
 COMMANDS = {"worker": command("worker", worker, "mimrun worker", "mimrun worker --once --json")}

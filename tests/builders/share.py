@@ -12,11 +12,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CORES = os.cpu_count() or 1
-PERCENT = int(os.environ.get("HEAVY_PERCENT", "20"))
+PERCENT = int(os.environ.get("HEAVY_PERCENT", "10"))
 
 
 def of_heavy(figure: int) -> int:
-    """Give the part of a figure that the heavy tests work through: a fifth, or HEAVY_PERCENT of it."""
+    """Give the part of a figure that the heavy tests work through: a tenth, or HEAVY_PERCENT of it."""
     return max(figure * PERCENT // 100, CORES)
 
 
