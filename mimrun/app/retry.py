@@ -21,7 +21,7 @@ from mimrun.connector import Effect
 from mimrun.errors import RefusedError, RunError
 from mimrun.run.followup import FollowUps, check_followups
 from mimrun.run.lock import HOST
-from mimrun.run.remaining import due_before, leaves, referred_to, remaining
+from mimrun.run.remaining import due_before, handlers_of, leaves, referred_to, remaining, targets_of
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.node import (
@@ -54,13 +54,18 @@ def plan_retry(home: Home, run: str) -> Plan:
     nodes = (*steps, *_handlers_left(record, steps))
     if not nodes:
         raise RunError(f"{name} failed nowhere: nothing is left to do")
-    handed = _handed_on(record, nodes)
+    handlers = handlers_of(plan, steps)
+    every = (*nodes, *handlers)
+    handed = _handed_on(record, every)
+    hosts = _hosts(plan, every)
     changed = {
         "nodes": nodes,
+        "handlers": handlers,
         "retry_of": name,
-        "locks": _locks(plan, nodes),
+        "locks": _locks(plan, every),
         "vars": {**plan.vars, **handed.everywhere},
-        "targets": tuple(_target(target, handed.by_host.get(target.name, {})) for target in plan.targets),
+        "targets": tuple(_target(t, handed.by_host.get(t.name, {})) for t in plan.targets if t.name in hosts),
+        "groups": {group: tuple(h for h in names if h in hosts) for group, names in plan.groups.items()},
     }
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
     return Plan.decode(plan.model_copy(update=changed).encode())
@@ -151,6 +156,13 @@ def _with_items(record: Record, node: PlannedAction, target: TargetCalls) -> Tar
         items = tuple(json.loads(record.home.store.blob(entry, "items") or b"[]"))
         _check_canonical(f"the items of step {node.path}", [*items])
     return target if items is None else target.model_copy(update={"items": items})
+
+
+def _hosts(plan: Plan, nodes: tuple[Node, ...]) -> frozenset[str]:
+    """Give the hosts that something is left on; all of them where a step that is left asks for others by name."""
+    if referred_to(nodes) & {"hostvars", "groups"}:
+        return frozenset(target.name for target in plan.targets)
+    return targets_of(nodes)
 
 
 def _locks(plan: Plan, nodes: Iterable[Node]) -> tuple[str, ...]:

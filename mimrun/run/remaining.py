@@ -5,7 +5,7 @@ Readings are made again where something is left to do, and where a step that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import TypeVar, assert_never
 
 from mimrun.connector import Effect
@@ -40,13 +40,14 @@ def remaining(plan: Plan, state: RunState) -> tuple[Node, ...]:
     2. Work of people stays that nobody did.
     3. Readings stay on the hosts that something is left to do on; one that a step which is left refers to
        stays on all its hosts.
-    4. Gates stay that something is left behind; the rescue and always parts of a block of which something
-       is left stay whole.
+    4. Gates stay that something is left behind.
+    5. The rescue and always parts of a block stay on the hosts that something of the block is left on, and
+       where they themselves have failed or were never begun.
     """
     left = _without(plan.nodes, lambda node: _left_of(node, state), state)
     if not left:
         return ()
-    hosts = {t.target for node in _actions(left) for t in node.targets}
+    hosts = targets_of(left)
     needed = referred_to(left)
     paths = {node.path for node in leaves(left)}
 
@@ -83,6 +84,21 @@ def due_before(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[Leaf,
     )
 
 
+def handlers_of(plan: Plan, left: Iterable[Node]) -> tuple[PlannedAction, ...]:
+    """Give the handlers that steps which are left may notify, on the hosts on which they may."""
+    due: dict[str, set[str]] = {}
+    for node in _actions(left):
+        for handler in node.notify:
+            due.setdefault(handler, set()).update(target.target for target in node.targets)
+    cut = (
+        handler.model_copy(
+            update={"targets": tuple(t for t in handler.targets if t.target in due.get(handler.path, ()))}
+        )
+        for handler in plan.handlers
+    )
+    return tuple(handler for handler in cut if handler.targets)
+
+
 def _gates_before(plan: Plan, state: RunState, handlers: Sequence[PlannedAction]) -> Iterator[PlannedGate]:
     """Give the gates without which handlers are not done: none that was left out, or that only a failure leads to."""
     for gate in plan.walk():
@@ -108,7 +124,7 @@ def _left_of(node: Node, state: RunState) -> Node | None:
             return None
 
 
-def _again(node: Node, state: RunState, hosts: set[str], needed: frozenset[str]) -> Node | None:
+def _again(node: Node, state: RunState, hosts: Set[str], needed: frozenset[str]) -> Node | None:
     """Give what is left of an action or of work of people, readings included."""
     if not isinstance(node, PlannedAction) or not _only_reads(node):
         return _left_of(node, state)
@@ -174,30 +190,92 @@ def _is_over(cell: Cell) -> bool:
     return cell.status is CellStatus.OK and cell.passed is not False
 
 
-def _without(nodes: Iterable[Node], keep: Keep, state: RunState) -> tuple[Node, ...]:
-    """Give nodes with everything left out that is not kept, and what becomes empty by that."""
-    return tuple(kept for node in nodes if (kept := _kept(node, keep, state)) is not None)
+def _without(
+    nodes: Iterable[Node], keep: Keep, state: RunState, again: Set[str] | None = None
+) -> tuple[Node, ...]:
+    """Give nodes with everything left out that is not kept, and what becomes empty by that.
+
+    Arguments:
+        again: the hosts on which everything is done once more, also what is done; None where nothing is.
+    """
+    return tuple(kept for node in nodes if (kept := _kept(node, keep, state, again)) is not None)
 
 
-def _kept(node: Node, keep: Keep, state: RunState) -> Node | None:
+def _kept(node: Node, keep: Keep, state: RunState, again: Set[str] | None) -> Node | None:
     match node:
-        case PlannedAction() | PlannedGate() | PlannedManual():
+        case PlannedAction():
+            return _also_on(node, keep(node), again or frozenset())
+        case PlannedManual():
+            return keep(node) if again is None else node
+        case PlannedGate():
             return keep(node)
         case PlannedBlock():
-            block = () if _was_rescued(node, state) else _without(node.block, keep, state)
-            # What follows a failure, or comes in any case, belongs to whatever is done of the block.
-            return node.model_copy(update={"block": block}) if block else None
+            return _block_left(node, keep, state, again)
         case PlannedSerial():
-            batches = _without(node.batches, keep, state)
+            batches = _without(node.batches, keep, state, again)
             return node.model_copy(update={"batches": batches}) if batches else None
         case PlannedParallel():
-            branches = _without(node.branches, keep, state)
+            branches = _without(node.branches, keep, state, again)
             return node.model_copy(update={"branches": branches}) if branches else None
         case PlannedInclude():
-            steps = _without(node.steps, keep, state)
+            steps = _without(node.steps, keep, state, again)
             return node.model_copy(update={"steps": steps}) if steps else None
         case _:
             assert_never(node)
+
+
+def _also_on(node: PlannedAction, kept: Node | None, again: Set[str]) -> Node | None:
+    """Give what is kept of an action, and all of it on the hosts on which it is done once more."""
+    if not again:
+        return kept
+    left = {t.target: t for t in kept.targets} if isinstance(kept, PlannedAction) else {}
+    both = (t if t.target in again else left.get(t.target) for t in node.targets)
+    targets = tuple(target for target in both if target is not None)
+    return node.model_copy(update={"targets": targets}) if targets else None
+
+
+def _block_left(
+    node: PlannedBlock, keep: Keep, state: RunState, again: Set[str] | None
+) -> PlannedBlock | None:
+    """Give what is left of a block; its rescue follows a failure only, and goes with the block.
+
+    What follows a failure, or comes in any case, belongs to whatever is done of the block, on the hosts that
+    it is done on. On others it is left where it has not come to a good end.
+    """
+    over = _was_rescued(node, state)
+    block = _without(node.block, _nothing if over else keep, state, again)
+    rescue: tuple[Node, ...] = ()
+    more = again
+    if block:
+        more = targets_of(block) | (again or frozenset())
+        began = any(path in state.started for path in (leaf.path for leaf in leaves(node.rescue)))
+        spared = frozenset() if began else targets_of(node.block) - more
+        rescue = _without(node.rescue, lambda leaf: _spare(keep(leaf), spared), state, more)
+    always = _without(node.always, keep, state, more)
+    if not block and not any(not isinstance(leaf, PlannedGate) for leaf in leaves(always)):
+        return None
+    return node.model_copy(update={"block": block, "rescue": rescue, "always": always})
+
+
+def _nothing(_node: Node) -> None:
+    """Keep nothing of what is over."""
+
+
+def _spare(node: Node | None, hosts: Set[str]) -> Node | None:
+    """Give a step of a rescue that never began without the hosts on which its block is done.
+
+    One that is for such hosts only is done once for all of them: it stays, and so does a reading, which does no
+    harm and may be needed elsewhere.
+    """
+    if not isinstance(node, PlannedAction) or _only_reads(node):
+        return node
+    targets = tuple(target for target in node.targets if target.target not in hosts)
+    return node.model_copy(update={"targets": targets}) if targets else node
+
+
+def targets_of(nodes: Iterable[Node]) -> frozenset[str]:
+    """Give every host that nodes act on."""
+    return frozenset(target.target for node in _actions(nodes) for target in node.targets)
 
 
 def _was_rescued(node: PlannedBlock, state: RunState) -> bool:

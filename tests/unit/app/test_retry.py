@@ -325,7 +325,7 @@ def test_a_handler_is_not_done_without_the_gate_that_it_stood_behind(
     run, _ = bench.run(plan)
     bench.approve(run)
     assert bench.execute(run).status == "failed"
-    assert planned(bench, run) == {"6": [], "7": ["a"], "h1": ["a"]}
+    assert planned(bench, run) == {"6": [], "7": ["a"]}
     mend(hooks, "wh1a")
     retry, verdict = again(bench, run)
     assert verdict.status == "waiting"
@@ -342,4 +342,144 @@ def test_a_gate_that_is_asked_again_anyway_is_asked_once(
     run, _ = bench.run(a_plan(bench.world, *steps, handlers=[action("h1")]))
     bench.approve(run)
     assert bench.execute(run).status == "failed"
-    assert planned(bench, run) == {"1": [], "3": ["a"], "4": ["a"], "h1": ["a"]}
+    assert planned(bench, run) == {"1": [], "3": ["a"], "4": ["a"]}
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_the_always_part_is_repeated_only_where_something_of_its_block_is_left(
+    bench: Bench, hooks: dict[str, Callable[[], object]], failures: int
+) -> None:
+    hosts = ["w3", "w4"]
+    part = block(
+        "1",
+        [fails_on(action("1.block.1", hosts=hosts), "w4")],
+        always=[action("1.always.1", hosts=hosts, word="restarted")],
+    )
+    plan = a_plan(bench.world, part, action("2", hosts=hosts, word="next"), hosts=hosts, failures=failures)
+    locked = plan.model_copy(update={"locks": ("host/w3", "host/w4", "db")})
+    hooks["w1.block.1w4"] = failing_behind(bench, "w3:w1.block.1")
+    run, verdict = bench.run(Plan.decode(locked.encode()))
+    assert verdict.status == ("succeeded" if failures else "failed")
+    last = ["w4"] if failures else hosts
+    assert planned(bench, run) == {"1.block.1": ["w4"], "1.always.1": ["w4"], "2": last}
+    with bench.home() as home:
+        retry = plan_retry(home, run)
+    assert [target.name for target in retry.targets] == last
+    assert retry.groups == {"all": tuple(last)}
+    assert retry.locks == (*(f"host/{host}" for host in last), "db")
+    mend(hooks, "w1.block.1w4")
+    assert again(bench, run)[1].status == "succeeded"
+    healthy = [word for word in words(bench.world) if word.startswith("w3:")]
+    assert healthy == ["w3:w1.block.1", "w3:restarted", "w3:next"]
+    assert words(bench.world).count("w4:restarted") == 2
+
+
+def test_an_always_part_that_failed_is_left_also_where_its_block_is_done(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    rescued = block(
+        "1",
+        [action("1.block.1", hosts=HOSTS, word="x", answer="failed")],
+        [action("1.rescue.1", hosts=HOSTS)],
+        [fails_on(action("1.always.1", hosts=HOSTS), "b")],
+    )
+    hooks["w1.always.1b"] = failing_behind(bench, "a:w1.always.1", "c:w1.always.1")
+    run, verdict = bench.run(a_plan(bench.world, rescued, hosts=HOSTS))
+    assert verdict.status == "failed"
+    assert planned(bench, run) == {"1.always.1": ["b"]}
+    before = len(words(bench.world))
+    mend(hooks, "w1.always.1b")
+    assert again(bench, run)[1].status == "succeeded"
+    assert words(bench.world)[before:] == ["b:w1.always.1b"]
+
+
+def test_a_rescue_that_failed_is_kept_where_it_or_its_block_is_left(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    part = block(
+        "1",
+        [fails_on(action("1.block.1", hosts=HOSTS), "b")],
+        [fails_on(action("1.rescue.1", hosts=HOSTS), "c"), action("1.rescue.2", hosts=["lb"])],
+    )
+    hooks["w1.block.1b"] = failing_behind(bench, "a:w1.block.1", "c:w1.block.1")
+    hooks["w1.rescue.1c"] = failing_behind(bench, "a:w1.rescue.1", "b:w1.rescue.1")
+    run, verdict = bench.run(a_plan(bench.world, part, hosts=[*HOSTS, "lb"]))
+    assert verdict.status == "failed"
+    assert planned(bench, run) == {"1.block.1": ["b"], "1.rescue.1": ["b", "c"], "1.rescue.2": ["lb"]}
+
+
+def test_a_rescue_that_never_began_spares_the_hosts_on_which_its_block_is_done(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    """What the rescue does once, or elsewhere, has never been done: all of that stays."""
+    saved = action("1.rescue.1", "read", hosts=["lb"], options=StepOptions(register="saved"))
+    back = action("1.rescue.2", hosts=HOSTS, late=["saved"], word="back{{ saved.words | length * 0 }}")
+    once = action("1.rescue.3", hosts=["a"], word="told")
+    part = block("1", [fails_on(action("1.block.1", hosts=HOSTS), "b")], [saved, back, once])
+    plan = a_plan(bench.world, part, hosts=[*HOSTS, "lb"], failures=1)
+    run, verdict = bench.run(plan)
+    assert verdict.status == "succeeded"
+    assert planned(bench, run) == {
+        "1.block.1": ["b"],
+        "1.rescue.1": ["lb"],
+        "1.rescue.2": ["b"],
+        "1.rescue.3": ["a"],
+    }
+    before = len(words(bench.world))
+    assert again(bench, run)[0]
+    assert {*words(bench.world)[before:]} <= {"b:back0", "a:told"}
+
+
+def test_what_was_done_once_for_all_hosts_is_not_done_again(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    hosts = [*HOSTS, "localhost"]
+    part = block(
+        "2",
+        [action("2.block.1", hosts=["a"]), fails_on(action("2.block.2", hosts=HOSTS), "b")],
+        always=[
+            action("2.always.1", hosts=["a"]),
+            action("2.always.2", hosts=["localhost"]),
+            fails_on(action("2.always.3", hosts=["localhost"]), "localhost"),
+        ],
+    )
+    plan = a_plan(bench.world, action("1", hosts=["localhost"]), part, hosts=hosts, failures=2)
+    run, _ = bench.run(plan)
+    assert planned(bench, run) == {"2.block.2": ["b"], "2.always.3": ["localhost"]}
+
+
+def test_handlers_are_kept_for_the_hosts_on_which_something_may_notify_them(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    said = action("1", hosts=HOSTS, options=StepOptions(register="said"))
+    notifies = fails_on(action("2", hosts=HOSTS, notify=["h1"]), "b")
+    handlers = [
+        action("h1", hosts=HOSTS, late=["said"], word="told-{{ said.word }}"),
+        action("h2", hosts=HOSTS),
+    ]
+    done = action("3", hosts=HOSTS, notify=["h2"])
+    plan = a_plan(bench.world, said, notifies, done, hosts=HOSTS, failures=1, handlers=handlers)
+    run, verdict = bench.run(plan)
+    assert verdict.status == "succeeded"
+    assert planned(bench, run) == {"2": ["b"], "3": ["b"], "h1": ["b"], "h2": ["b"]}
+    before = len(words(bench.world))
+    mend(hooks, "w2b")
+    assert again(bench, run)[1].status == "succeeded"
+    assert words(bench.world)[before:] == ["b:w2b", "b:w3", "b:told-w1", "b:wh2"]
+
+
+@pytest.mark.parametrize("name", ["hostvars", "groups"])
+def test_a_plan_in_which_a_step_asks_for_other_hosts_keeps_them_all(
+    bench: Bench, hooks: dict[str, Callable[[], object]], name: str
+) -> None:
+    asks = action("1", hosts=HOSTS, late=[name], word=f"n{{{{ {name} | length }}}}")
+    fails = fails_on(action("2", hosts=HOSTS), "b")
+    run, _ = bench.run(a_plan(bench.world, fails.model_copy(update={"path": "1"}), hosts=HOSTS, failures=1))
+    with bench.home() as home:
+        assert [target.name for target in plan_retry(home, run).targets] == ["b"]
+    late = asks.model_copy(update={"path": "3"})
+    run, _ = bench.run(a_plan(bench.world, fails, late, hosts=HOSTS, failures=1))
+    with bench.home() as home:
+        plan = plan_retry(home, run)
+    assert [target.name for target in plan.targets] == HOSTS
+    assert plan.groups == {"all": tuple(HOSTS)}
