@@ -139,10 +139,13 @@ class Difference:
         changes: True or False where the connector can tell; None where it cannot. None is shown as
             unknown, never as ok.
         detail: for a person: before and after, or why it is not known.
+        fails: True only where the action itself would fail clean on the target as it is now; `changes` is
+            None then.
     """
 
     changes: bool | None
     detail: str
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,10 +318,16 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
             return _without_secrets(Probed(Finding.UNKNOWN, f"the probe failed: {exc}"), call)
 
     def check(self, action: ActionT, call: Call) -> Difference:
-        """Find out what the action would change. A check that cannot ask does not know."""
+        """Find out what the action would change. Never raises an `Exception`.
+
+        What refuses the check, or cannot be reached, would end the action in the same way before it has
+        done anything: it would fail now. A check that breaks in any other way does not know.
+        """
         try:
             self.open()
             found = self._check(action, call)
+        except (Unreachable, Refused) as exc:
+            found = Difference(None, str(exc), fails=True)
         except Exception as exc:  # noqa: BLE001 - a check that broke is a check that does not know
             found = Difference(None, f"the check failed: {exc}")
         return replace(found, detail=call.output.masker.mask_text(found.detail))

@@ -46,7 +46,8 @@ if [ -d "$d" ]; then echo folder
 elif [ -f "$d" ]; then s=$(sha256sum <"$d") || exit 31; a=$(stat -L -c '%s %a %U %G' -- "$d") || exit 32
 echo "file ${s%% *} $a"
 elif [ -e "$d" ] || [ -L "$d" ]; then echo other
-else echo absent; fi"""
+elif [ -d "${d%/*}/" ]; then echo absent
+else echo nowhere; fi"""
 _PUT: Final = """d=$1 want=$2 mode=$3 owner=$4 kept=$5; umask 077
 t=$(mktemp "${d%/*}/$6.XXXXXX") || exit 21
 trap 'rm -f -- "$t"' EXIT; trap 'exit 29' HUP INT TERM
@@ -64,7 +65,7 @@ class Found:
     """What is at a path on the host.
 
     Arguments:
-        kind: `file`, `absent`, `folder` or `other`.
+        kind: `file`, `absent`, `folder`, `other`, or `nowhere` where not even its folder is there.
         digest: SHA-256 of a file's content in hexadecimal.
         size: bytes of a file.
         mode: its permissions in octal, without leading zeros.
@@ -195,7 +196,10 @@ def predict_download(site: Site, action: Download) -> Difference:
     found = look(site, action.src)
     dest = Path(action.dest).expanduser()
     if found.kind != "file":
-        return Difference(changes=None, detail=f"{action.src} cannot be fetched: {_words(found)}")
+        return Difference(None, f"{action.src} cannot be fetched: {_words(found)}", fails=True)
+    if found.size > action.max_bytes:
+        said = f"{action.src} has {found.size} bytes; max_bytes is {action.max_bytes}"
+        return Difference(None, said, fails=True)
     same = dest.is_file() and _digest_of(dest) == found.digest
     return Difference(not same, f"{dest} {'is as on the host' if same else 'would be written'}")
 
@@ -283,7 +287,8 @@ def _source(action: Upload) -> Iterator[Source]:
                 file = Path(action.src).expanduser().open("rb")
             stack.enter_context(file)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+            # A file in memory is digested where it lies, and its position does not move.
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
         except OSError as exc:
             raise Refused(f"{action.src}: {exc.strerror or exc}") from exc
@@ -346,6 +351,7 @@ def _attributes(action: Upload, found: Found) -> str:
 def _words(found: Found) -> str:
     return {
         "absent": "there is no such file",
+        "nowhere": "there is no such file, and no such folder",
         "folder": "it is a folder",
         "other": "it is neither a file nor a folder",
     }.get(found.kind, f"it is sha256:{found.digest}")

@@ -45,6 +45,8 @@ def _print(out: Console, forecast: Forecast) -> None:
     item = f" item {forecast.iteration + 1}" if forecast.iteration else ""
     line = Text(f"      {forecast.prospect:<10}", STYLES[forecast.prospect])
     line.append(f"{forecast.target}{item}", "cyan")
+    if forecast.tolerated:
+        line.append("  (ignored, the run would go on)", "dim")
     head, *rest = safe(forecast.detail.strip()).split("\n")
     out.print(line.append(f"  {head}" if head else ""))
     for more in rest:

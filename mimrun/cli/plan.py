@@ -47,7 +47,8 @@ def plan(
     Nothing is touched and nothing is recorded. The same inputs give the same digest on every machine.
 
     With --check the targets are connected to and read, and each step says what it would change there as
-    they are now, or that nobody can know. Still nothing is changed. It ends with 1 where a step would fail.
+    they are now, or that nobody can know. Still nothing is changed. It ends with 1 where a step would fail
+    and its failure is not ignored (`ignore_errors`).
     """
     settings, catalog = settings_of(home), installed_catalog()
     given = (runbook, inputs or [], inventories or [])
@@ -67,7 +68,7 @@ def plan(
         shown["check"] = [forecast.as_json() for forecast in seen]
     if as_json:
         print_json(shown)
-    if check and any(forecast.prospect is Prospect.FAILS for forecast in seen):
+    if check and any(forecast.prospect is Prospect.FAILS and not forecast.tolerated for forecast in seen):
         raise typer.Exit(1)
 
 

@@ -18,7 +18,7 @@ from typing import Final, assert_never
 from pydantic import JsonValue
 
 from mimrun.catalog import Catalog
-from mimrun.connector import Action, Call, Effect, Ok
+from mimrun.connector import Action, Call, Difference, Effect, Ok
 from mimrun.errors import MimrunError
 from mimrun.output import Output
 from mimrun.run.connections import Connections
@@ -66,6 +66,7 @@ class Forecast:
     Arguments:
         target: the inventory name; "" for a step that belongs to no host.
         detail: for a person: the difference, or why it is not known.
+        tolerated: it would fail, and the run would go on all the same (`ignore_errors`).
     """
 
     step: str
@@ -74,6 +75,7 @@ class Forecast:
     prospect: Prospect
     detail: str = ""
     iteration: int = 0
+    tolerated: bool = False
 
     def as_json(self) -> dict[str, JsonValue]:
         """The forecast for `--json`."""
@@ -84,6 +86,7 @@ class Forecast:
             "iteration": self.iteration,
             "prospect": self.prospect.value,
             "detail": self.detail,
+            "tolerated": self.tolerated,
         }
 
 
@@ -113,7 +116,8 @@ class Check:
         self._plan, self._facts = plan, facts
         self._catalog, self._connections = catalog, connections
         self._unknown: dict[str, dict[str, str]] = {}
-        self._changed_by = ""
+        self._changed_by = self._by_hand = ""
+        self._changed_on: dict[str, str] = {}
         self._failed: set[str] = set()
 
     def forecasts(self) -> Iterator[tuple[Forecast, ...]]:
@@ -130,7 +134,7 @@ class Check:
                     yield (Forecast(node.path, node.name, "", Prospect.ASKS, "people must agree here"),)
                 case PlannedManual():
                     self._register_unknown(node.path, node.register_, f"a person does step {node.path}")
-                    self._changed_by = self._changed_by or node.path
+                    self._changed_by = self._by_hand = node.path
                     yield (Forecast(node.path, node.name, "", Prospect.ASKS, "done by a person"),)
                 case _:
                     assert_never(node)
@@ -162,8 +166,10 @@ class Check:
             seen = list(pool.map(lambda target: self._target(node, target, conditions), targets))
         for target, one in zip(targets, seen, strict=True):
             self._take(node, target.target, one)
-        if any(f.prospect in _MAY_CHANGE for one in seen for f in one.forecasts) and not _is_reading(node):
-            self._changed_by = self._changed_by or node.path
+        may_change = {f.target for one in seen for f in one.forecasts if f.prospect in _MAY_CHANGE}
+        if may_change and not _is_reading(node):
+            self._changed_by = node.path
+            self._changed_on |= dict.fromkeys(may_change, node.path)
         return tuple(forecast for one in seen for forecast in one.forecasts)
 
     def _take(self, node: PlannedAction, target: str, seen: _Seen) -> None:
@@ -178,10 +184,8 @@ class Check:
                 }
             self._facts.register(name, target, value, source=0, path=node.path)
         else:
-            why = next((f.detail for f in seen.forecasts if f.detail), "")
-            said = f"step {node.path} is not done in check mode" + (f": {why}" if why else "")
-            self._register_unknown(node.path, name, said)
-        if not node.options.ignore_errors and any(f.prospect is Prospect.FAILS for f in seen.forecasts):
+            self._register_unknown(node.path, name, _why_unknown(node, seen.forecasts))
+        if any(f.prospect is Prospect.FAILS and not f.tolerated for f in seen.forecasts):
             self._failed.add(target)
 
     def _register_unknown(self, path: str, name: str | None, why: str) -> None:
@@ -193,7 +197,9 @@ class Check:
 
         def note(prospect: Prospect, detail: str = "", number: int = 0) -> None:
             shown = self._facts.masker.mask_text(detail)
-            seen.forecasts.append(Forecast(node.path, node.name, target.target, prospect, shown, number))
+            tolerated = prospect is Prospect.FAILS and node.options.ignore_errors
+            forecast = Forecast(node.path, node.name, target.target, prospect, shown, number, tolerated)
+            seen.forecasts.append(forecast)
 
         try:
             for where, text in conditions:
@@ -202,11 +208,13 @@ class Check:
                     seen.answers.append({**_READ, "reason": f"when: {text}", "skipped": True})
                     return seen
             variables = self._variables(node.path, target.target)
+            before = self._changed_on.get(target.target, self._by_hand)
             for number, item in enumerate(self._items(node, target, variables)):
                 more = variables if node.loop is None else {**variables, "item": item}
                 call = target.calls[number if len(target.calls) > number else 0]
-                prospect, detail, answer = self._one(node, target.target, call, more)
+                prospect, detail, answer = self._one(node, target.target, call, more, before=before)
                 note(prospect, detail, number)
+                before = node.path if prospect in _MAY_CHANGE else before
                 if answer is not None:
                     seen.answers.append(answer)
         except _Unknown as exc:
@@ -218,9 +226,19 @@ class Check:
         return seen
 
     def _one(
-        self, node: PlannedAction, target: str, call: PlannedCall, variables: Mapping[str, JsonValue]
+        self,
+        node: PlannedAction,
+        target: str,
+        call: PlannedCall,
+        variables: Mapping[str, JsonValue],
+        *,
+        before: str,
     ) -> tuple[Prospect, str, Mapping[str, JsonValue] | None]:
-        """Look at one item on one target: make the reading, or ask for the difference."""
+        """Look at one item on one target: make the reading, or ask for the difference.
+
+        Arguments:
+            before: the nearest step before it that may change this target, or "".
+        """
         self._require(call.late, variables, node.path)
         self._facts.fetch(call.late, path=node.path)
         secrets = self._facts.variables(target, path=node.path, secrets=call.late)
@@ -235,14 +253,19 @@ class Check:
                     "a reading by its author's word; `check_mode: false` makes it here",
                     None,
                 )
-            found = connector.check(action, circumstances)
-            return _PROSPECTS[found.changes], found.detail, None
+            return *_prospect(connector.check(action, circumstances), before), None
         if self._changed_by:
             why = f"what it reads may be different once step {self._changed_by} is done"
             return Prospect.UNKNOWN, why, None
         outcome = connector.perform(action, circumstances)
         if not isinstance(outcome, Ok):
             return Prospect.FAILS, outcome.reason, None
+        return self._judged(node, outcome, variables)
+
+    def _judged(
+        self, node: PlannedAction, outcome: Ok, variables: Mapping[str, JsonValue]
+    ) -> tuple[Prospect, str, Mapping[str, JsonValue] | None]:
+        """Hold the answer of a reading against what its step waits for and expects."""
         answer: dict[str, JsonValue] = json.loads(json.dumps(outcome.data, default=str)) | dict(_READ)
         known = {**variables, "result": answer}
         if node.options.register_:
@@ -297,6 +320,25 @@ _READ: Final[Mapping[str, JsonValue]] = {"changed": False, "failed": False, "rea
 """What an answer has besides its data, as after a real reading."""
 _MAY_CHANGE: Final = frozenset({Prospect.CHANGES, Prospect.UNKNOWN})
 _PROSPECTS: Final = {True: Prospect.CHANGES, False: Prospect.UNCHANGED, None: Prospect.UNKNOWN}
+
+
+def _prospect(found: Difference, before: str) -> tuple[Prospect, str]:
+    """Say what comes of a step by its connector's word; a failure may be cured by the step `before` it."""
+    if not found.fails:
+        return _PROSPECTS[found.changes], found.detail
+    if before:
+        return Prospect.UNKNOWN, f"it fails as long as step {before} has not changed that: {found.detail}"
+    return Prospect.FAILS, found.detail
+
+
+def _why_unknown(node: PlannedAction, forecasts: Sequence[Forecast]) -> str:
+    """Say why what a step leaves is not known."""
+    failing = [f for f in forecasts if f.prospect is Prospect.FAILS]
+    said = f"step {node.path} is not done in check mode"
+    if failing:
+        said = f"step {node.path} {'failed' if _is_reading(node) else 'would fail'}"
+    why = next((f.detail for f in failing or forecasts if f.detail), "")
+    return f"{said}: {why}" if why else said
 
 
 def _is_reading(node: PlannedAction) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,32 @@ def test_what_a_run_does_is_what_the_check_had_said(desk: Desk) -> None:
     assert (ran.json["recap"]["changed"], ran.json["recap"]["skipped"]) == (1, 1)
     again = desk("plan", book, "--check", "--json").json["check"]
     assert [one["prospect"] for one in again] == ["read", "unchanged", "unchanged", "skipped"]
+
+
+def test_a_dead_host_ends_the_check_with_1(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    known = desk.write("known_hosts", "")
+    dead = f"ansible_host: 127.0.0.1, ansible_port: {port}, ssh_known_hosts: {known}"
+    inventory = desk.write("hosts.yaml", f"all: {{hosts: {{dead: {{{dead}}}}}}}\n")
+    book = desk.runbook(
+        "  - name: Restart it\n    ssh.command: {argv: [systemctl, restart, web]}\n"
+        "  - name: Look at it\n    ssh.command: {argv: [uptime]}\n",
+        more="hosts: all\n",
+    )
+    said = desk("plan", book, "-i", str(inventory), "--check")
+    assert said.code == 1, said.out + said.err
+    assert "fails     dead" in said.out
+    assert "refused" in said.out, said.out
+    assert "fails=1" in said.out
+    assert "the run would have stopped" in said.out
+
+
+def test_a_failure_that_is_ignored_does_not_end_the_check_with_1(desk: Desk) -> None:
+    (desk.folder / "there").unlink()
+    lenient = BOOK.replace("check_mode: false\n", "check_mode: false\n    ignore_errors: true\n", 1)
+    said = desk("plan", desk.runbook(lenient % {"folder": desk.folder}), "--check")
+    assert said.code == 0, said.out + said.err
+    assert "fails     localhost  (ignored, the run would go on)" in said.out
+    assert "the run would have stopped" not in said.out
+    assert "step 1 failed" in said.out

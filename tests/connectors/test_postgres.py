@@ -577,4 +577,5 @@ def test_check_has_a_statement_planned_and_changes_nothing(
     after = rows(primary.perform(state, a_call()))
     assert found.changes is None
     assert found.detail.startswith(says)
+    assert found.fails == says.startswith("it would fail now")
     assert after == before

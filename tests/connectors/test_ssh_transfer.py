@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -136,6 +137,49 @@ def test_check_shows_the_difference_and_changes_nothing(ssh: Ssh, open_folder: P
     dest.chmod(0o600)
     if ssh.settings.user == "root" or os.geteuid() != 0:
         assert "mode 0600 would become 0644" in ssh.check(action, make_call()).detail
+
+
+def test_check_counts_the_bytes_of_what_would_be_created(ssh: Ssh, open_folder: Path, tmp_path: Path) -> None:
+    dest, source = open_folder / "f", tmp_path / "s"
+    source.write_text("seven..")
+    for action, size in (
+        (Upload(dest=str(dest), content="five!"), 5),
+        (Upload(dest=str(dest), src=str(source)), 7),
+        (Upload(dest=str(dest), content=""), 0),
+    ):
+        found = ssh.check(action, make_call())
+        assert (found.changes, found.fails) == (True, False)
+        assert found.detail == f"{dest} would be created: {size} bytes"
+
+
+@pytest.mark.parametrize("dest", ["/no/such/folder/f", "/etc", "/dev/null"])
+def test_check_says_that_an_upload_would_fail(ssh: Ssh, dest: str) -> None:
+    found = ssh.check(Upload(dest=dest, content="x"), make_call())
+    assert (found.changes, found.fails) == (None, True)
+    assert f"{dest} cannot be written" in found.detail
+
+
+def test_check_says_that_a_download_would_fail(ssh: Ssh, open_folder: Path, tmp_path: Path) -> None:
+    (open_folder / "f").write_text("12345678")
+    (open_folder / "f").chmod(0o644)
+    dest = str(tmp_path / "got")
+    for action, word in (
+        (Download(src="/no/such", dest=dest), "no such file"),
+        (Download(src=str(open_folder / "f"), dest=dest, max_bytes=7), "8 bytes"),
+    ):
+        found = ssh.check(action, make_call())
+        assert (found.changes, found.fails) == (None, True)
+        assert word in found.detail
+
+
+def test_check_of_a_host_that_cannot_be_reached_says_that_it_would_fail(lab: SshLab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    found = lab.ssh(ansible_host="127.0.0.1", ansible_port=port).check(
+        Upload(dest="/tmp/f", content="x"), make_call()
+    )
+    assert (found.changes, found.fails) == (None, True)
+    assert "refused" in found.detail
 
 
 def test_probe_tells_by_digest(ssh: Ssh, open_folder: Path) -> None:

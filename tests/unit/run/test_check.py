@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders.plans import a_plan, action, block, call, gate, manual
 from builders.world import WORLD, World
 
 from mimrun.app.checking import Forecast, Prospect, check_plan
-from mimrun.connector import Effect
+from mimrun.connector import Difference, Effect, Failed, LostAnswer, Refused, Unreachable
 from mimrun.runbook.node import Node, StepOptions
 from mimrun.runbook.plan import Plan
 
@@ -168,6 +169,97 @@ def test_a_check_that_breaks_is_unknown(world: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(World, "_check", broken)
     assert of(world, action("1", "once"))["1 a"] == ("unknown", "the check failed: no route")
+
+
+@pytest.mark.parametrize("kind", [Unreachable, Refused])
+def test_what_cannot_be_reached_or_refuses_would_fail(
+    world: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def closed(self: World) -> None:
+        raise kind("nobody lets us in")
+
+    monkeypatch.setattr(World, "open", closed)
+    seen = of(world, action("1", "once"), action("2", "once"))
+    assert seen["1 a"] == ("fails", "nobody lets us in")
+    assert seen["2"] == ("skipped", "the run would have stopped: a would have failed")
+
+
+def test_a_lost_answer_is_unknown(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(self: World, action: object, call: object) -> Difference:
+        raise LostAnswer("reset")
+
+    monkeypatch.setattr(World, "_check", lost)
+    assert of(world, action("1", "once"))["1 a"] == ("unknown", "the check failed: reset")
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Have the world say beforehand that it would not take a word."""
+    normal = World._check
+
+    def check(self: World, action: Any, call: Any) -> Difference:
+        no = Difference(None, f"it would not take {word}", fails=True)
+        return no if action.word == word else normal(self, action, call)
+
+    monkeypatch.setattr(World, "_check", check)
+
+
+def test_what_a_connector_knows_to_fail_now_fails(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, "bad")
+    plan = a_plan(world, action("1", word="bad"))
+    (forecast,) = (forecast for step in check_plan(plan, WORLD) for forecast in step)
+    assert (forecast.prospect, forecast.detail) == (Prospect.FAILS, "it would not take bad")
+    assert not forecast.tolerated
+
+
+def test_what_a_step_before_it_may_cure_on_the_same_target_is_unknown(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, "bad")
+    cure, ill = action("1", hosts=["a"]), action("2", hosts=["a", "b"], word="bad")
+    plan = a_plan(world, cure, ill, hosts=["a", "b"])
+    seen = told(plan)
+    assert seen["2 a"] == (
+        "unknown",
+        "it fails as long as step 1 has not changed that: it would not take bad",
+    )
+    assert seen["2 b"] == ("fails", "it would not take bad")
+    by_hand = of(world, manual("1"), action("2", word="bad"))
+    assert by_hand["2 a"][0] == "unknown"
+    loop = of(world, action("1", loop=["new", "bad"], late=["item"], word="{{ item }}"))
+    assert (loop["1 a"][0], loop["1 a#1"][0]) == ("unknown", "unknown")
+
+
+def test_a_failure_that_is_ignored_is_shown_and_does_not_end_the_look(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: World, action: object, call: object) -> Failed:
+        return Failed("exit status 1", clean=True)
+
+    monkeypatch.setattr(World, "_perform", failing)
+    plan = a_plan(
+        world,
+        action("1", "read", options=registering("seen", ignore_errors=True)),
+        action("2", "idempotent", when="seen.words"),
+    )
+    seen = [forecast for step in check_plan(plan, WORLD) for forecast in step]
+    assert [(f.prospect, f.tolerated) for f in seen] == [(Prospect.FAILS, True), (Prospect.UNKNOWN, False)]
+    assert seen[0].as_json()["tolerated"] is True
+    assert seen[1].detail == "it depends on 'seen', which is not known: step 1 failed: exit status 1"
+
+
+def test_what_a_step_that_would_fail_leaves_is_not_known(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, "bad")
+    lenient = registering("done", ignore_errors=True)
+    seen = of(world, action("1", options=lenient, word="bad"), action("2", when="done.changed"))
+    assert seen["2 a"][1].endswith("step 1 would fail: it would not take bad")
+
+
+def test_the_nearest_possible_change_before_a_reading_is_named(world: Path) -> None:
+    same = action("3", "idempotent", word="w2")
+    seen = of(world, action("1"), action("2"), same, action("4", "read"))
+    assert seen["4 a"] == ("unknown", "what it reads may be different once step 2 is done")
 
 
 def test_a_step_that_cannot_be_rendered_fails_before_it_is_asked(world: Path) -> None:
