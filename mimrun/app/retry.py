@@ -54,7 +54,7 @@ def plan_retry(home: Home, run: str) -> Plan:
     nodes = (*steps, *_handlers_left(record, steps))
     if not nodes:
         raise RunError(f"{name} failed nowhere: nothing is left to do")
-    handlers = handlers_of(plan, steps)
+    handlers = handlers_of(plan, record.state, steps)
     every = (*nodes, *handlers)
     handed = _handed_on(record, every)
     hosts = _hosts(plan, every)

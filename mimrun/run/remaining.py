@@ -68,13 +68,7 @@ def due_before(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[Leaf,
     Arguments:
         left: the steps that are in front of them.
     """
-    due = notified(plan, state)
-    handlers: list[PlannedAction] = []
-    for handler in plan.handlers:
-        hosts = due.get(handler.path, frozenset())
-        mine = tuple(t for t in handler.targets if t.target in hosts and not is_done(handler, t, state))
-        if mine:
-            handlers.append(handler.model_copy(update={"targets": mine}))
+    handlers = _due(plan, state)
     asked = {node.path for node in leaves(left)}
     gates = [gate for gate in _gates_before(plan, state, handlers) if gate.path not in asked]
     last = max((int(node.path.partition(".")[0]) for node in plan.nodes), default=0)
@@ -84,19 +78,35 @@ def due_before(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[Leaf,
     )
 
 
-def handlers_of(plan: Plan, left: Iterable[Node]) -> tuple[PlannedAction, ...]:
-    """Give the handlers that steps which are left may notify, on the hosts on which they may."""
-    due: dict[str, set[str]] = {}
+def handlers_of(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[PlannedAction, ...]:
+    """Give the handlers that steps which are left may notify, on the hosts on which they may.
+
+    Where one was due already it is a step behind all others (see `due_before`), and is not done a second time.
+    """
+    wanted: dict[str, set[str]] = {}
     for node in _actions(left):
         for handler in node.notify:
-            due.setdefault(handler, set()).update(target.target for target in node.targets)
-    cut = (
-        handler.model_copy(
-            update={"targets": tuple(t for t in handler.targets if t.target in due.get(handler.path, ()))}
-        )
-        for handler in plan.handlers
-    )
+            wanted.setdefault(handler, set()).update(target.target for target in node.targets)
+    for due in _due(plan, state):
+        wanted.setdefault(due.path, set()).difference_update(target.target for target in due.targets)
+    cut = (_only_on(handler, wanted.get(handler.path, set())) for handler in plan.handlers)
     return tuple(handler for handler in cut if handler.targets)
+
+
+def _due(plan: Plan, state: RunState) -> list[PlannedAction]:
+    """Give the handlers that were due and are not done, on the hosts where that is so."""
+    due = notified(plan, state)
+    left = []
+    for handler in plan.handlers:
+        hosts = due.get(handler.path, frozenset())
+        open_ = {t.target for t in handler.targets if t.target in hosts and not is_done(handler, t, state)}
+        if open_:
+            left.append(_only_on(handler, open_))
+    return left
+
+
+def _only_on(node: PlannedAction, hosts: Set[str]) -> PlannedAction:
+    return node.model_copy(update={"targets": tuple(t for t in node.targets if t.target in hosts)})
 
 
 def _gates_before(plan: Plan, state: RunState, handlers: Sequence[PlannedAction]) -> Iterator[PlannedGate]:

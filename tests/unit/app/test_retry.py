@@ -468,6 +468,26 @@ def test_handlers_are_kept_for_the_hosts_on_which_something_may_notify_them(
     assert words(bench.world)[before:] == ["b:w2b", "b:w3", "b:told-w1", "b:wh2"]
 
 
+def test_a_handler_that_was_due_is_done_once_also_where_a_repeated_step_notifies_it_again(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    steps = (
+        action("1", hosts=HOSTS, notify=["h1"]),
+        fails_on(action("2", hosts=HOSTS, notify=["h1"]), "b"),
+    )
+    handlers = [action("h1", hosts=HOSTS, word="told")]
+    run, verdict = bench.run(a_plan(bench.world, *steps, hosts=HOSTS, failures=1, handlers=handlers))
+    assert verdict.status == "succeeded"
+    assert planned(bench, run) == {"2": ["b"], "3": ["b"]}
+    mend(hooks, "w2b")
+    assert again(bench, run)[1].status == "succeeded"
+    assert sorted(word for word in words(bench.world) if word.endswith("told")) == [
+        "a:told",
+        "b:told",
+        "c:told",
+    ]
+
+
 @pytest.mark.parametrize("name", ["hostvars", "groups"])
 def test_a_plan_in_which_a_step_asks_for_other_hosts_keeps_them_all(
     bench: Bench, hooks: dict[str, Callable[[], object]], name: str
