@@ -93,20 +93,24 @@ class Record:
             `broken_off` (it began, is gone, and left no status), `unreadable`, `folder` (the folder is not
             the account's alone) or `unwritable`.
         status: the exit status of what has ended.
-        pid: the process and process group it began as; 0 where none is known.
+        pid: the process it began as; 0 where none is known.
+        group: the process group that this process is in while it runs; 0 where none is known.
         note: the word that was kept with the claim.
         rebooted: the host was started again after it began.
         left: processes that it started and that are still there, as `4711 (name)`.
         up: seconds since the host, or the container that it is, was started; None where it does not say.
+        ending: what came of ending it, for a person; "" where nobody tried.
     """
 
     state: str
     status: int = 0
     pid: int = 0
+    group: int = 0
     note: str = ""
     rebooted: bool = False
     left: tuple[str, ...] = ()
     up: float | None = None
+    ending: str = ""
 
 
 def take(claim: Claim, refuse: Callable[[str], str]) -> list[str]:
@@ -198,6 +202,9 @@ else state=broken_off; fi
 echo "state $state"; echo "pid $pid"; echo "note $note"
 case $code in ''|*[!0-9]*) ;; *) echo "status $code" ;; esac
 [ "$word" != run ] || [ "$boot" = "$now" ] || echo rebooted
+if [ "$state" = running ] && { read -r stat <"/proc/$pid/stat"; } 2>/dev/null; then
+  set -- ${stat##*')'}; echo "group $3"
+fi
 if [ "$state" = broken_off ] || [ "$state" = running ]; then
   for f in $(grep -lszxF -e "MIMRUN_CLAIM=$name" /proc/[0-9]*/environ 2>/dev/null); do
     p=${f#/proc/} p=${p%/environ}
@@ -219,6 +226,35 @@ def ask(claim: Claim, wait: int) -> Sequence[str]:
     return ["/bin/sh", "-c", _ASK, "mimrun", claim.place, claim.folder, claim.name, str(wait), str(KEPT_DAYS)]
 
 
+_MINE: Final = r"""c=$1 name=$2 pid=$3 group=$4
+foreign() { echo foreign; exit 0; }
+[ -f "$c" ] && [ ! -L "$c" ] && [ -O "$c" ] && [ "$pid" -ne $$ ] && [ "$group" -gt 1 ] || foreign
+{ read -r word was boot note <"$c" && read -r now </proc/sys/kernel/random/boot_id; } 2>/dev/null || foreign
+[ "$word" = run ] && [ "$was" = "$pid" ] && [ "$boot" = "$now" ] || foreign
+{ tr '\0' '\n' <"/proc/$pid/cmdline"; tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null \
+  | grep -qF -e "$name" || foreign
+{ read -r stat <"/proc/$pid/stat"; } 2>/dev/null || foreign
+set -- ${stat##*')'}; [ "$3" = "$group" ] || foreign
+"""
+
+
+def end(claim: Claim, record: Record, ending: str) -> Sequence[str]:
+    """Give the command that ends what still runs under a claim.
+
+    It prints `foreign`, and ends nothing, unless all of this holds on the host at that moment:
+
+    1. The claim is a file of this account, and names this process and the boot that is under way.
+    2. The process carries the claim's name, so it is not another one with a number that was free again.
+    3. The process is in this group.
+
+    Arguments:
+        record: what was just found, with its process and group.
+        ending: shell text that ends this group and says whether it is gone.
+    """
+    named = (claim.path, claim.name, str(record.pid), str(record.group))
+    return ["/bin/sh", "-c", _MINE + ending, "mimrun", *named]
+
+
 def read(said: str) -> Record:
     """Read what the host said to `ask`; nonsense is `unreadable`."""
     told: dict[str, list[str]] = {}
@@ -232,12 +268,17 @@ def read(said: str) -> Record:
     return Record(
         state=state,
         status=int(status) if status.isdecimal() else 0,
-        pid=int(first["pid"]) if first.get("pid", "").isdecimal() else 0,
+        pid=_number(first, "pid"),
+        group=_number(first, "group"),
         note=first.get("note", ""),
         rebooted="rebooted" in told,
         left=tuple(told.get("left", ())),
         up=_up(first),
     )
+
+
+def _number(first: Mapping[str, str], word: str) -> int:
+    return int(first[word]) if first.get(word, "").isdecimal() else 0
 
 
 def _up(first: Mapping[str, str]) -> float | None:

@@ -33,6 +33,8 @@ class Ssh(Connector[SshSettings, SshAction]):
     settings_type: ClassVar[type[Settings]] = SshSettings
     actions: ClassVar[tuple[type[Action], ...]] = ACTIONS
     keywords: ClassVar[frozenset[str]] = frozenset({"become", "environment"})
+    ends_in_probe: ClassVar[bool] = True
+    """A probe that is told to stop ends the work that it finds, and answers what came of it."""
 
     def __init__(self, settings: SshSettings) -> None:
         super().__init__(settings)
@@ -109,7 +111,7 @@ class Ssh(Connector[SshSettings, SshAction]):
                     )
                 return probing.probe_execution(site, action, self._attempt_of(call))
             case Upload():
-                return transfer.probe_upload(site, action)
+                return transfer.probe_upload(probing.unhurried(site), action)
             case Download():
                 return super()._probe(action, call)
             case Service():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.ssh.actions import Execution
-from connectors.ssh.claim import KEPT_DAYS, Claim, Record, ask, read
+from connectors.ssh.claim import KEPT_DAYS, Claim, Record, ask, end, read
+from connectors.ssh.command_line import ending
 from connectors.ssh.execution import Site, exit_code
-from mimrun.connector import Failed, Finding, LostAnswer, Ok, Probed
+from connectors.ssh.running import ENDING, proof_of
+from mimrun.connector import ConnectorError, Failed, Finding, LostAnswer, Ok, Probed
 
 SKEW: Final = 120.0
 """Seconds by which the wall clocks that tell an attempt's age may be wrong."""
@@ -50,6 +53,7 @@ def probe_execution(site: Site, action: Execution, attempt: Attempt) -> Probed:
     reason = (
         f"{site.where}: it ran and ended with {exit_code(record.status)}; what it printed is not on record"
     )
+    reason += f"; {record.ending}" if record.ending else ""
     if record.status in action.ok_codes:
         done = Ok(changed=action.changed, data={"rc": record.status})
         return Probed(Finding.APPLIED, reason, done.data, outcome=done)
@@ -58,23 +62,51 @@ def probe_execution(site: Site, action: Execution, attempt: Attempt) -> Probed:
 
 
 def look(site: Site, claim: Claim) -> Record:
-    """Ask the host about a claim, which voids it where it was not taken; wait for what is still running.
+    """Ask the host about a claim, which voids it where it was not taken.
+
+    What is still running is waited for; where a person wants it to end, before that or meanwhile, it is ended.
 
     Raises:
         LostAnswer, Refused, Unreachable: the host does not say.
     """
-    # The first look is made also where a person has cancelled: it takes no longer than one command.
-    unhurried = replace(site, call=replace(site.call, stop=threading.Event()))
-    record = _read(unhurried, claim, 0)
+    stop = site.call.stop
+    record = _read(unhurried(site), claim, 0)
     wait = int(site.call.left() - MARGIN)
-    if record.state != "running" or wait < 1 or site.call.stop.is_set():
-        return record
+    if record.state == "running" and wait >= 1 and not stop.is_set():
+        try:
+            record = _read(site, claim, wait)
+        except LostAnswer:
+            if not stop.is_set():
+                raise
+    if record.state == "running" and stop.is_set():
+        return _end(site, claim, record)
+    return record
+
+
+def unhurried(site: Site) -> Site:
+    """Give the same site for a question that is asked also where a person has cancelled: it is a short one."""
+    return replace(site, call=replace(site.call, stop=threading.Event()))
+
+
+def _end(site: Site, claim: Claim, record: Record) -> Record:
+    """End what still runs, and say what the claim says then, and whether the end is proven."""
+    calm = unhurried(site)
+    # The wish may come when the time of the look is nearly over; ending has a time of its own.
+    calm = replace(calm, call=replace(calm.call, deadline=max(site.call.deadline, time.monotonic() + ENDING)))
+    named = str(record.group or record.pid)
     try:
-        return _read(site, claim, wait)
-    except LostAnswer:
-        if site.call.stop.is_set():
-            return record
-        raise
+        said = (
+            calm.ask(end(claim, record, ending((record.group,))), limit=1024)
+            .stdout.decode("ascii", "replace")
+            .split()
+        )
+        proof = proof_of(said, named)
+        after = _read(calm, claim, 0)
+    except ConnectorError as exc:
+        return replace(record, ending=f"that process group {named} was ended could not be proven: {exc}")
+    if said[:1] == ["foreign"] and after.state != "running":
+        return after  # it came to its end by itself before anything was sent to it
+    return replace(after, ending=proof)
 
 
 def unsettled(site: Site, claim: Claim, record: Record, attempt: Attempt) -> Probed:
@@ -95,6 +127,7 @@ def unsettled(site: Site, claim: Claim, record: Record, attempt: Attempt) -> Pro
         case _:
             why = _UNUSABLE.get(record.state, "holds a claim that says nothing")
             reason = f"{where}: {claim.folder} {why}"
+    reason += f"; {record.ending}" if record.ending else ""
     if record.left:
         reason += f"; of what it started, there still runs: {', '.join(record.left[:5])}"
     return Probed(Finding.UNKNOWN, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO, Final, Protocol, TypeAlias
@@ -257,11 +258,7 @@ class _Watch:
             said = self._ask(task).decode("ascii", "replace").split()
         except Exception as exc:  # noqa: BLE001 - whatever happens here, the command's fate is the answer
             return f"that process group {named} was ended on the target could not be proven: {exc}"
-        if said[:1] == ["gone"]:
-            return f"ended on the target: process group {named} is gone (SIG{said[1]})"
-        if said == ["alive"]:
-            return f"process group {named} still runs on the target: it could not be ended"
-        return f"that process group {named} was ended on the target could not be proven"
+        return proof_of(said, named)
 
     def _ask(self, task: Task) -> bytes:
         """Run a task of our own beside the command; over a second connection where the first has no room."""
@@ -273,6 +270,20 @@ class _Watch:
                 return collect(fresh, task, limit=1024)[1]
             finally:
                 fresh.close()
+
+
+def proof_of(said: Sequence[str], named: str) -> str:
+    """Put into words what `ending` printed.
+
+    Arguments:
+        said: its words.
+        named: the process groups, for a person.
+    """
+    if said[:1] == ["gone"]:
+        return f"ended on the target: process group {named} is gone (SIG{said[1]})"
+    if said[:1] == ["alive"]:
+        return f"process group {named} still runs on the target: it could not be ended"
+    return f"that process group {named} was ended on the target could not be proven"
 
 
 def _whereabouts(header: Header) -> str:

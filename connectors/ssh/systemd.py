@@ -9,7 +9,7 @@ from connectors.ssh.actions import Service
 from connectors.ssh.claim import Record
 from connectors.ssh.command_line import Obstacle, Remote
 from connectors.ssh.execution import SHOWN, Site, exit_code, judge_unstarted, run_guarded
-from connectors.ssh.probing import Attempt, look, unsettled
+from connectors.ssh.probing import Attempt, look, unhurried, unsettled
 from connectors.ssh.running import Cut
 from mimrun.connector import (
     ConnectorError,
@@ -132,7 +132,7 @@ def predict(site: Site, action: Service) -> Difference:
 def probe(site: Site, action: Service, attempt: Attempt) -> Probed:
     """Find out whether the unit was brought into its state: by the claim where there is one, and by looking."""
     if site.call.effect is not Effect.PROBE:
-        found = _show(site, action.unit)
+        found = _show(unhurried(site), action.unit)
         if not _orders(action, found) and not found.busy:
             return Probed(Finding.APPLIED, f"{action.unit} is {found.words()}", _state(action, found))
         return Probed(Finding.UNKNOWN, f"{action.unit} is {found.words()}, and an order may be on its way")
@@ -140,7 +140,7 @@ def probe(site: Site, action: Service, attempt: Attempt) -> Probed:
     record = look(site, claim)
     if record.state not in ("ended", "broken_off"):
         return unsettled(site, claim, record, attempt)
-    found = _show(site, action.unit)
+    found = _show(unhurried(site), action.unit)
     if record.state == "ended" and record.status <= 128:
         return _settled(site, action, record, found)
     # systemctl was ended before it heard of the end; the order is systemd's, which may have gone on.

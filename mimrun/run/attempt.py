@@ -51,6 +51,9 @@ from mimrun.secret import MASK, Masker
 PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)
 """How long to wait before each look of a probe."""
 
+LOOK_REST_S: Final = 5.0
+"""A look that leaves less of its time than this has waited for the target; another one would only wait again."""
+
 FROZEN_S: Final = 10.0
 """So old may what the guards have said be when the action is performed."""
 
@@ -316,7 +319,7 @@ class Attempts:
             self._stop.wait(pause)
             if self._stop.aborted_for():
                 return Unknown(f"{lost.reason}; aborted before a probe could tell")
-            found = self._look(work, action)
+            found, enough = self._look(work, action)
             if left and found.finding is Finding.NOT_APPLIED:
                 found = replace(found, finding=Finding.UNKNOWN, reason=f"not there yet: {found.reason}")
             self._journal.write(self._recording.probed(work, intent, found))
@@ -328,33 +331,44 @@ class Attempts:
                         f"{lost.reason}; a probe proves that nothing happened: {found.reason}", clean=True
                     )
                 case Finding.UNKNOWN:
-                    continue
+                    if enough:
+                        break
                 case _:
                     assert_never(found.finding)
         return Unknown(f"{lost.reason}; a probe cannot tell: {found.reason}")
 
-    def _look(self, work: Work, action: Action) -> Probed:
+    def _look(self, work: Work, action: Action) -> tuple[Probed, bool]:
+        """Ask once; say also whether that is enough, as another look would find nothing else.
+
+        It is enough when the look was told to end the work it finds, and when it has waited for the work
+        as long as the step may take.
+        """
         name, target = work.call.action, work.key.target
         try:
             connector: AnyConnector = self._connections.take(name, target)
         except Refused as exc:
-            return Probed(Finding.UNKNOWN, str(exc))
+            return Probed(Finding.UNKNOWN, str(exc)), False
         cell = self._journal.state.cell(work.key)
         begun = self._journal.store.entry(cell.intent).ts
         age = (self._clock() - begun).total_seconds()
         call = replace(self._call(work, Output(self._masker), cell.attempts), age=age)
+        # A connector that does not end what it finds is not told: it would only break off its look.
+        ends = bool(getattr(connector, "ends_in_probe", False))
+        if ends and self._stop.ends_work():
+            call.stop.set()
         found = watched(
             lambda: connector.probe(action, call),
             call,
             self._stop,
             late=lambda _: connector.close(),
-            ends=False,
+            ends=ends,
         )
+        enough = call.stop.is_set() or call.left() < min(LOOK_REST_S, work.options.timeout_ms / 2000)
         if isinstance(found, Left):
             self._connections.leave(connector)
-            return Probed(Finding.UNKNOWN, found.reason)
+            return Probed(Finding.UNKNOWN, found.reason), enough
         self._connections.give_back(name, target, connector)
-        return replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found
+        return (replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found), enough
 
     def _call(self, work: Work, output: Output, attempt: int) -> Call:
         return Call(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builders.rehearsal import Rehearsal, rehearsal
+from builders.rehearsal import RESPONDER, Rehearsal, rehearsal
 from builders.wire import Wire
 
+from mimrun.app.decisions import request_cancel
+from mimrun.app.runs import create_run
 from mimrun.lab.sshd import SshdHosts
 from mimrun.log.kinds import StepIntent, StepOutcome, StepProbed
 from mimrun.run.state import RunState
@@ -186,3 +191,53 @@ def test_a_request_that_never_arrived_is_made_again_and_the_late_one_gives_up(fa
     assert wait_until(lambda: cut.to_client > answered), "the host has taken the late request up"
     assert wait_until(lambda: far.wire.quiet_for() > 0.3)
     assert far.count() == 1, "and did not run the command"
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from mimrun.app.execution import execute_run
+from mimrun.settings import Settings
+execute_run(Settings(home=Path(sys.argv[1]), origin="rehearsal"), sys.argv[2], reason="a rehearsal")
+"""
+
+
+def killed_at_work(far: Scene, shell: str) -> int:
+    """Kill the worker of a run while its command is under way; give the command's process group."""
+    book = far.stage.inventory.parent / "cut.yaml"
+    step = {"name": "Effect", "ssh.shell": {"cmd": shell}, "timeout": "120s"}
+    book.write_text(f"{HEAD}  - {json.dumps(step)}\n")
+    far.stage.run = create_run(far.stage.home, far.stage.plan(str(book)), RESPONDER, direct=True)
+    home = str(far.stage.home.settings.home)
+    with subprocess.Popen([sys.executable, "-c", WORKER, home, far.stage.run]) as worker:
+        begun = wait_until(lambda: far.path("group").exists() and far.count() == 1, 30)
+        worker.kill()
+    assert begun
+    return int(far.path("group").read_text())
+
+
+@pytest.mark.parametrize(("signal", "status"), [("TERM", "cancelled"), ("KILL", "in_doubt")])
+def test_a_cancel_ends_the_command_of_a_worker_that_was_killed(far: Scene, signal: str, status: str) -> None:
+    deaf = "trap '' TERM; " if signal == "KILL" else ""
+    # The group is the one of the shell that recorded the claim.
+    group = f"ps -o pgid= -p $$ >{far.path('part')}; mv {far.path('part')} {far.path('group')}"
+    pid = killed_at_work(far, f"{deaf}{group}; {effect(far)} sleep 637; sleep 637")
+    assert living(pid), "nobody has ended it yet"
+    request_cancel(far.stage.home, far.stage.run, RESPONDER, "enough")
+    begin = time.monotonic()
+    state = far.stage.go_on()
+    assert time.monotonic() - begin < 15, "nobody waited for the command's own end"
+    assert not living(pid)
+    assert state.status == status, state.reason
+    (probed,) = far.bodies(StepProbed)
+    assert isinstance(probed, StepProbed)
+    assert f"ended on the target: process group {pid} is gone (SIG{signal})" in probed.reason
+    assert far.count() == 1
+
+
+def living(group: int) -> bool:
+    """Whether anything of a process group lives; what nobody has collected yet does not."""
+    said = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat="], check=True, capture_output=True, text=True
+    ).stdout
+    return any(int(g) == group and stat[0] != "Z" for g, stat in map(str.split, said.splitlines()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from connectors.ssh import Command, Script, Shell, Ssh
-from connectors.ssh.claim import KEPT_DAYS, Claim, Record
+from connectors.ssh.claim import KEPT_DAYS, Claim, Record, end
+from connectors.ssh.command_line import ending
 from connectors.ssh.probing import SKEW, Attempt, unsettled
 from mimrun.connector import Call, Effect, Failed, Finding, Ok, Outcome, Probed, Unknown
 
@@ -188,16 +190,11 @@ def test_a_command_that_goes_on_is_waited_for_until_the_probes_own_deadline(
     go, call = open_folder / "go", guarded(60, stop=threading.Event())
     under_way = UnderWay(lab.ssh(), f"while [ ! -e {go} ]; do sleep 0.02; done", call)
     other, action = lab.ssh(), Shell(cmd="x")
-    begin = time.monotonic()
-    stopped = threading.Event()
-    stopped.set()
-    probed = other.probe(action, again(call, stop=stopped))
-    assert time.monotonic() - begin < 3, "who has cancelled does not wait"
     pid = int(path_of(other, call).read_text().split()[1])
+    begin = time.monotonic()
+    probed = other.probe(action, again(call, 5.0))
     assert probed == Probed(Finding.UNKNOWN, probed.reason)
     assert f"it still runs there as process group {pid}" in probed.reason
-    begin = time.monotonic()
-    assert other.probe(action, again(call, 5.0)).finding is Finding.UNKNOWN
     assert 1 < time.monotonic() - begin < 5
     found: list[Probed] = []
     thread = threading.Thread(target=lambda: found.append(other.probe(action, again(call, 30))))
@@ -206,6 +203,81 @@ def test_a_command_that_goes_on_is_waited_for_until_the_probes_own_deadline(
     thread.join(20)
     assert found[0].outcome == Ok(changed=True, data={"rc": 0})
     assert isinstance(under_way.outcome(), Ok)
+
+
+def stopped(after: float = 0.0) -> threading.Event:
+    """The wish of a person who has cancelled, or does so in a moment."""
+    stop = threading.Event()
+    threading.Timer(after, stop.set).start() if after else stop.set()
+    return stop
+
+
+def is_gone(group: int) -> bool:
+    """Whether nothing of a process group lives; what nobody has collected yet does not."""
+    said = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat="], check=True, capture_output=True, text=True
+    ).stdout
+    return not any(int(g) == group and stat[0] != "Z" for g, stat in map(str.split, said.splitlines()))
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0], ids=["cancelled before the look", "cancelled while it waits"])
+def test_a_look_that_is_told_to_stop_ends_what_still_runs_and_reads_its_status(
+    lab: SshLab, after: float
+) -> None:
+    call, other = guarded(60), lab.ssh()
+    under_way = UnderWay(lab.ssh(), "sleep 300", call)
+    pid = int(path_of(other, call).read_text().split()[1])
+    begin = time.monotonic()
+    probed = other.probe(Shell(cmd="x"), again(call, 60, stop=stopped(after)))
+    assert time.monotonic() - begin < 8
+    assert isinstance(probed.outcome, Failed), probed
+    assert is_gone(pid)
+    assert "exit code 143 (SIGTERM)" in probed.reason
+    assert f"ended on the target: process group {pid} is gone (SIGTERM)" in probed.reason
+    assert isinstance(under_way.outcome(), Failed)
+
+
+def test_what_had_to_be_killed_is_in_doubt_and_provably_gone(lab: SshLab) -> None:
+    call, other = guarded(60), lab.ssh()
+    under_way = UnderWay(lab.ssh(), "trap '' TERM; sleep 300; sleep 300", call)
+    pid = int(path_of(other, call).read_text().split()[1])
+    probed = other.probe(Shell(cmd="x"), again(call, 60, stop=stopped()))
+    assert probed.finding is Finding.UNKNOWN
+    assert f"ended on the target: process group {pid} is gone (SIGKILL)" in probed.reason
+    assert is_gone(pid)
+    under_way.outcome()
+
+
+@pytest.mark.parametrize("lie", ["process", "boot", "group"])
+def test_a_process_that_is_not_the_claims_is_never_ended(lab: SshLab, lie: str) -> None:
+    call, other = guarded(60), lab.ssh()
+    under_way = UnderWay(lab.ssh(), "sleep 300", call)
+    path = path_of(other, call)
+    said = path.read_text()
+    _, pid, boot, _ = said.split()
+    bystander = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        other.open()
+        site = other._site(again(call))
+        claim, record = site.claim(), Record("running", pid=int(pid), group=int(pid))
+        match lie:
+            case "process":
+                path.write_text(said.replace(pid, str(bystander.pid)))
+                record = replace(record, pid=bystander.pid, group=bystander.pid)
+            case "boot":
+                path.write_text(said.replace(boot, "0" * len(boot)))
+            case _:
+                record = replace(record, group=bystander.pid)
+        answer = site.ask(end(claim, record, ending((record.group,))))
+        assert answer.stdout == b"foreign\n"
+        assert bystander.poll() is None
+        assert not is_gone(int(pid))
+    finally:
+        bystander.kill()
+        bystander.wait()
+        path.write_text(said)
+    other.probe(Shell(cmd="x"), again(call, stop=stopped()))
+    under_way.outcome()
 
 
 def test_what_left_its_group_is_named_in_the_reason(ssh: Ssh) -> None:
