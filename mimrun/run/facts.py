@@ -214,9 +214,11 @@ class Facts:
         known: dict[str, JsonValue] = {**runbook.vars}
         with self._lock:
             answers = self._known(scope)
-            if target in answers.hostvars:
-                known |= self.plan.vars_of(target)
-            known |= answers.seen_by(target)
+            of_target = self.plan.vars_of(target) if target in answers.hostvars else {}
+            # In a retry a host's own answers of before are handed on among its variables: where only one
+            # host is asked again, its answer is not that of the others.
+            apart = of_target.keys() if self.plan.retry_of else ()
+            known |= {**of_target, **answers.seen_by(target, apart=apart)}
         known |= {k: v for k, v in runbook.inputs.items() if not _is_reference(v)}
         for name, full in self._named(path, secrets):
             known[name] = self._reveal(full)

@@ -7,7 +7,7 @@ when all branches are over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -108,9 +108,14 @@ class Answers:
         if isinstance(known, dict):
             self.hostvars[target] = {**known, name: answer.value}
 
-    def seen_by(self, target: str) -> dict[str, JsonValue]:
-        """Give what a target sees: its own answers, and those that just one target has given."""
-        return {**self.alone, **self.own.get(target, {})}
+    def seen_by(self, target: str, *, apart: Collection[str] = ()) -> dict[str, JsonValue]:
+        """Give what a target sees: its own answers, and those that just one target has given.
+
+        Arguments:
+            apart: names of which it sees nobody's answer but its own.
+        """
+        alone = {name: value for name, value in self.alone.items() if name not in apart}
+        return {**alone, **self.own.get(target, {})}
 
     def fork(self) -> Answers:
         """Give a copy for a branch, in which nothing has been learned yet."""

@@ -503,3 +503,16 @@ def test_a_plan_in_which_a_step_asks_for_other_hosts_keeps_them_all(
         plan = plan_retry(home, run)
     assert [target.name for target in plan.targets] == HOSTS
     assert plan.groups == {"all": tuple(HOSTS)}
+
+
+def test_no_host_is_given_the_answer_of_the_only_one_that_is_asked_again(
+    bench: Bench, hooks: dict[str, Callable[[], object]]
+) -> None:
+    said = fails_on(action("1", hosts=["a", "b"], options=StepOptions(register="said", delay_ms=1)), "b")
+    use = action("2", hosts=["a", "b"], late=["said"], word="of-{{ said.word }}")
+    hooks["w1b"] = failing_behind(bench, "a:w1")
+    run, verdict = bench.run(a_plan(bench.world, said, use, hosts=["a", "b"]))
+    assert verdict.status == "failed"
+    mend(hooks, "w1b")
+    assert again(bench, run)[1].status == "succeeded"
+    assert sorted(words(bench.world)[2:]) == ["a:of-w1", "b:of-w1b"]
