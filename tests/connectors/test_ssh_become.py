@@ -141,6 +141,18 @@ def test_a_claim_belongs_to_the_user_that_the_command_runs_as(sudo_lab: SshLab) 
         settled = ssh.probe(Shell(cmd="x"), replace(call, deadline=time.monotonic() + 20))
         assert isinstance(settled.outcome, Failed), settled
         assert settled.outcome.data == {"rc": 143}
+        # The same from another connection, as for a worker that is dead: the look ends it, and proves it.
+        call = replace(make_call(60.0, become="daemon"), key=key, attempt=3, effect=Effect.PROBE)
+        thread = threading.Thread(target=ssh.perform, args=(Shell(cmd="echo up; sleep 306"), call))
+        thread.start()
+        assert wait_until(lambda: "up" in call.output.stdout.text())
+        stop = threading.Event()
+        stop.set()
+        ended = sudo_lab.ssh("two").probe(Shell(cmd="x"), replace(call, stop=stop))
+        thread.join(20)
+        assert not thread.is_alive()
+        assert "exit code 143 (SIGTERM)" in ended.reason, ended
+        assert re.search(r"ended on the target: process group \d+ is gone", ended.reason), ended
     finally:
         for folder in folders.values():
             for path in folder.glob(f"{key}-*"):
