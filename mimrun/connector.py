@@ -254,6 +254,9 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
     actions: ClassVar[tuple[type[Action], ...]]
     keywords: ClassVar[frozenset[str]] = frozenset()
     """Which of the step keywords `become` and `environment` it honours; lint refuses the others."""
+    ends_in_probe: ClassVar[bool] = False
+    """Whether a probe whose call is told to stop ends what it finds still running, and proves it. Another
+    connector's probe is not told: it would break off, and know less."""
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings

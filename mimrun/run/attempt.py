@@ -353,7 +353,7 @@ class Attempts:
         age = (self._clock() - begun).total_seconds()
         call = replace(self._call(work, Output(self._masker), cell.attempts), age=age)
         # A connector that does not end what it finds is not told: it would only break off its look.
-        ends = bool(getattr(connector, "ends_in_probe", False))
+        ends = connector.ends_in_probe
         if ends and self._stop.ends_work():
             call.stop.set()
         found = watched(
