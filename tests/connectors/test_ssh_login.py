@@ -262,7 +262,7 @@ def test_a_host_without_free_login_slots_is_asked_again(lab: SshLab) -> None:
 
 def test_a_host_that_always_hangs_up_is_unreachable_in_time(lab: SshLab) -> None:
     with listener(b"") as (address, port):
-        ssh = lab.ssh(ansible_host=address, ansible_port=port, ssh_connect_timeout=0.7)
+        ssh = lab.ssh(ansible_host=address, ansible_port=port, ssh_connect_timeout=2)
         assert "MaxStartups" in refusal(ssh, unreachable=True)
 
 
