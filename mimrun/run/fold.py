@@ -18,7 +18,7 @@ from mimrun.run.transitions import CellEvent, CellStatus, next_cell, next_run, r
 from mimrun.run.wish import wish_after
 
 MAX_LOST: Final = 2
-"""How many requests in a row may get lost on the way to a target before that counts as a failure."""
+"""How many requests of a cell may get lost on the way to a target before that counts as a failure."""
 
 
 def fold(entries: Iterable[LogEntry]) -> RunState:
@@ -155,8 +155,11 @@ def _outcome(state: RunState, entry: LogEntry) -> None:
             f"entry {entry.seq}: an outcome of intent {body.intent}; the open one is {cell.intent}"
         )
     died = entry.epoch > cell.intent_epoch and body.status != "ok"
-    if died or not body.performed or (cell.never_arrived and cell.voided < MAX_LOST):
+    if died or not body.performed:
         cell.voided += 1
+    elif cell.never_arrived and cell.lost < MAX_LOST:
+        # Counted apart: how often workers died says nothing of the way to the target.
+        cell.voided, cell.lost = cell.voided + 1, cell.lost + 1
     cell.outcome, cell.changed, cell.clean = entry.seq, body.changed, body.clean
     cell.unreachable, cell.reason = body.unreachable, body.reason
 

@@ -32,7 +32,7 @@ class Cell:
     Arguments:
         attempts: how many intents it has had.
         voided: how many of them do not count against the author's `retries`: their worker died, or a
-            probe proved that they never reached the target.
+            probe proved that they never reached the target; the latter are also in `lost`.
         intent: the sequence number of the last intent, 0 for none, and the epoch of its worker.
         never_arrived: a probe says that the last intent had no effect.
         outcome: the sequence number of the last outcome, 0 for none; its blob has the answer.
@@ -47,6 +47,7 @@ class Cell:
     effect: Effect = Effect.ONCE
     attempts: int = 0
     voided: int = 0
+    lost: int = 0
     intent: int = 0
     intent_epoch: int = 0
     never_arrived: bool = False

@@ -160,6 +160,24 @@ def test_requests_that_never_arrived_do_not_count_but_only_twice() -> None:
     assert fold(cells(*bodies)).cells[CELL].voided == 2
 
 
+def test_workers_that_died_leave_a_request_its_two_losses() -> None:
+    def attempt(seq: int, epoch: int, ended: int) -> list[LogEntry]:
+        not_there = kinds.StepProbed(finding=Finding.NOT_APPLIED, reason="", intent=seq)
+        settled = [entry(started(ended), seq + 1)] if ended > epoch else []
+        at = seq + 1 + len(settled)
+        return [
+            cell_entry(intent(Effect.PROBE), seq, epoch=epoch),
+            *settled,
+            cell_entry(not_there, at, epoch=ended),
+            cell_entry(outcome("failed", seq, clean=True), at + 1, epoch=ended),
+        ]
+
+    died = [*attempt(4, 1, 2), *attempt(8, 2, 3), *attempt(12, 3, 4)]
+    lost = [*attempt(16, 4, 4), *attempt(19, 4, 4), *attempt(22, 4, 4)]
+    cell = fold([*BEGUN, *died, *lost]).cells[CELL]
+    assert (cell.attempts, cell.voided, cell.lost) == (6, 5, 2)
+
+
 def test_a_gate_that_is_closed_is_not_open_and_not_finished() -> None:
     bodies = [requested(), kinds.GateOpened(digest=DIGEST), kinds.StepFinished(status="ok", reason="")]
     assert fold(cells(*bodies)).finished == {"1": "ok"}
