@@ -262,7 +262,7 @@ def watched(
     if hung is None:
         return answer
     if hung:
-        Stage.now.later.append(lambda: late(answer))
+        Stage.now.later.append((Stage.now.worker, lambda: late(answer)))
     return watchdog.Left("the connector did not come back")
 
 

@@ -7,7 +7,6 @@ in mimrun catches. The same seed gives the same schedule, entry for entry.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -88,11 +87,13 @@ class Worker:
     Arguments:
         replaceable: another one can take the lease although this one lives.
         notices: it knows, without looking at the log, that its lease is gone.
+        killed: its process is gone; else that lives on when the run rests, and threads that nobody waits for in it.
     """
 
     number: int
     epoch: int = 0
     alive: bool = True
+    killed: bool = False
     replaceable: bool = False
     notices: bool = True
     stop: SimulatedStop | None = None
@@ -134,8 +135,8 @@ class Simulation:
         self.flaws: list[str] = []
         self.happened: Counter[str] = Counter()
         self.late: list[Late] = []
-        self.later: list[Callable[[], None]] = []
-        """Answers of connectors that nobody waits for any longer."""
+        self.later: list[tuple[Worker, Callable[[], None]]] = []
+        """Answers of connectors that nobody waits for any longer, each on a thread of the worker that asked."""
         self.lost: Counter[str] = Counter()
         self.hook = 0
         self.asked = 0
@@ -198,15 +199,30 @@ class Simulation:
     def arrive(self) -> None:
         """Let those requests and answers arrive whose time has come."""
         while self.later and self.chance(0.5):
-            self.note("a late answer")
-            # It comes on a thread that nobody waits for: what goes wrong there ends that thread alone.
-            with contextlib.suppress(Exception, Killed):
-                self.later.pop(0)()
+            self._answer_late(*self.later.pop(0))
         if self.late:
             for one in [late for late in self.late if late.due <= self.seconds]:
                 self.late.remove(one)
                 self.happened[one.key] += 1
                 self.note(f"late {one.key}")
+
+    def _answer_late(self, asked: Worker, hand_in: Callable[[], None]) -> None:
+        """Let a thread that nobody waits for hand in its answer; what comes of that, nobody is told."""
+        if asked.killed or (asked.alive and asked is not self.worker):
+            self.note("a late answer is lost")  # its process is gone, or stands still
+            return
+        self.note("a late answer")
+        now = self.worker
+        self.worker = now if asked is now else Worker(asked.number, asked.epoch)
+        try:
+            hand_in()
+        except Exception as exc:  # noqa: BLE001 - as the thread does
+            self.note(f"it cannot be kept: {exc}")
+        except Killed:
+            if self.worker is now:
+                raise
+        finally:
+            self.worker = now
 
     # What the world does.
 
@@ -336,7 +352,7 @@ class Simulation:
 
     def kill(self, worker: Worker) -> None:
         """Let a worker die here."""
-        worker.alive = False
+        worker.alive, worker.killed = False, True
         if self.holder is worker:
             self.holder = None
         raise Killed
