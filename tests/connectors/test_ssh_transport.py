@@ -70,14 +70,18 @@ def test_output_is_there_while_the_command_still_runs(lab: SshLab) -> None:
 
 
 def test_closing_leaves_no_thread_behind(lab: SshLab) -> None:
-    before = threading.active_count()
+    before = {*threading.enumerate()}  # those of other tests may be about to end
+
+    def mine() -> int:
+        return len({*threading.enumerate()} - before)
+
     connectors = [lab.ssh() for _ in range(5)]
     for ssh in connectors:
         assert isinstance(ssh.perform(Command(argv=("true",)), make_call()), Ok)
-    assert threading.active_count() == before + 5
+    assert mine() == 5
     for ssh in connectors:
         ssh.close()
-    assert wait_until(lambda: threading.active_count() == before, 3)
+    assert wait_until(lambda: mine() == 0, 3)
 
 
 def test_paramiko_is_imported_without_what_it_does_not_need() -> None:
