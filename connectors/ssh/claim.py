@@ -191,13 +191,14 @@ while look; [ -z "$last" ] && { alive || { [ "$word" != run ] && [ "$word" != vo
   [ "$limit" -gt 0 ] && [ $(($(date +%s) - begin)) -le "$limit" ] || break
   sleep 0.1 2>/dev/null || sleep 1
 done
-if [ -z "$last" ] && ! alive; then look; fi
+# It writes its end before it goes: what was there a moment ago is running, and what is gone is read again.
+runs=; if [ -z "$last" ]; then if alive; then runs=1; else look; fi; fi
 if [ -n "$made" ]; then state=void
 elif [ "$word" = void ]; then state=void
 elif [ "$word" != run ]; then state=unreadable
 elif [ "$last" = no ]; then state=not_begun
 elif [ "$last" = end ] && [ -n "$code" ]; then state=ended
-elif alive; then state=running
+elif [ -n "$runs" ]; then state=running
 else state=broken_off; fi
 echo "state $state"; echo "pid $pid"; echo "note $note"
 case $code in ''|*[!0-9]*) ;; *) echo "status $code" ;; esac
