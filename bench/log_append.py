@@ -21,8 +21,8 @@ from pathlib import Path
 
 from mimrun.log.entry import Actor, Draft, LogEntry
 from mimrun.log.kinds import StepOutcome
-from mimrun.log.sqlite import SqliteStore, create_log
-from mimrun.log.verify import verify
+from mimrun.log.proof.verify import verify
+from mimrun.log.sqlite.store import SqliteStore, create_log
 
 ACTOR = Actor("worker", "w:7f3a", "engine", "lease")
 

@@ -23,9 +23,9 @@ from step_cost import measure
 from mimrun.lab import folder
 from mimrun.lab.postgres import PostgresPair
 from mimrun.lab.postgres_server import Instance
-from mimrun.log.postgres import PostgresStore, create_log
-from mimrun.log.postgres_database import Database
-from mimrun.log.verify import verify
+from mimrun.log.postgres.database import Database
+from mimrun.log.postgres.store import PostgresStore, create_log
+from mimrun.log.proof.verify import verify
 from mimrun.settings import Settings
 
 STEPS = 200

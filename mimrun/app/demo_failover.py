@@ -18,7 +18,7 @@ from mimrun.lab import loopback, patience
 from mimrun.lab.failover import FailoverLab
 from mimrun.lab.writer import Notes
 from mimrun.log.moment import utc_now
-from mimrun.log.verify import Report as LogReport
+from mimrun.log.proof.verify import Report as LogReport
 from mimrun.run.transitions import RunStatus
 
 RUNBOOK: Final = "postgres-failover"

@@ -18,7 +18,7 @@ from mimrun.gate.people import People, load_people
 from mimrun.log.entry import Actor
 from mimrun.log.holder import this_process
 from mimrun.log.moment import utc_now
-from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.log.sqlite.store import SqliteStore, create_log
 from mimrun.log.store import Store
 from mimrun.log.tenure import LeaseTimes
 from mimrun.run.breaker import Breakers
@@ -107,8 +107,8 @@ def lay_home(settings: Settings) -> list[str]:
     # Also where the file is there: another process may be about to make a log of it.
     actor = Actor("person", operating_system_user(), "cli", "os-user")
     if settings.store:
-        from mimrun.log import postgres  # noqa: PLC0415 - the driver is slow to load, and seldom needed
-        from mimrun.log.postgres_database import Database  # noqa: PLC0415 - likewise
+        from mimrun.log.postgres import store as postgres  # noqa: PLC0415 - the driver is slow to load, and seldom needed
+        from mimrun.log.postgres.database import Database  # noqa: PLC0415 - likewise
 
         database = Database.of(settings.store, settings.store_password)
         if postgres.create_log(database, settings.origin, actor):
@@ -158,9 +158,9 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None) -> Iterator
 @contextmanager
 def _open_shared(settings: Settings, catalog: Catalog | None) -> Iterator[Home]:
     """Open a home whose log lies in a database, where other machines have it open as well."""
-    from mimrun.log.postgres import PostgresStore  # noqa: PLC0415 - the driver is slow to load
-    from mimrun.log.postgres_database import Database  # noqa: PLC0415 - likewise
-    from mimrun.log.postgres_lease import RowLeases  # noqa: PLC0415 - likewise
+    from mimrun.log.postgres.database import Database  # noqa: PLC0415 - likewise
+    from mimrun.log.postgres.lease import RowLeases  # noqa: PLC0415 - likewise
+    from mimrun.log.postgres.store import PostgresStore  # noqa: PLC0415 - the driver is slow to load
 
     database = Database.of(settings.store, settings.store_password)
     times = LeaseTimes.of(settings.lease_ttl_ms / 1000)

@@ -11,10 +11,10 @@ from mimrun.app.home import Home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.runs import find_run
 from mimrun.errors import InputError
-from mimrun.log.bundle import Manifest, export, verify_bundle
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import ExportMade
-from mimrun.log.verify import Known, Report, verify
+from mimrun.log.proof.bundle import Manifest, export, verify_bundle
+from mimrun.log.proof.verify import Known, Report, verify
 from mimrun.settings import Settings
 
 

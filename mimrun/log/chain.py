@@ -1,6 +1,6 @@
 """The chain: how an entry is linked to the one before it, in the log and in its incident.
 
-Pure: heads, moment and salts are given. `link` makes an entry out of a draft; `walk.Walk` checks what
+Pure: heads, moment and salts are given. `link` makes an entry out of a draft; `proof.walk.Walk` checks what
 this page made.
 """
 

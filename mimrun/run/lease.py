@@ -1,6 +1,6 @@
 """The lease: one worker per run, and what every kind of lease can do.
 
-Where the log is in PostgreSQL it is a row that is renewed, see `mimrun.log.postgres_lease`. On one
+Where the log is in PostgreSQL it is a row that is renewed, see `mimrun.log.postgres.lease`. On one
 machine it is `flock` on a file: the kernel lets go of it when the process dies, however it dies, and
 keeps it while the process is stopped, so a frozen worker cannot be replaced behind its back. The file also keeps the epoch, which only grows; every entry a worker writes carries it.
 """

@@ -11,7 +11,7 @@ from builders.log_places import Schema, a_schema, a_server
 
 from mimrun.lab import process
 from mimrun.lab.postgres_server import CLIENT, Instance
-from mimrun.log.postgres_schema import GRANTS
+from mimrun.log.postgres.schema import GRANTS
 
 pytestmark = pytest.mark.needs("postgres")
 

@@ -26,7 +26,7 @@ from mimrun.catalog import Catalog
 from mimrun.errors import GateError, InputError, LeaseError, LockError, RefusedError, StoreError
 from mimrun.log.entry import Actor
 from mimrun.log.kinds import RunStarted, StepStarted
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run.journal import Journal
 from mimrun.run.lease import FileLease
 from mimrun.runbook.allowance import allowed, exceeded

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from mimrun.log.entry import Draft, LogEntry
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.log.store import Guard
 
 Choice = Callable[[int, Sequence[Draft]], bool]

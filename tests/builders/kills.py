@@ -32,10 +32,10 @@ from mimrun.connector import Effect
 from mimrun.errors import RefusedError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, StepIntent
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.proof.verify import verify
+from mimrun.log.sqlite.store import SqliteStore
+from mimrun.log.sqlite.writer import LogWriter
 from mimrun.log.store import Guard
-from mimrun.log.verify import verify
-from mimrun.log.writer import LogWriter
 from mimrun.run.key import idempotency_key
 from mimrun.run.lease import FileLease
 from mimrun.run.state import RunState

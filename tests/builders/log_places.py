@@ -16,11 +16,12 @@ import psycopg
 from mimrun.lab import folder
 from mimrun.lab.postgres import PostgresPair
 from mimrun.lab.postgres_server import ADMIN, CLIENT, Instance
-from mimrun.log import postgres, sqlite
 from mimrun.log.entry import Actor
-from mimrun.log.postgres_database import Database
-from mimrun.log.postgres_schema import GRANTS
+from mimrun.log.postgres import store as postgres
+from mimrun.log.postgres.database import Database
+from mimrun.log.postgres.schema import GRANTS
 from mimrun.log.sequenced import SequencedStore
+from mimrun.log.sqlite import store as sqlite
 
 NUMBERS = itertools.count(1)
 

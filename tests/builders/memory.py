@@ -26,8 +26,8 @@ from mimrun.log.chain import (
 from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry, decode
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier
+from mimrun.log.proof.walk import verify_chain
 from mimrun.log.store import Guard, Projector
-from mimrun.log.walk import verify_chain
 
 BEGINNING = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 SALT = bytes(32)

@@ -15,7 +15,7 @@ from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run, load_state
 from mimrun.catalog import Catalog
 from mimrun.gate.people import Person
-from mimrun.log.verify import verify
+from mimrun.log.proof.verify import verify
 from mimrun.run.state import RunState
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings

@@ -25,7 +25,7 @@ from mimrun.connector import Call, Outcome
 from mimrun.lab import folder as lab_folder
 from mimrun.lab.inventory import ssh_variables, write
 from mimrun.lab.sshd import SshdHosts
-from mimrun.log.verify import verify
+from mimrun.log.proof.verify import verify
 from mimrun.output import KEPT
 from mimrun.run.transitions import RunStatus
 from mimrun.settings import Settings

@@ -17,7 +17,7 @@ from builders.world import lines
 
 from mimrun.app import home as home_of
 from mimrun.errors import StoreError
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run.transitions import RunStatus
 
 STEPS = 6
@@ -75,7 +75,7 @@ def test_full_disk_refuses_with_a_reason_and_the_run_goes_on_when_there_is_room(
 def test_locked_database_is_refused_with_a_reason_and_the_run_goes_on_when_it_is_free(
     memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mimrun.log.schema.LOCK_PATIENCE_MS", 300)
+    monkeypatch.setattr("mimrun.log.sqlite.schema.LOCK_PATIENCE_MS", 300)
     bench = Bench(memory)
     run = bench.create(a_plan(bench.world, *(action(str(n + 1)) for n in range(3))))
     stranger = sqlite3.connect(bench.settings.log, isolation_level=None)

@@ -21,7 +21,7 @@ from mimrun.lab import haproxy
 from mimrun.lab.failover import FailoverLab
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind, StepIntent, StepOutcome
-from mimrun.log.verify import verify
+from mimrun.log.proof.verify import verify
 from mimrun.run.state import RunState
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.settings import Settings

@@ -40,8 +40,8 @@ from mimrun.log.kinds import (
     RunPauseRequested,
     RunResumeRequested,
 )
+from mimrun.log.proof.verify import verify
 from mimrun.log.store import View
-from mimrun.log.verify import verify
 from mimrun.run.lease import is_held
 from mimrun.run.summary import summary_in
 from mimrun.run.transitions import TERMINAL

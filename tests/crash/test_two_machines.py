@@ -28,9 +28,9 @@ from mimrun.lab.postgres_server import CLIENT, Instance
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.holder import this_process
 from mimrun.log.kinds import Kind, StepEvidence
-from mimrun.log.postgres import PostgresStore
-from mimrun.log.postgres_schema import GRANTS
-from mimrun.log.verify import verify
+from mimrun.log.postgres.schema import GRANTS
+from mimrun.log.postgres.store import PostgresStore
+from mimrun.log.proof.verify import verify
 from mimrun.run import watchdog
 from mimrun.run.transitions import RunStatus
 from mimrun.run.wish import Level

@@ -13,7 +13,7 @@ from mimrun.lab.postgres_server import Instance
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import IncidentNote, RunStarted
 from mimrun.log.sequenced import SequencedStore
-from mimrun.log.sqlite import create_log
+from mimrun.log.sqlite.store import create_log
 
 ACTOR = Actor("person", "u:7", "cli", "local")
 ORIGIN = "test.example.org/log"

@@ -14,10 +14,10 @@ from builders.log_places import Place
 from mimrun.errors import InputError, LogError, RefusedError, StoreError
 from mimrun.log.entry import NOTHING, Draft
 from mimrun.log.kinds import Kind, ManualField, ManualRequested
+from mimrun.log.proof.verify import verify
 from mimrun.log.sequenced import SequencedStore
-from mimrun.log.sqlite import SqliteStore, create_log
+from mimrun.log.sqlite.store import SqliteStore, create_log
 from mimrun.log.store import View
-from mimrun.log.verify import verify
 from tests.store.conftest import ACTOR, ORIGIN, Counter, note, started, ticking
 
 
@@ -261,7 +261,7 @@ def test_a_log_that_its_maker_never_finished_is_begun_again(tmp_path: Path) -> N
 
 
 def test_a_foreign_lock_is_waited_for_and_then_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mimrun.log.schema.LOCK_PATIENCE_MS", 50)
+    monkeypatch.setattr("mimrun.log.sqlite.schema.LOCK_PATIENCE_MS", 50)
     shell = sqlite3.connect(path, isolation_level=None)
     with SqliteStore(path, projectors=[Counter()]) as store:
         shell.execute("begin immediate")

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimrun.errors import InputError, LogError, TamperError
-from mimrun.log.bundle import export, verify_bundle
+from mimrun.log.proof.bundle import export, verify_bundle
+from mimrun.log.proof.verify import Known, Report
 from mimrun.log.sequenced import SequencedStore
-from mimrun.log.sqlite import SqliteStore, create_log
-from mimrun.log.verify import Known, Report
+from mimrun.log.sqlite.store import SqliteStore, create_log
 from tests.store.conftest import ACTOR, ORIGIN, note, started, ticking
 
 

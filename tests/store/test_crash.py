@@ -15,9 +15,9 @@ import pytest
 from builders.log_places import Place
 
 from mimrun.errors import StoreError
+from mimrun.log.proof.verify import verify
 from mimrun.log.sequenced import SequencedStore
-from mimrun.log.sqlite import SqliteStore, create_log
-from mimrun.log.verify import verify
+from mimrun.log.sqlite.store import SqliteStore, create_log
 from tests.store.conftest import ACTOR, ORIGIN, Counter, note, started
 
 ROOT = Path(__file__).parents[2]

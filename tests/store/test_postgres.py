@@ -16,12 +16,12 @@ from builders.log_places import Schema, a_schema, kill_sessions
 from mimrun.errors import RefusedError, SettingsError, StoreError
 from mimrun.lab import process
 from mimrun.lab.postgres_server import CLIENT, Instance
-from mimrun.log import postgres_writer
 from mimrun.log.moment import utc_now
-from mimrun.log.postgres import PostgresStore, create_log
-from mimrun.log.postgres_database import Database
+from mimrun.log.postgres import writer
+from mimrun.log.postgres.database import Database
+from mimrun.log.postgres.store import PostgresStore, create_log
+from mimrun.log.proof.verify import verify
 from mimrun.log.store import View
-from mimrun.log.verify import verify
 from tests.store.conftest import ACTOR, ORIGIN, Counter, note, started, ticking
 
 pytestmark = pytest.mark.needs("postgres")
@@ -239,7 +239,7 @@ def await_true(check: Callable[[], object], seconds: float = 30) -> None:
 def test_a_process_that_is_frozen_in_its_transaction_holds_nobody_up_for_good(
     schema: Schema, monkeypatch: pytest.MonkeyPatch, turn: int
 ) -> None:
-    monkeypatch.setattr(postgres_writer, "IDLE_S", 1)
+    monkeypatch.setattr(writer, "IDLE_S", 1)
     entered, leave = threading.Event(), threading.Event()
 
     def hold(view: View) -> None:

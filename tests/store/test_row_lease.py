@@ -17,7 +17,7 @@ from builders.log_places import Schema, kill_sessions
 from mimrun.errors import LeaseError, StoreError
 from mimrun.log.holder import Process, this_process
 from mimrun.log.moment import utc_now
-from mimrun.log.postgres_lease import RowLease, RowLeases
+from mimrun.log.postgres.lease import RowLease, RowLeases
 from mimrun.log.tenure import LeaseTimes
 
 pytestmark = pytest.mark.needs("postgres")

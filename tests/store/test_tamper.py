@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from mimrun import canonical
 from mimrun.errors import StoreError, TamperError
-from mimrun.log import schema
 from mimrun.log.merkle import leaf_hash, root
-from mimrun.log.reader import LogReader
-from mimrun.log.sqlite import SqliteStore, create_log
-from mimrun.log.verify import Known, Lines, Report, verify
+from mimrun.log.proof.verify import Known, Lines, Report, verify
+from mimrun.log.sqlite import schema
+from mimrun.log.sqlite.reader import LogReader
+from mimrun.log.sqlite.store import SqliteStore, create_log
 from tests.store.conftest import ACTOR, ORIGIN, note, started, ticking
 
 COUNT = 12

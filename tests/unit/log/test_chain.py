@@ -15,8 +15,8 @@ from mimrun.log.chain import Claim, Head, IncidentHead, Place, StoredRow, commit
 from mimrun.log.entry import NOTHING, Actor, Blob, Draft
 from mimrun.log.kinds import IncidentNote, RunCancelRequested
 from mimrun.log.merkle import leaf_hash, root
-from mimrun.log.stored import Flaw
-from mimrun.log.walk import verify_chain
+from mimrun.log.proof.stored import Flaw
+from mimrun.log.proof.walk import verify_chain
 
 ACTOR = Actor("person", "u:7")
 START = datetime(2026, 10, 26, 12, 0, tzinfo=UTC)

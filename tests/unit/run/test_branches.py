@@ -16,7 +16,7 @@ from mimrun.app.decisions import request_cancel, resolve
 from mimrun.errors import GateError, LeaseError, StoreError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run.journal import Journal
 from mimrun.run.result import gravest
 from mimrun.run.state import CellKey

@@ -19,7 +19,7 @@ from mimrun.errors import LeaseError, TamperError
 from mimrun.log.entry import Actor, Draft, LogEntry
 from mimrun.log.kinds import Kind, RunStarted, StepStarted
 from mimrun.log.moment import utc_now
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run.fold import apply
 from mimrun.run.guard import Guard, Halt
 from mimrun.run.journal import Journal

@@ -14,7 +14,7 @@ from builders.world import lines, words
 from mimrun.app.decisions import request_cancel, resolve
 from mimrun.errors import StoreError
 from mimrun.log.entry import Draft
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.runbook.node import PlannedAction, PlannedSerial, StepOptions
 
 AB = ["a", "b"]

@@ -18,7 +18,7 @@ from mimrun.connector import Effect
 from mimrun.errors import GateError, RunError, StoreError, TamperError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run import attempt
 from mimrun.run.fanout import Fanout
 from mimrun.run.fold import apply, fold

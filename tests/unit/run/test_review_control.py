@@ -19,7 +19,7 @@ from mimrun.connector import Call, Failed
 from mimrun.errors import GateError, StoreError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, RunWaiting
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run import attempt, watchdog
 from mimrun.run.journal import Journal
 from mimrun.run.killswitch import Latch

@@ -16,7 +16,7 @@ from builders.world import words
 from mimrun.errors import StoreError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run.roster import Roster
 from mimrun.run.state import CellKey
 from mimrun.run.tally import Tally

@@ -31,7 +31,7 @@ from mimrun.log.kinds import (
     RunResumeRequested,
     RunStarted,
 )
-from mimrun.log.sqlite import SqliteStore
+from mimrun.log.sqlite.store import SqliteStore
 from mimrun.run import watchdog
 from mimrun.run.connections import Connections
 from mimrun.run.journal import Journal

@@ -11,9 +11,9 @@ from mimrun.canonical import Json
 from mimrun.errors import LogError, StoreError
 from mimrun.log.chain import Claim, StoredBlob, StoredRow, is_committed
 from mimrun.log.merkle import leaf_hash
+from mimrun.log.proof.stored import BlobClaim, Flaw, seq_of
+from mimrun.log.proof.walk import Walk
 from mimrun.log.store import Source
-from mimrun.log.stored import BlobClaim, Flaw, seq_of
-from mimrun.log.walk import Walk
 
 PAGE: Final = 1000
 """Entries that are checked at once."""

@@ -13,8 +13,8 @@ from psycopg import sql
 
 from mimrun.errors import MimrunError
 from mimrun.log.bell import Bell
-from mimrun.log.postgres_database import Database
-from mimrun.log.postgres_writer import channel_of
+from mimrun.log.postgres.database import Database
+from mimrun.log.postgres.writer import channel_of
 
 LOOK_AGAIN: Final = 0.1
 """Seconds between two looks while nothing is heard: before the first, and while the server is away."""

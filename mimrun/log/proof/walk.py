@@ -14,7 +14,7 @@ from typing import Any, Final
 from mimrun.log.chain import Claim, IncidentHead, StoredRow
 from mimrun.log.entry import NOTHING
 from mimrun.log.merkle import Frontier
-from mimrun.log.stored import (
+from mimrun.log.proof.stored import (
     BlobClaim,
     Check,
     Flaw,

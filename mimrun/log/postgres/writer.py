@@ -25,8 +25,8 @@ from mimrun.log.batch import Batch
 from mimrun.log.chain import Head, IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
-from mimrun.log.postgres_database import Database, explain, is_gone
-from mimrun.log.postgres_reader import PostgresReader
+from mimrun.log.postgres.database import Database, explain, is_gone
+from mimrun.log.postgres.reader import PostgresReader
 from mimrun.log.reading import read_head
 from mimrun.log.store import Projector
 from mimrun.log.writing import Interrupted, Sent, Writing

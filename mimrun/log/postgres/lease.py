@@ -18,7 +18,7 @@ import psycopg
 
 from mimrun.errors import LeaseError, MimrunError
 from mimrun.log.holder import Holder, Process, boot_time
-from mimrun.log.postgres_database import Database, explain
+from mimrun.log.postgres.database import Database, explain
 from mimrun.log.tenure import LeaseTimes, Row, Tenure
 
 _COLUMNS: Final = "epoch, held, expires_at, host, boot, pid, started, seen, doubt"

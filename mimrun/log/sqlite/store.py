@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import StoreError
-from mimrun.log import schema
 from mimrun.log.bell import Bell
 from mimrun.log.chain import Head, IncidentHead, Place, link
 from mimrun.log.entry import FORMAT, Actor, Draft
 from mimrun.log.kinds import LogGenesis
 from mimrun.log.moment import utc_now, write_moment
-from mimrun.log.reader import LogReader
 from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sequencer import PATIENCE, Sequencer
+from mimrun.log.sqlite import schema
+from mimrun.log.sqlite.reader import LogReader
+from mimrun.log.sqlite.turnstile import Turnstile
+from mimrun.log.sqlite.writer import LogWriter
 from mimrun.log.store import Projector
-from mimrun.log.turnstile import Turnstile
-from mimrun.log.writer import LogWriter
 
 LOOK_AGAIN: Final = 0.02
 """Seconds between two looks for what other processes have appended."""

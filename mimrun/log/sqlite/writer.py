@@ -13,15 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 from mimrun.errors import StoreError
-from mimrun.log import schema
 from mimrun.log.batch import Batch
 from mimrun.log.chain import IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
-from mimrun.log.reader import LogReader
 from mimrun.log.reading import read_head
+from mimrun.log.sqlite import schema
+from mimrun.log.sqlite.reader import LogReader
+from mimrun.log.sqlite.turnstile import Turnstile
 from mimrun.log.store import Projector
-from mimrun.log.turnstile import Turnstile
 from mimrun.log.writing import Sent, Writing
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import psycopg
 
 from mimrun.errors import MimrunError, StoreError
-from mimrun.log import postgres_schema
-from mimrun.log.postgres_database import Database, explain, is_gone
+from mimrun.log.postgres import schema
+from mimrun.log.postgres.database import Database, explain, is_gone
 from mimrun.log.reading import Reading
 
 PAUSE_S: Final = 0.1
@@ -37,7 +37,7 @@ class PostgresReader(Reading):
         self._db: psycopg.Connection | None = None
         try:
             self._db = database.connect("reader", default_transaction_read_only="on")
-            self.log = postgres_schema.check_format(self._db, self.place)
+            self.log = schema.check_format(self._db, self.place)
         except psycopg.Error as exc:
             self.close()
             raise explain(exc, self.place, "opened") from exc
@@ -74,7 +74,7 @@ class PostgresReader(Reading):
             "select conrelid::regclass::text from pg_constraint"
             " where contype = 'p' and conrelid in (to_regclass('entry'), to_regclass('blob'))"
         )
-        return postgres_schema.faults(triggers, [name for (name,) in keys])
+        return schema.faults(triggers, [name for (name,) in keys])
 
     def close(self) -> None:
         """Let go of the connection. May be called twice."""

@@ -7,7 +7,7 @@ import json
 from mimrun.canonical import Json
 from mimrun.log.chain import IncidentHead, StoredRow
 from mimrun.log.merkle import HASH_SIZE, included, leaf_hash
-from mimrun.log.stored import BlobClaim, Check, Flaw, blob_claims, parse, seq_of, wrong_entry
+from mimrun.log.proof.stored import BlobClaim, Check, Flaw, blob_claims, parse, seq_of, wrong_entry
 
 
 class Excerpt:

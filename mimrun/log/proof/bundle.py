@@ -25,13 +25,13 @@ from mimrun import canonical
 from mimrun.errors import InputError, LogError, TamperError
 from mimrun.log.chain import SALT_SIZE, Claim, StoredBlob, believe, is_committed
 from mimrun.log.entry import FORMAT, MAX_BLOB, MAX_ENTRY
-from mimrun.log.excerpt import Excerpt
 from mimrun.log.field import Count, Digest, Hash, Part
 from mimrun.log.merkle import Tree
 from mimrun.log.moment import write_moment
+from mimrun.log.proof.excerpt import Excerpt
+from mimrun.log.proof.stored import Flaw
+from mimrun.log.proof.verify import Known, Lines, Report, blob_flaw, verify
 from mimrun.log.store import Store
-from mimrun.log.stored import Flaw
-from mimrun.log.verify import Known, Lines, Report, blob_flaw, verify
 
 BUNDLE: Final = "mimlog-bundle/1"
 MAX_LINE: Final = MAX_ENTRY + 1

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mimrun.errors import StoreError
-from mimrun.log import schema
 from mimrun.log.reading import Reading
+from mimrun.log.sqlite import schema
 
 
 class LogReader(Reading):

@@ -11,15 +11,15 @@ from typing import Final
 import psycopg
 
 from mimrun.errors import StoreError
-from mimrun.log import postgres_schema
 from mimrun.log.chain import Head, IncidentHead, Place, link
 from mimrun.log.entry import FORMAT, Actor, Draft
 from mimrun.log.kinds import LogGenesis
 from mimrun.log.moment import utc_now, write_moment
-from mimrun.log.postgres_bell import PostgresBell
-from mimrun.log.postgres_database import Database, explain
-from mimrun.log.postgres_reader import PAUSE_S, PostgresReader
-from mimrun.log.postgres_writer import MARK, PostgresWriter
+from mimrun.log.postgres import schema
+from mimrun.log.postgres.bell import PostgresBell
+from mimrun.log.postgres.database import Database, explain
+from mimrun.log.postgres.reader import PAUSE_S, PostgresReader
+from mimrun.log.postgres.writer import MARK, PostgresWriter
 from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sequencer import PATIENCE, Sequencer
 from mimrun.log.store import Projector
@@ -101,9 +101,9 @@ def create_log(
     try:
         with database.connect("init") as db, db.transaction():
             # Who may only add to the log may ask whether it is there.
-            if postgres_schema.is_current(db):
+            if schema.is_current(db):
                 return False
-            if not postgres_schema.migrate(db, database.schema):
+            if not schema.migrate(db, database.schema):
                 return False
             draft = Draft(actor=actor, body=LogGenesis(format=FORMAT))
             first = link(draft, (), Place(log, Head(), IncidentHead()), clock())

@@ -1,0 +1,1 @@
+"""What proves the log: walks over it, verification, checkpoints, keys and bundles."""
