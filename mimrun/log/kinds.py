@@ -17,6 +17,8 @@ from mimrun.log.field import Count, Digest, Moment, Name, Part, Reason, Seq, Tit
 from mimrun.log.kind import Body as Body  # noqa: PLC0414 - this page is where others find both
 from mimrun.log.kind import Kind as Kind  # noqa: PLC0414 - likewise
 from mimrun.log.kinds_control import *  # noqa: F403 - one page for whoever reads or writes entries
+from mimrun.log.kinds_manual import *  # noqa: F403 - likewise
+from mimrun.log.kinds_proof import *  # noqa: F403 - likewise
 
 TARGETS_SIZE = 8000
 """Bytes of target names that `step.started` keeps; the frozen plan has them all."""
@@ -343,11 +345,12 @@ class ManualAttested(Body):
 
 
 class ExportMade(Body):
-    """A bundle of this incident, or of the whole log, left the house."""
+    """This incident, or the whole log, left the house."""
 
     kind = Kind.EXPORT_MADE
     entries: Count
     digest: Digest
+    format: Word = "bundle"
 
 
 class GuardTripped(Body):

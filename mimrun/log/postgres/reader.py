@@ -68,11 +68,12 @@ class PostgresReader(Reading):
         """Which of the fences around the log are down. Damage within is for the server's own tools to find."""
         triggers = self.query(
             "select tgname::text, tgenabled::text from pg_trigger"
-            " where tgrelid in (to_regclass('entry'), to_regclass('blob')) and not tgisinternal"
+            " where tgrelid in (to_regclass('entry'), to_regclass('blob'), to_regclass('checkpoint')) and not tgisinternal"
         )
         keys = self.query(
             "select conrelid::regclass::text from pg_constraint"
-            " where contype = 'p' and conrelid in (to_regclass('entry'), to_regclass('blob'))"
+            " where contype = 'p'"
+            " and conrelid in (to_regclass('entry'), to_regclass('blob'), to_regclass('checkpoint'))"
         )
         return schema.faults(triggers, [name for (name,) in keys])
 

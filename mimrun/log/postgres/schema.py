@@ -104,17 +104,31 @@ create table lease (                        -- who executes a run; no part of th
 ) with (fillfactor = 50);
 """,
     ),
+    Migration(
+        "checkpoints",
+        """
+create table checkpoint (                   -- signed heads of the log, as notes
+    size bigint primary key,
+    note text not null
+);
+create trigger checkpoint_not_changed before update or delete on checkpoint
+    for each row execute function refuse_change();
+create trigger checkpoint_not_emptied before truncate on checkpoint
+    for each statement execute function refuse_change();
+""",
+    ),
 )
 """The layout, step by step. `mimrun init` takes the steps that a database has not taken yet."""
 
 TRIGGERS: Final = frozenset(
     {"entry_not_changed", "entry_not_emptied", "entry_in_place", "blob_not_changed", "blob_not_emptied"}
+    | {"checkpoint_not_changed", "checkpoint_not_emptied"}
 )
 
 GRANTS: Final = """\
 grant usage on schema {schema} to {role};
 grant select on all tables in schema {schema} to {role};
-grant insert on entry, blob to {role};
+grant insert on entry, blob, checkpoint to {role};
 grant insert, update on incident_head, projector, lease to {role};
 grant insert, update, delete on projection to {role};
 grant update on head to {role};
@@ -191,7 +205,11 @@ def faults(rows: list[tuple[str, str]], constraints: list[str]) -> tuple[str, ..
     """
     enabled = {name for name, state in rows if state in ("O", "A")}
     wrong = [f"trigger {name} is missing or disabled" for name in sorted(TRIGGERS - enabled)]
-    wrong += [f"table {name} has no primary key" for name in ("entry", "blob") if name not in constraints]
+    wrong += [
+        f"table {name} has no primary key"
+        for name in ("entry", "blob", "checkpoint")
+        if name not in constraints
+    ]
     return tuple(wrong)
 
 

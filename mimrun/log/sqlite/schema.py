@@ -13,7 +13,7 @@ from mimrun.errors import StoreError
 
 APPLICATION_ID: Final = 0x4D494D4C
 """`MIML`, in the header of the file, so that `file` and we know what it is."""
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Layout of the tables. A file with a higher one was made by a newer mimrun."""
 FAILURES: Final = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second where a damaged file puts its own bytes into a message."""
@@ -44,6 +44,10 @@ create table blob (                         -- content that an entry commits to
     "commit" blob not null unique,
     salt     blob not null,
     data     blob not null
+);
+create table checkpoint (                   -- signed heads of the log, as notes
+    size integer primary key,
+    note text not null
 );
 create table head (                         -- one row: the end of the log; follows from `entry`
     id       integer primary key check (id = 1),
@@ -79,6 +83,10 @@ create trigger entry_in_place before insert on entry
 create trigger blob_not_updated before update on blob
     begin select raise(abort, 'the log is append-only'); end;
 create trigger blob_not_deleted before delete on blob
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger checkpoint_not_updated before update on checkpoint
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger checkpoint_not_deleted before delete on checkpoint
     begin select raise(abort, 'the log is append-only'); end;
 create trigger blob_in_place before insert on blob
     when exists (select 1 from blob where "commit" = new."commit")
