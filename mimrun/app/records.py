@@ -1,4 +1,4 @@
-"""Records: reading, proving and handing out the incident log."""
+"""Records: reading and proving the incident log."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mimrun import canonical
 from mimrun.app.home import Home, open_home
-from mimrun.app.identity import identify
 from mimrun.app.runs import find_run
 from mimrun.errors import InputError
-from mimrun.log.entry import Draft, LogEntry
-from mimrun.log.kinds import ExportMade
-from mimrun.log.proof.bundle import Manifest, export, verify_bundle
+from mimrun.log.entry import LogEntry
+from mimrun.log.proof.bundle import verify_bundle
 from mimrun.log.proof.verify import Known, Report, verify
 from mimrun.settings import Settings
 
@@ -67,21 +64,6 @@ def read_note(text: str) -> Known:
     if not re.fullmatch(r"[1-9][0-9]{0,15}", size) or not re.fullmatch(r"[0-9a-f]{64}", root):
         raise InputError(f"{text!r} is not what was noted: it is SIZE:ROOT, with 64 hexadecimal characters")
     return Known(int(size), root)
-
-
-def export_log(home: Home, path: Path, incident: str, claimed: str | None, *, blobs: bool) -> Manifest:
-    """Write an incident, or `all`, into a bundle, and record that it left the house.
-
-    Raises:
-        InputError: there is no such incident, or the file exists.
-        TamperError: the log does not verify.
-    """
-    identity = identify(home.people(), claimed)
-    inc = None if incident == "all" else incident
-    manifest = export(home.store, path, inc=inc, blobs=blobs)
-    body = ExportMade(entries=manifest.entries, digest=canonical.digest_bytes(path.read_bytes()))
-    home.store.append([Draft(identity.actor(), body, inc=inc or "")])
-    return manifest
 
 
 def rebuild_log(settings: Settings) -> bool:

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from mimrun.app.exports import export_bundle
 from mimrun.app.home import Home, open_home
-from mimrun.app.records import export_log, rebuild_log, select_entries, verify_file, verify_log
+from mimrun.app.records import rebuild_log, select_entries, verify_file, verify_log
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe, safe_json, safe_line
 from mimrun.log.entry import LogEntry
@@ -84,7 +85,7 @@ def export(
     """Write an incident into one file that anybody can check without this log."""
     path = output or Path(f"{incident}.mimlog")
     with open_home(settings_of(home)) as opened:
-        manifest = export_log(opened, path, incident, claimed, blobs=blobs)
+        manifest = export_bundle(opened, path, incident, claimed, blobs=blobs)
     if as_json:
         print_json({"file": str(path), "entries": manifest.entries, "root": manifest.root})
         return
