@@ -80,6 +80,18 @@ class StoredBlob:
     data: bytes
 
 
+class StoredCheckpoint(NamedTuple):
+    """A signed head of the log as it is stored, not yet believed.
+
+    Arguments:
+        size: the place it is stored at; its note may say otherwise.
+        note: the signed note.
+    """
+
+    size: int
+    note: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a store keeps about its own end, apart from the entries, and not yet believed.

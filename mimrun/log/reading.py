@@ -10,7 +10,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mimrun.errors import LogError, StoreError, TamperError
-from mimrun.log.chain import Claim, Head, IncidentHead, StoredBlob, StoredRow, believe, is_committed
+from mimrun.log.chain import (
+    Claim,
+    Head,
+    IncidentHead,
+    StoredBlob,
+    StoredCheckpoint,
+    StoredRow,
+    believe,
+    is_committed,
+)
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier
@@ -109,6 +118,18 @@ class Reading(ABC):
         head = read_head([row[:4] for row in rows[:1]], self.place)
         incidents = {inc: IncidentHead(iseq, leaf) for *_, inc, iseq, leaf in rows if inc is not None}
         return Claim(head.size, head.leaf, head.root, incidents, rows[0][4])
+
+    def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
+        """Every stored checkpoint of more than `after` entries, the smallest first, unchecked."""
+        statement = "select size, note from checkpoint where size > ? order by size limit ?"
+        while page := self.query(statement, after, PAGE):
+            yield from map(StoredCheckpoint._make, page)
+            after = page[-1][0]
+
+    def latest_checkpoint(self) -> StoredCheckpoint | None:
+        """The stored checkpoint of the most entries, unchecked; None when there is none."""
+        rows = self.query("select size, note from checkpoint order by size desc limit 1")
+        return StoredCheckpoint(*rows[0]) if rows else None
 
     def size(self) -> int:
         """How many entries there are now."""

@@ -10,7 +10,7 @@ from typing import Self
 from mimrun.errors import LogError
 from mimrun.log.batch import Sealed
 from mimrun.log.bell import Bell
-from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredRow, seal
+from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, seal
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.reading import Reading
@@ -133,6 +133,14 @@ class SequencedStore:
     def claim(self) -> Claim:
         """What the database says about the end of the log, apart from the entries."""
         return self._reader.claim()
+
+    def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
+        """Every stored checkpoint of more than `after` entries, the smallest first, unchecked."""
+        return self._reader.checkpoints(after)
+
+    def latest_checkpoint(self) -> StoredCheckpoint | None:
+        """The stored checkpoint of the most entries, unchecked; None when there is none."""
+        return self._reader.latest_checkpoint()
 
     def faults(self) -> tuple[str, ...]:
         """What the database itself finds wrong with the log."""

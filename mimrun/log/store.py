@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from mimrun.log.chain import Claim, Head, StoredBlob, StoredRow
+from mimrun.log.chain import Claim, Head, StoredBlob, StoredCheckpoint, StoredRow
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 
@@ -87,6 +87,9 @@ class Source(Protocol):
     def claim(self) -> Claim | None:
         """What is said about the end of the log apart from the entries, if anything is."""
 
+    def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
+        """Every stored checkpoint of more than `after` entries, the smallest first, unchecked."""
+
     def faults(self) -> tuple[str, ...]:
         """What the database itself finds wrong with its file; empty when nothing is."""
 
@@ -146,6 +149,9 @@ class Store(Source, Protocol):
 
     def leaves(self, size: int) -> Iterator[bytes]:
         """The stored leaf hashes of the first `size` entries, unchecked, for making proofs."""
+
+    def latest_checkpoint(self) -> StoredCheckpoint | None:
+        """The stored checkpoint of the most entries, unchecked; None when there is none."""
 
     def follow(
         self, after: int, timeout: float, *, run: str | None = None, inc: str | None = None

@@ -19,6 +19,7 @@ from mimrun.log.chain import (
     IncidentHead,
     Place,
     StoredBlob,
+    StoredCheckpoint,
     StoredRow,
     link,
     seal,
@@ -238,6 +239,14 @@ class MemoryStore:
 
     def claim(self) -> Claim | None:
         """Nothing is said apart from the entries."""
+        return None
+
+    def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
+        """Nobody signs what is in memory."""
+        return iter(())
+
+    def latest_checkpoint(self) -> StoredCheckpoint | None:
+        """Nobody signs what is in memory."""
         return None
 
     def faults(self) -> tuple[str, ...]:

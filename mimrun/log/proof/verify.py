@@ -9,7 +9,7 @@ from typing import Final
 
 from mimrun.canonical import Json
 from mimrun.errors import LogError, StoreError
-from mimrun.log.chain import Claim, StoredBlob, StoredRow, is_committed
+from mimrun.log.chain import Claim, StoredBlob, StoredCheckpoint, StoredRow, is_committed
 from mimrun.log.merkle import leaf_hash
 from mimrun.log.proof.stored import BlobClaim, Flaw, seq_of
 from mimrun.log.proof.walk import Walk
@@ -209,6 +209,10 @@ class Lines:
     def claim(self) -> Claim | None:
         """Lines say nothing of their end."""
         return None
+
+    def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
+        """Lines bring no checkpoints with them."""
+        return iter(())
 
     def faults(self) -> tuple[str, ...]:
         """Lines have no file that could be damaged apart from them."""
