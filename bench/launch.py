@@ -55,6 +55,7 @@ GATED = """\
 """
 
 PEOPLE = """\
+shared: ['{account}']
 people:
   responder: {{name: Responder, roles: [responder], accounts: ['{account}']}}
   alex: {{name: Alex, roles: [change_manager]}}

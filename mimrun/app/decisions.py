@@ -108,7 +108,15 @@ def decide(
         raise InputError("a rejection needs a reason; give one with --reason")
     full = _whole(digest, pending.request.digest)
     now = home.clock()
-    role = check_voter(identity.person, pending.request, pending.asked.votes, digest=full, now=now)
+    role = check_voter(
+        identity.person,
+        pending.request,
+        pending.asked.votes,
+        home.people(),
+        digest=full,
+        now=now,
+        auth=identity.auth,
+    )
     summary = pending.run.summary
     body = GateDecided(decision=decision, digest=full, role=role, reason=reason, at=write_moment(now))
     draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path)

@@ -42,6 +42,7 @@ _MARK: Final = "# Written by `mimrun demo`."
 _PEOPLE: Final = (
     _MARK
     + """ Whoever sits at this keyboard plays all three, openly: the log says `claimed`.
+shared: [{account}]
 people:
   responder:
     name: The responder, at this keyboard

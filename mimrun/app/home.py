@@ -45,6 +45,7 @@ PROJECTORS = (
 _PEOPLE = """\
 # Who may act here, and in which roles. The log records the id; `accounts` are operating-system users.
 # A gate that asks for `change_manager` is opened by a person with that role who did not start the run.
+# Where several people use one account, `shared: [{account}]` lets each act there in their own name, with --as.
 people:
   {id}:
     name: {account}

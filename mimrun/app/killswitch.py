@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from pydantic import JsonValue
 
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
-from mimrun.app.persons import is_another, require_known
+from mimrun.app.persons import require_another, require_known
 from mimrun.errors import (
-    GateError,
     InputError,
     KillSwitchError,
     LogError,
@@ -19,7 +19,6 @@ from mimrun.errors import (
     SettingsError,
     StoreError,
 )
-from mimrun.gate.people import Person
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import KillswitchLiftAgreed, KillswitchPulled
 from mimrun.log.moment import utc_now, write_moment
@@ -167,7 +166,7 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
     """
     if not reason.strip():
         raise InputError("say why it may be lifted, with --reason")
-    person = require_known(home, identity, "lift the kill switch", roles=LIFTERS)
+    require_known(home, identity, "lift the kill switch", roles=LIFTERS)
     now, latch = standing_of(home), Latch(home.settings.kill_switch)
     if not now.pulled:
         raise RefusedError("the kill switch is not pulled")
@@ -179,7 +178,8 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
         home.store.append([Draft(identity.actor(), told)], guard=_not_pulled)
     pulled = switch_in(home.store)
     body = KillswitchLiftAgreed(pulled=pulled.pulled, reason=reason)
-    home.store.append([Draft(identity.actor(), body)], guard=lambda view: _may_agree(view, pulled, person))
+    seconds = partial(_may_agree, home, identity, pulled)
+    home.store.append([Draft(identity.actor(), body)], guard=seconds)
     if not switch_in(home.store).pulled:
         latch.remove(pulled.latch)
     return standing_of(home)
@@ -196,9 +196,10 @@ def _not_pulled(view: View) -> None:
         raise RefusedError("somebody else has just agreed; look again with `mimrun kill-switch show`")
 
 
-def _may_agree(view: View, seen: Switch, person: Person) -> None:
+def _may_agree(home: Home, identity: Identity, seen: Switch, view: View) -> None:
     now = switch_in(view)
     if now.pulled != seen.pulled:
         raise RefusedError("the kill switch was lifted or pulled meanwhile; look again")
-    if any(not is_another(person, one.names) for one in now.agreed):
-        raise GateError(f"{person.id} has agreed already; another person must agree, too")
+    for one in now.agreed:
+        refused = "has agreed already; another person must agree, too"
+        require_another(home, identity, one.names, refused)

@@ -9,10 +9,9 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.persons import is_another, require_known
+from mimrun.app.persons import require_another, require_known
 from mimrun.app.runs import RunView, find_run
-from mimrun.errors import GateError, InputError, LeaseError, LockError, RefusedError
-from mimrun.gate.people import Person
+from mimrun.errors import InputError, LeaseError, LockError, RefusedError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Body, LockReleased, LockReleaseProposed
 from mimrun.log.store import View
@@ -89,7 +88,7 @@ def unlock(home: Home, identity: Identity, resource: str, reason: str, *, force:
     """
     if not reason.strip():
         raise InputError("say why, with --reason: it is what a reviewer will read")
-    person = require_known(home, identity, "take a lock from a run", roles=UNLOCKERS)
+    require_known(home, identity, "take a lock from a run", roles=UNLOCKERS)
     holding = holding_in(home.store, resource)
     if not holding.holder:
         held = ", ".join(held_by(home.store.projections(Locks.name))) or "nothing"
@@ -107,16 +106,16 @@ def unlock(home: Home, identity: Identity, resource: str, reason: str, *, force:
         else LockReleased(resource=resource, generation=holding.generation, reason=reason)
     )
     draft = Draft(identity.actor(), body, inc=view.summary.incident, run=holding.holder)
-    high = view.summary.risk == Risk.HIGH
-    home.store.append([draft], guard=lambda log: _unchanged(log, resource, holding, person if high else None))
+    if view.summary.risk == Risk.HIGH:
+        refused = "has proposed it; at high risk another person must do it"
+        require_another(home, identity, holding.proposed_by, refused)
+    home.store.append([draft], guard=lambda log: _unchanged(log, resource, holding))
     return not proposes
 
 
-def _unchanged(view: View, resource: str, seen: Holding, second: Person | None) -> None:
+def _unchanged(view: View, resource: str, seen: Holding) -> None:
     if holding_in(view, resource) != seen:
         raise RefusedError(f"{resource} changed hands while you decided; look again with `mimrun locks`")
-    if second is not None and seen.proposed and not is_another(second, seen.proposed_by):
-        raise GateError(f"{second.id} has proposed it; at high risk another person must do it")
 
 
 def _view(resource: str, holding: Holding, run: RunView) -> LockView:

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.errors import GateError
-from mimrun.gate.people import Person
+from mimrun.gate.approval import claim_of
+from mimrun.gate.people import Person, acted
 
 
 def require_known(home: Home, identity: Identity, what: str, *, roles: Collection[str] = ()) -> Person:
@@ -32,6 +33,18 @@ def require_known(home: Home, identity: Identity, what: str, *, roles: Collectio
     return person
 
 
-def is_another(person: Person, names: Collection[str]) -> bool:
-    """Say whether a person is somebody else than whoever acted under these ids and accounts."""
-    return {person.id, *person.accounts}.isdisjoint(names)
+def require_another(home: Home, identity: Identity, names: Collection[str], refused: str) -> None:
+    """See that whoever acts is somebody else than whoever acted before them; in which order is all the same.
+
+    Arguments:
+        names: of whoever acted before (`mimrun.gate.people.acted`).
+        refused: what the same person has done already, and what is needed now.
+
+    Raises:
+        GateError: it is the same person, or the same keyboard, where people do not share it.
+    """
+    people = home.people()
+    if not people.behind(acted(identity.person.id, identity.auth)).isdisjoint(people.behind(names)):
+        cure = f"; where several people share an account, {people.file} says so under shared"
+        claim = claim_of(identity.auth)
+        raise GateError(f"{identity.person.id}{claim} {refused}{cure if claim else ''}")

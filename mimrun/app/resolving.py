@@ -8,14 +8,13 @@ from typing import Final, Literal, TypeAlias
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.persons import is_another, require_known
+from mimrun.app.persons import require_another, require_known
 from mimrun.app.runs import find_run, load_state
-from mimrun.errors import GateError, InputError, RefusedError
-from mimrun.gate.people import Person
+from mimrun.errors import InputError, RefusedError
 from mimrun.log.entry import MAX_BLOB, Blob, Draft
 from mimrun.log.kinds import Body, StepResolutionProposed, StepResolved
 from mimrun.log.store import View
-from mimrun.run.state import CellKey, RunState
+from mimrun.run.state import CellKey, Proposal, RunState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.runbook.model import Risk
 
@@ -120,11 +119,15 @@ def settle(home: Home, run: str, identity: Identity, place: tuple[str, str | Non
         raise InputError(
             f"the evidence has {len(word.evidence)} bytes; {MAX_BLOB} is the most: give a link to it"
         )
-    person = require_known(home, identity, "settle a doubt")
+    require_known(home, identity, "settle a doubt")
     summary = find_run(home, run).summary
     state = load_state(home, summary.run)
     found = _asked_about(state, *place)
-    counts = summary.risk != Risk.HIGH or _is_second(state, found, person, word.resolution)
+    first = _first_words(state, found, word.resolution) if summary.risk == Risk.HIGH else []
+    for one in first:
+        refused = "has proposed this already; the risk is high, so another person must say the same"
+        require_another(home, identity, one.names, refused)
+    counts = summary.risk != Risk.HIGH or bool(first)
     drafts = [_draft(identity, summary, state, key, word, counts=counts) for key in found]
     home.store.append(drafts, guard=lambda view: unchanged(view, summary))
     return Settled(tuple(found), proposed=not counts)
@@ -142,21 +145,11 @@ def _asked_about(state: RunState, step: str, target: str | None) -> list[CellKey
     return found
 
 
-def _is_second(state: RunState, keys: Sequence[CellKey], person: Person, resolution: Resolution) -> bool:
-    """Say whether another person has proposed the same for all of the cells.
-
-    Raises:
-        GateError: this person has, and a second one is needed.
-    """
+def _first_words(state: RunState, keys: Sequence[CellKey], resolution: Resolution) -> list[Proposal]:
+    """Give what was proposed for the cells, where all of them were proposed the same; else nothing."""
     proposals = [state.proposals.get(key) for key in keys]
     same = [one for one in proposals if one is not None and one.resolution == resolution]
-    if len(same) < len(keys):
-        return False
-    if any(not is_another(person, one.names) for one in same):
-        raise GateError(
-            f"{person.id} has proposed this already; the risk is high, so another person must say the same"
-        )
-    return True
+    return same if len(same) == len(keys) else []
 
 
 def _draft(

@@ -2,7 +2,7 @@
 
 An approval names the digest of what was shown. It counts while it is not older than the gate allows,
 for one person once, from somebody who has the role now and who neither asked for the run nor started
-it. A single rejection closes the gate.
+it. A single rejection closes the gate. Who counts as somebody else is `People.behind`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from mimrun.errors import GateError
-from mimrun.gate.people import People, Person
+from mimrun.gate.people import CLAIMED, People, Person, acted
 from mimrun.runbook.model import Needed
 
 SKEW: Final = timedelta(seconds=60)
@@ -35,6 +35,7 @@ class Vote:
     Arguments:
         at: when the log recorded it; never before what was recorded before it.
         clock: what the clock said then; it differs from `at` where the clock has gone back.
+        auth: how much the name is worth, as the log has it: `os-user`, or `claimed:ACCOUNT`.
     """
 
     person: str
@@ -43,6 +44,7 @@ class Vote:
     at: datetime
     reason: str = ""
     clock: datetime | None = None
+    auth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Request:
         needed: all of these roles and counts.
         expires: how long the gate waits, and how long an approval counts.
         asked_at: when the gate was reached.
-        excluded: ids and accounts of those whose vote never counts: who asked for the run and launched it.
+        excluded: names (`acted`) of those whose vote never counts: who asked for the run and launched it.
     """
 
     digest: str
@@ -106,25 +108,19 @@ def check_gate(request: Request, votes: Sequence[Vote], people: People, *, now: 
     2. A rejection by somebody who may decide closes the gate, whatever else was said.
     3. An approval counts from its moment until `expires` later, and never before the request. Where the
        clock has gone back behind that moment, nobody knows how old it is, and it does not count.
-    4. Who asked for the run or launched it does not count, under any account.
+    4. Who asked for the run or launched it does not count, under any account and in anybody's name.
     5. Each role needs its number of persons who have that role now, and one person fills one place
-       only, also when the person has several of the roles.
+       only, also when the person has several of the roles, or votes in several names.
     6. A gate that names nobody is closed, not open.
     """
     if not request.needed:
         return Closed(ClosedBy.REJECTED, "the gate names nobody who could approve")
     eligible = [v for v in votes if v.digest == request.digest and v.at >= request.asked_at]
     for vote in eligible:
-        if vote.decision is Decision.REJECTED and _may_decide(vote.person, request, people):
+        if vote.decision is Decision.REJECTED and _may_decide(vote, request, people):
             return Closed(ClosedBy.REJECTED, f"{vote.person} rejected: {vote.reason}")
-    approvers = {
-        people.person(v.person).id
-        for v in eligible
-        if v.decision is Decision.APPROVED
-        and _is_fresh(v, request.expires, now)
-        and people.knows(v.person)
-        and not _is_excluded(people.person(v.person), request)
-    }
+    fresh = [v for v in eligible if v.decision is Decision.APPROVED and _is_fresh(v, request.expires, now)]
+    approvers = _approvers(fresh, request, people)
     missing = _missing(request.needed, approvers, people)
     if not missing:
         return Open(tuple(sorted(approvers)))
@@ -134,18 +130,41 @@ def check_gate(request: Request, votes: Sequence[Vote], people: People, *, now: 
     return Waiting(missing, until)
 
 
+def _approvers(votes: Sequence[Vote], request: Request, people: People) -> set[str]:
+    """Give the persons whose approvals count: each known, not excluded, and with hands of their own."""
+    approvers: set[str] = set()
+    seen = people.behind(request.excluded)
+    for vote in votes:
+        hands = people.behind(acted(vote.person, vote.auth))
+        if people.knows(vote.person) and hands.isdisjoint(seen):
+            seen |= hands
+            approvers.add(people.person(vote.person).id)
+    return approvers
+
+
 def check_voter(
-    person: Person, request: Request, votes: Sequence[Vote], *, digest: str, now: datetime
+    person: Person,
+    request: Request,
+    votes: Sequence[Vote],
+    people: People,
+    *,
+    digest: str,
+    now: datetime,
+    auth: str = "",
 ) -> str:
     """Say in which role a person may vote now.
+
+    Arguments:
+        auth: how much the name is worth: `os-user`, or `claimed:ACCOUNT`.
 
     Raises:
         GateError: they may not; the message says why and who may.
     """
     roles = [need.role for need in request.needed]
-    if _is_excluded(person, request):
+    hands = people.behind(acted(person.id, auth))
+    if not hands.isdisjoint(people.behind(request.excluded)):
         raise GateError(
-            f"{person.id} asked for or launched this run and cannot approve it;"
+            f"{person.id}{claim_of(auth)} asked for or launched this run and cannot approve it;"
             f" another person with role {' or '.join(roles)} must decide"
         )
     if digest != request.digest:
@@ -159,10 +178,16 @@ def check_voter(
     if not held:
         has = ", ".join(sorted(person.roles)) or "no role"
         raise GateError(f"{person.id} has {has}; this gate needs {' and '.join(roles)}")
-    own = {person.id, *person.accounts}
-    if any(v.person in own and v.digest == request.digest and v.at >= request.asked_at for v in votes):
-        raise GateError(f"{person.id} has decided here already; one person counts once")
+    asked = [v for v in votes if v.digest == request.digest and v.at >= request.asked_at]
+    if any(not hands.isdisjoint(people.behind(acted(v.person, v.auth))) for v in asked):
+        raise GateError(f"{person.id}{claim_of(auth)} has decided here already; one person counts once")
     return held[0]
+
+
+def claim_of(auth: str) -> str:
+    """Say for a message at whose keyboard a person was only claimed; "" where that is nothing to say."""
+    account = auth.removeprefix(CLAIMED)
+    return f" (claimed at the account {account}, which counts as well)" if auth.startswith(CLAIMED) else ""
 
 
 def _missing(needed: Sequence[Needed], approvers: Set[str], people: People) -> dict[str, int]:
@@ -193,12 +218,9 @@ def _is_fresh(vote: Vote, expires: timedelta, now: datetime) -> bool:
     return since - SKEW <= now < since + expires
 
 
-def _is_excluded(person: Person, request: Request) -> bool:
-    return not request.excluded.isdisjoint({person.id, *person.accounts})
-
-
-def _may_decide(id_or_account: str, request: Request, people: People) -> bool:
-    if not people.knows(id_or_account):
+def _may_decide(vote: Vote, request: Request, people: People) -> bool:
+    if not people.knows(vote.person):
         return False
-    person = people.person(id_or_account)
-    return not _is_excluded(person, request) and any(need.role in person.roles for need in request.needed)
+    hands, roles = people.behind(acted(vote.person, vote.auth)), people.person(vote.person).roles
+    others = hands.isdisjoint(people.behind(request.excluded))
+    return others and any(need.role in roles for need in request.needed)

@@ -8,12 +8,14 @@
 
 One person may have several accounts and counts once. The file is read again whenever a decision is
 made, so that a role taken away is gone at once.
+
+Where two people are needed, one rule says whether two words are those of two: `People.behind`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,7 @@ from mimrun.runbook.suggestion import suggest
 
 _ID: Final = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 _ROLE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_TOP: Final = ("people", "shared")
 _KEYS: Final = ("name", "roles", "accounts")
 CLAIMED: Final = "claimed:"
 """How the log marks an actor of whom only the account at the keyboard is known; the account follows."""
@@ -48,10 +51,15 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Everybody this installation knows."""
+    """Everybody this installation knows.
+
+    Arguments:
+        shared: accounts at which several people work, so that whoever is claimed there counts.
+    """
 
     by_id: Mapping[str, Person] = field(default_factory=dict)
     file: str = "people.yaml"
+    shared: frozenset[str] = frozenset()
 
     def person(self, id_or_account: str) -> Person:
         """Give the person with this id, or whose account this is.
@@ -69,17 +77,33 @@ class People:
         """Say whether somebody has this id or account."""
         return id_or_account in self.by_id or id_or_account in self._by_account()
 
+    def behind(self, names: Collection[str]) -> frozenset[str]:
+        """Give the persons behind what was said or done. Two words are those of two people where these differ altogether.
+
+        1. Whoever it was said for, by their id, whatever account that was found by.
+        2. Whoever has the account at the keyboard, where the other was only claimed there; but at an account
+           that several people share, nobody knows whose hands these were, and the claim is taken at its word.
+
+        Arguments:
+            names: as `acted` gives them.
+        """
+        hands = (name.removeprefix(CLAIMED) for name in names if name not in self._shared_claims())
+        return frozenset(self.person(name).id if self.knows(name) else name for name in hands)
+
+    def _shared_claims(self) -> frozenset[str]:
+        return frozenset(f"{CLAIMED}{account}" for account in self.shared)
+
     def _by_account(self) -> dict[str, Person]:
         return {account: person for person in self.by_id.values() for account in person.accounts}
 
 
 def acted(id_: str, auth: str) -> frozenset[str]:
-    """Give the id and the account of those who did something: in whose name, and at whose keyboard.
+    """Give the names of those who did something: in whose name it was, and, marked as such, at whose keyboard.
 
     Arguments:
         id_, auth: of the actor, as the log has them.
     """
-    return frozenset({id_, auth.removeprefix(CLAIMED)} if auth.startswith(CLAIMED) else {id_})
+    return frozenset({id_, auth} if auth.startswith(CLAIMED) else {id_})
 
 
 def load_people(path: Path) -> People:
@@ -100,10 +124,10 @@ def parse_people(document: Document) -> People:
         SettingsError: as for `load_people`.
     """
     reader = _Reader(document)
-    people = reader.people()
+    people, shared = reader.people(), reader.shared()
     if reader.problems:
         raise SettingsError(problems=reader.problems)
-    return People({person.id: person for person in people}, document.file)
+    return People({person.id: person for person in people}, document.file, shared)
 
 
 class _Reader:
@@ -116,14 +140,18 @@ class _Reader:
     def people(self) -> list[Person]:
         top = self.document.value
         if not isinstance(top, dict) or not isinstance(top.get("people"), dict):
-            self._wrong((), "a people file has one key, 'people', with a person under each id")
+            self._wrong((), "a people file has a key 'people', with a person under each id")
             return []
         for key in top:
-            if key != "people":
-                self._wrong((key,), f"unknown key {key!r}", "allowed here: people")
+            if key not in _TOP:
+                self._wrong((key,), f"unknown key {key!r}", f"allowed here: {', '.join(_TOP)}")
         people = [self._person(id_, value) for id_, value in top["people"].items()]
         self._check_accounts(people)
         return people
+
+    def shared(self) -> frozenset[str]:
+        top = self.document.value
+        return frozenset(self._names(("shared",), top.get("shared")) if isinstance(top, dict) else ())
 
     def _person(self, id_: str, value: object) -> Person:
         where = ("people", id_)

@@ -238,7 +238,8 @@ def _gate_requested(state: RunState, entry: LogEntry) -> None:
 def _gate_decided(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.GateDecided)
     clock = read_moment(body.at) if body.at else entry.ts
-    vote = Vote(entry.actor.id, Decision(body.decision), body.digest, entry.ts, body.reason, clock)
+    who, auth = entry.actor.id, entry.actor.auth
+    vote = Vote(who, Decision(body.decision), body.digest, entry.ts, body.reason, clock, auth)
     state.gates.setdefault(entry.step, GateState()).votes.append(vote)
 
 

@@ -35,6 +35,7 @@ from mimrun.settings import Settings
 pytestmark = pytest.mark.needs("prefect")
 
 PEOPLE = """\
+shared: ['ACCOUNT']
 people:
   responder: {name: Responder, roles: [responder], accounts: ['ACCOUNT']}
   alex: {name: Alex, roles: [change_manager]}

@@ -25,6 +25,7 @@ ENTRY = "import sys; from mimrun.cli import main; sys.exit(main())"
 PATIENCE_S = 30.0
 
 PEOPLE = """\
+shared: ['{user}']
 people:
   responder: {{roles: [responder], accounts: ['{user}']}}
   alex: {{roles: [change_manager, service_desk]}}

@@ -62,6 +62,15 @@ def test_one_person_does_not_count_twice_also_under_another_account(bench: Bench
     assert bench.state(doubtful).in_doubt() == [CELL]
 
 
+def test_at_one_keyboard_the_order_of_two_names_makes_no_difference(bench: Bench, doubtful: str) -> None:
+    claimed = Identity(ALEX.person, "claimed:responder")
+    assert say(bench, doubtful, RESPONDER, "applied")
+    with pytest.raises(GateError, match=r"alex .*another person must say the same"):
+        say(bench, doubtful, claimed, "applied")
+    bench.settings.people.write_text(bench.settings.people.read_text() + "shared: [responder]\n")
+    assert not say(bench, doubtful, claimed, "applied"), "there they share an account"
+
+
 def test_another_word_takes_the_place_of_a_proposal(bench: Bench, doubtful: str) -> None:
     assert say(bench, doubtful, RESPONDER, "applied")
     assert say(bench, doubtful, ALEX, "not_applied")

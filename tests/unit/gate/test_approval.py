@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import permutations
 
 import pytest
@@ -141,17 +143,17 @@ def test_a_gate_that_names_nobody_is_closed() -> None:
 )
 def test_who_may_not_vote_is_told_why(person: str, digest: str, message: str) -> None:
     with pytest.raises(GateError, match=message):
-        check_voter(STAFF.person(person), request(), [], digest=digest, now=at(20))
+        check_voter(STAFF.person(person), request(), [], STAFF, digest=digest, now=at(20))
 
 
 def test_a_second_vote_of_one_person_is_refused() -> None:
     with pytest.raises(GateError, match="decided here already"):
-        check_voter(STAFF.person("alex"), request(), [vote("alex")], digest=SHOWN, now=at(20))
+        check_voter(STAFF.person("alex"), request(), [vote("alex")], STAFF, digest=SHOWN, now=at(20))
 
 
 def test_nobody_votes_at_an_expired_gate() -> None:
     with pytest.raises(GateError, match="expired"):
-        check_voter(STAFF.person("alex"), request(), [], digest=SHOWN, now=at(1800))
+        check_voter(STAFF.person("alex"), request(), [], STAFF, digest=SHOWN, now=at(1800))
 
 
 @given(
@@ -198,7 +200,7 @@ def test_a_launcher_the_people_file_came_to_know_later_is_still_the_launcher() -
     staff = People({"billie": billie})
     assert isinstance(check_gate(asked, [vote("billie")], staff, now=at(20)), Waiting)
     with pytest.raises(GateError, match="cannot approve it"):
-        check_voter(billie, asked, [], digest=SHOWN, now=at(20))
+        check_voter(billie, asked, [], staff, digest=SHOWN, now=at(20))
     votes = [vote("billie", Decision.REJECTED)]
     assert isinstance(check_gate(asked, votes, staff, now=at(20)), Waiting)
 
@@ -209,7 +211,7 @@ def test_votes_under_an_account_and_under_the_id_are_one_persons() -> None:
     staff = People({"billie": billie})
     assert isinstance(check_gate(asked, [vote("billie"), vote("blee")], staff, now=at(20)), Waiting)
     with pytest.raises(GateError, match="decided here already"):
-        check_voter(billie, asked, [vote("blee")], digest=SHOWN, now=at(20))
+        check_voter(billie, asked, [vote("blee")], staff, digest=SHOWN, now=at(20))
 
 
 def test_an_approval_from_a_time_that_the_clock_has_gone_back_behind_counts_for_nothing() -> None:
@@ -228,7 +230,7 @@ def test_an_approval_counts_by_the_clock_where_the_log_is_ahead_of_it() -> None:
 
 @pytest.mark.parametrize("earlier", [vote("alex", digest=OTHER), vote("alex", after_s=-1)])
 def test_a_vote_on_something_else_does_not_keep_a_person_from_voting(earlier: Vote) -> None:
-    held = check_voter(STAFF.person("alex"), request(), [earlier], digest=SHOWN, now=at(20))
+    held = check_voter(STAFF.person("alex"), request(), [earlier], STAFF, digest=SHOWN, now=at(20))
     assert held == "change_manager"
 
 
@@ -236,3 +238,38 @@ def test_a_person_who_fits_two_places_makes_room_for_whoever_fits_one() -> None:
     asked = request(Needed(role="security"), Needed(role="change_manager"))
     verdict = check_gate(asked, [vote("billie"), vote("casey")], STAFF, now=at(20))
     assert verdict == Open(("billie", "casey"))
+
+
+def claimed(person: str, account: str, decision: Decision = Decision.APPROVED) -> Vote:
+    return replace(vote(person, decision), auth=f"claimed:{account}")
+
+
+@pytest.mark.parametrize("shared", [frozenset(), frozenset({"root"})])
+def test_a_claim_at_the_launchers_keyboard_counts_only_where_people_share_it(shared: frozenset[str]) -> None:
+    root = Person("launcher", "x", frozenset({"change_manager"}), frozenset({"root"}))
+    staff = replace(STAFF, by_id={**STAFF.by_id, "launcher": root}, shared=shared)
+    one = claimed("alex", "root")
+    assert isinstance(check_gate(request(), [one], staff, now=at(20)), Open if shared else Waiting)
+    no = claimed("alex", "root", Decision.REJECTED)
+    assert isinstance(check_gate(request(), [no], staff, now=at(20)), Closed if shared else Waiting)
+    # The other way round: launched in another name, and approved in one's own.
+    asked = replace(request(), excluded=frozenset({"alex", "claimed:root"}))
+    assert isinstance(check_gate(asked, [vote("launcher")], staff, now=at(20)), Open if shared else Waiting)
+    for who, gate, auth in (("alex", request(), "claimed:root"), ("launcher", asked, "os-user")):
+        told = partial(check_voter, staff.person(who), gate, [], staff, digest=SHOWN, now=at(20), auth=auth)
+        if shared:
+            assert told() == "change_manager"
+            continue
+        with pytest.raises(GateError, match="asked for or launched this run"):
+            told()
+
+
+def test_two_who_are_claimed_at_one_keyboard_are_one() -> None:
+    both = [claimed("alex", "root"), claimed("billie", "root")]
+    asked = request(Needed(role="change_manager", count=2))
+    assert isinstance(check_gate(asked, both, STAFF, now=at(20)), Waiting)
+    assert isinstance(check_gate(asked, both, replace(STAFF, shared=frozenset({"root"})), now=at(20)), Open)
+    with pytest.raises(GateError, match=r"billie .*account root, which counts as well\) has decided"):
+        check_voter(
+            STAFF.person("billie"), asked, both[:1], STAFF, digest=SHOWN, now=at(20), auth="claimed:root"
+        )

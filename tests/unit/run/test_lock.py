@@ -15,6 +15,7 @@ from builders.runs import ALEX, BILLIE, RESPONDER, Bench, person
 from builders.world import words
 
 from mimrun.app import runs
+from mimrun.app.identity import Identity
 from mimrun.app.locks import list_locks, unlock
 from mimrun.app.runs import create_run, load_state
 from mimrun.connector import Effect
@@ -238,6 +239,8 @@ def test_a_lock_is_taken_from_a_run_by_two_people_at_high_risk(bench: Bench) -> 
         assert "alex proposed" in list_locks(home)[1].next
         with pytest.raises(GateError, match="another person"):
             unlock(home, ALEX, "orders", "really")
+        with pytest.raises(GateError, match="at the account alex, which counts as well"):
+            unlock(home, Identity(BILLIE.person, "claimed:alex"), "orders", "the same keyboard")
         assert unlock(home, BILLIE, "orders", "I agree")
         assert holding_in(home.store, "orders") == Holding(generation=1)
         assert create_run(home, locked(bench, action("1"), locks=("orders",)), RESPONDER)

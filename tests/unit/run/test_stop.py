@@ -289,6 +289,17 @@ def test_two_people_lift_the_switch_and_each_must_be_known_and_have_a_role(bench
         assert standing_of(home).advice.startswith("alex agreed")
 
 
+def test_one_keyboard_does_not_lift_the_switch_alone_whoever_is_claimed_at_it_last(bench: Bench) -> None:
+    pull(bench.settings, RESPONDER, "stop")
+    with bench.home() as home:
+        alex = Identity(home.people().person("alex"), "claimed:responder")
+        assert lift(home, RESPONDER, "x").pulled
+        with pytest.raises(GateError, match=r"at the account responder, which counts as well.*under shared"):
+            lift(home, alex, "x")
+        bench.settings.people.write_text(bench.settings.people.read_text() + "shared: [responder]\n")
+        assert not lift(home, alex, "there they share an account").pulled
+
+
 def test_an_agreement_that_the_log_does_not_take_lifts_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
