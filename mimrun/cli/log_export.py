@@ -1,0 +1,143 @@
+"""`mimrun log export`: the log's ways out: a bundle that proves itself, or lines for other programs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimrun.app.exports import Sink, Wanted, export_bundle, export_file, export_records, follow_records
+from mimrun.app.home import Home, open_home
+from mimrun.cli.options import AsOption, HomeOption, JsonOption, settings_of
+from mimrun.cli.terminal import print_json, safe_json
+from mimrun.errors import InputError
+from mimrun.log.export.format import Format
+
+
+class Way(StrEnum):
+    """What `--format` may be."""
+
+    BUNDLE = "bundle"
+    JSONL = "jsonl"
+    CSV = "csv"
+    OCSF = "ocsf"
+    CLOUDEVENTS = "cloudevents"
+    SYSLOG = "syslog"
+
+
+def export(
+    incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
+    *,
+    way: Annotated[Way, typer.Option("--format", help="A bundle that proves itself, or lines.")] = Way.BUNDLE,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The file to make; `-` for standard output, where lines go without it.",
+        ),
+    ] = None,
+    after: Annotated[int, typer.Option("--after", metavar="SEQ", help="Only entries behind this.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with each new entry, until Ctrl-C. Lines only.")
+    ] = False,
+    octets: Annotated[
+        bool, typer.Option("--octets", help="Syslog with each message's length in front, for TCP.")
+    ] = False,
+    blobs: Annotated[
+        bool | None,
+        typer.Option("--blobs/--no-blobs", help="With output, plans and texts; bundle (has them) and jsonl."),
+    ] = None,
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write an incident for others: a file that anybody can check without this log, or lines for programs.
+
+    What went out is recorded with its digest. A stream of --follow is not: it has no end.
+    """
+    stdout = str(output or "-") == "-"
+    if way is Way.BUNDLE:
+        if after or follow or octets or str(output) == "-":
+            raise InputError(
+                "a bundle is a file that has everything: --after, --follow, --octets and `-o -` go with lines"
+            )
+        with open_home(settings_of(home)) as opened:
+            _bundle(opened, output or Path(f"{incident}.mimlog"), incident, claimed, blobs, as_json=as_json)
+        return
+    wanted = Wanted(incident, Format(way), after=after, blobs=bool(blobs), octets=octets)
+    if stdout and as_json:
+        raise InputError("--json tells of a file; name one with --output, or leave --json out")
+    if follow and not stdout:
+        raise InputError("--follow writes to standard output; leave --output out")
+    with open_home(settings_of(home)) as opened:
+        if follow:
+            with _until_interrupted() as ends:
+                follow_records(opened, _out(), wanted, ends)
+        elif stdout:
+            export_records(opened, _out(), wanted, claimed)
+        else:
+            assert output is not None
+            _file(opened, output, wanted, claimed, as_json=as_json)
+
+
+def _file(home: Home, path: Path, wanted: Wanted, claimed: str | None, *, as_json: bool) -> None:
+    made = export_file(home, path, wanted, claimed)
+    if as_json:
+        print_json({"file": str(path), "entries": made.entries, "digest": made.digest})
+        return
+    typer.echo(f"{path}: {made.entries} entries, {made.digest}")
+
+
+def _bundle(
+    home: Home, path: Path, incident: str, claimed: str | None, blobs: bool | None, *, as_json: bool
+) -> None:
+    manifest = export_bundle(home, path, incident, claimed, blobs=blobs is not False)
+    if as_json:
+        print_json({"file": str(path), "entries": manifest.entries, "root": manifest.root})
+        return
+    typer.echo(f"{path}: {manifest.entries} entries; check it with `mimrun log verify {path}`")
+
+
+class _Terminal:
+    """A terminal instead of a program: what it would obey is shown as escapes."""
+
+    def write(self, data: bytes) -> object:
+        """Show what was to be written."""
+        return sys.stdout.write(safe_json(data.decode("utf-8", "backslashreplace")))
+
+    def flush(self) -> object:
+        """Show it now."""
+        return sys.stdout.flush()
+
+
+def _out() -> Sink:
+    return _Terminal() if sys.stdout.isatty() else sys.stdout.buffer
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Say whether somebody pressed Ctrl-C, or ended the service that this is; a second time breaks off."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    asked: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        asked.append(number)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    for number in numbers:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
