@@ -22,6 +22,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LEASE_TTL_MS: Final = 30_000
 """How long the lease of a run is good for without being renewed, where the log is in PostgreSQL."""
 
+_SIGNER: Final = re.compile(r"unix:(/[^\x00-\x1f]{1,100})")
 _STORE: Final = re.compile(r"postgres(?:ql)?://[^\s\x00-\x1f]+")
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
@@ -39,6 +40,7 @@ class Settings:
         log_level: from which level on the program log is written.
         store: the address of the PostgreSQL database that the log is in; "" for a file in the home.
         store_password: the reference of the secret to log in with there, or "".
+        signer: the address of the process that signs the log, `unix:/PATH`; "" for keys in the home.
         lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
 
@@ -50,6 +52,7 @@ class Settings:
     log_level: str = "info"
     store: str = ""
     store_password: str = ""
+    signer: str = ""
     lease_ttl_ms: int = LEASE_TTL_MS
 
     @property
@@ -71,6 +74,16 @@ class Settings:
     def locks(self) -> Path:
         """The folder of the files that running processes hold locked."""
         return self.home / "lock"
+
+    @property
+    def signer_folder(self) -> Path:
+        """The log's private keys and what each has signed, where no other process signs."""
+        return self.home / "signer"
+
+    @property
+    def root_key(self) -> Path:
+        """The public root key that is pinned here: what it did not certify does not sign the log."""
+        return self.home / "root.vkey"
 
     @property
     def kill_switch(self) -> Path:
@@ -96,7 +109,7 @@ def load_settings(
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
             MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
-            MIMRUN_STORE_PASSWORD, XDG_STATE_HOME and HOME.
+            MIMRUN_STORE_PASSWORD, MIMRUN_SIGNER, XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
@@ -113,6 +126,7 @@ def load_settings(
         log_level=_level(environ.get("MIMRUN_LOG_LEVEL", "")),
         store=_store(environ.get("MIMRUN_STORE", "")),
         store_password=environ.get("MIMRUN_STORE_PASSWORD", ""),
+        signer=_signer(environ.get("MIMRUN_SIGNER", "")),
     )
 
 
@@ -169,6 +183,15 @@ def _store(value: str) -> str:
         # The value may hold a password, so it is not repeated.
         raise SettingsError(
             "MIMRUN_STORE: give postgresql://USER@HOST:PORT/DATABASE, or leave it unset for a log in the home"
+        )
+    return value
+
+
+def _signer(value: str) -> str:
+    if value and not _SIGNER.fullmatch(value):
+        raise SettingsError(
+            f"MIMRUN_SIGNER={value!r}: give unix:/PATH of the socket of `mimrun signer`, or leave it unset for keys "
+            "in the home"
         )
     return value
 

@@ -20,6 +20,8 @@ __all__ = [
 ]
 
 KeyId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+# Never cut: a note that lacks its end proves nothing.
+NoteText: TypeAlias = Annotated[str, StringConstraints(max_length=1500)]
 
 
 class LogKey(Body):
@@ -30,7 +32,7 @@ class LogKey(Body):
     vkey: Name
     from_size: Count
     certified_by: Annotated[str, StringConstraints(pattern=r"^$|^[0-9a-f]{8}$")] = ""
-    certificate: Reason = ""
+    certificate: NoteText = ""
 
 
 class LogKeyRetired(Body):
