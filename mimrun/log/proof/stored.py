@@ -6,15 +6,15 @@ Pure. What is stored is hostile until shown otherwise: it may be of any type, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from mimrun import canonical
-from mimrun.canonical import MAX_INTEGER
+from mimrun.canonical import MAX_DEPTH, MAX_INTEGER
 from mimrun.log.chain import StoredRow
 from mimrun.log.entry import FIELDS, MAX_ENTRY, VERSION
 from mimrun.log.kinds import BODIES
@@ -88,32 +88,11 @@ def parse(data: bytes) -> dict[str, Any] | None:
     return value if texts and type(value["seq"]) is type(value["iseq"]) is int else None
 
 
-def are_canonical(rows: Sequence[StoredRow], values: Sequence[dict[str, Any] | None]) -> bool:
-    """Whether all rows of a page are canonical; False leaves it to a closer look at each.
-
-    Fast, because it has to look at every entry. An object keeps the order in which its keys were read,
-    so writing it again gives the same bytes only if these were written as canonical JSON is, apart from
-    the order of the keys and from numbers that it does not have; `_is_orderly` looks at those two.
-    Comparing a page at once is sound: every row is by itself one JSON object, and where an object ends
-    is given by its braces, so rows and texts cannot differ and still join to the same.
-
-    Arguments:
-        rows: the entries as they are stored.
-        values: what `parse` made of each.
-    """
-    for row, value in zip(rows, values, strict=True):
-        if value is None or len(row.data) > MAX_ENTRY or not _is_orderly(value):
-            return False
-    return to_json(values) == b"[" + b",".join([row.data for row in rows]) + b"]"
-
-
 def wrong_entry(
     row: StoredRow,
     value: dict[str, Any] | None,
     leaf: bytes,
     log: str | None,
-    *,
-    known_canonical: bool = False,
 ) -> tuple[Check, str] | None:
     """What is wrong with an entry by itself, whatever it is linked to; None when nothing is.
 
@@ -122,7 +101,6 @@ def wrong_entry(
         value: what `parse` made of its bytes.
         leaf: the leaf hash of its bytes.
         log: the origin that it must name, if that is known.
-        known_canonical: whether its bytes have been shown to be canonical already.
     """
     if value is None:
         return "bytes", f"these bytes are not an entry: {row.data!r:.80}"
@@ -130,7 +108,7 @@ def wrong_entry(
         return "leaf", "its bytes and the hash stored beside them do not fit: one was changed"
     if value["seq"] != row.seq:
         return "place", f"it says that it is entry {value['seq']}"
-    if not known_canonical and not _is_canonical(row.data, value):
+    if not _is_canonical(row.data, value):
         return "canonical", "it is not in canonical form"
     if log is not None and value["log"] != log:
         return "origin", f"it belongs to the log {value['log']!r}"
@@ -161,19 +139,10 @@ _SEQ: Final = re.compile(rb'"seq":([1-9][0-9]{0,15}),"step":')
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def _is_orderly(value: dict[str, Any]) -> bool:
-    """Whether all keys are sorted and all numbers are integers within bounds."""
-    if list(value) != _ORDER:
+def are_orderly(whole: object, depth: int = MAX_DEPTH - 1) -> bool:
+    """Whether all keys inside an object or a list are sorted ASCII, and all numbers integers within bounds."""
+    if depth == 0:
         return False
-    for part in value.values():
-        kind = type(part)
-        if kind is not str and not (_are_orderly(part) if kind is not int else 0 <= part <= MAX_INTEGER):
-            return False
-    return True
-
-
-def _are_orderly(whole: object) -> bool:
-    """Whether what is inside an object or a list is orderly. No other thing has an inside."""
     if type(whole) is dict:
         keys = list(whole)
         if keys != sorted(keys) or not "".join(keys).isascii():
@@ -187,7 +156,9 @@ def _are_orderly(whole: object) -> bool:
         kind = type(part)
         if kind is str or kind is bool:
             continue
-        if not (_are_orderly(part) if type(part) is not int else -MAX_INTEGER <= part <= MAX_INTEGER):
+        if not (
+            are_orderly(part, depth - 1) if type(part) is not int else -MAX_INTEGER <= part <= MAX_INTEGER
+        ):
             return False
     return True
 
@@ -206,11 +177,12 @@ def _wrong_body(value: dict[str, Any]) -> str:
         return "it does not say who caused it"
     if type(body) is not dict:
         return f"its body is not one of {kind}"
-    return _wrong_keys(kind, tuple(body))
+    return wrong_keys(kind, tuple(body))
 
 
 @lru_cache(maxsize=1024)
-def _wrong_keys(kind: str, keys: tuple[str, ...]) -> str:
+def wrong_keys(kind: str, keys: tuple[str, ...]) -> str:
+    """Why a body with these keys is not one of its kind, or ""."""
     body = BODIES.get(kind)  # type: ignore[call-overload]  # a kind is a str, and may be any
     if body is None:
         return f"this version does not know the kind {kind!r}"
@@ -223,4 +195,5 @@ def _wrong_keys(kind: str, keys: tuple[str, ...]) -> str:
 def _is_blob_ref(ref: object) -> bool:
     if not isinstance(ref, dict) or sorted(ref) != _BLOB or type(ref["len"]) is not int:
         return False
-    return type(ref["commit"]) is str and bool(_HEX.fullmatch(ref["commit"]))
+    texts = type(ref["commit"]) is type(ref["n"]) is type(ref["cls"]) is str
+    return texts and 0 <= ref["len"] <= MAX_INTEGER and bool(_HEX.fullmatch(ref["commit"]))

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from mimrun.log.chain import Claim, IncidentHead, StoredRow
 from mimrun.log.entry import NOTHING
-from mimrun.log.merkle import Frontier
+from mimrun.log.merkle import HASH_SIZE, Frontier
+from mimrun.log.proof.segment import Segment, examine, split
 from mimrun.log.proof.stored import (
     BlobClaim,
     Check,
     Flaw,
-    are_canonical,
     blob_claims,
     parse,
     stored_leaf,
@@ -27,6 +27,7 @@ from mimrun.log.proof.stored import (
 
 MOST_FLAWS: Final = 1000
 """Flaws that are kept; the rest is only counted."""
+_NO_END: Final = (0, NOTHING, 0)
 
 
 class Walk:
@@ -50,11 +51,41 @@ class Walk:
         self.more = 0
         """Flaws that were found and not kept."""
 
-    def feed(self, rows: Sequence[StoredRow]) -> list[BlobClaim]:
-        """Check the next page; give what its entries say of their blobs."""
+    def feed(self, rows: Sequence[StoredRow], segment: Segment | None = None) -> list[BlobClaim]:
+        """Check the next page; give what its entries say of their blobs.
+
+        Arguments:
+            rows: the entries as they are stored.
+            segment: what `examine` said of them, where another process has done that already.
+        """
+        if rows and (segment := segment or examine(rows)) is not None and self._fits(segment):
+            return self._take(segment)
+        return self._look(rows)
+
+    def _fits(self, segment: Segment) -> bool:
+        """Whether a page that is whole in itself goes on where the last one ended."""
+        if segment.first != self.seq + 1 or segment.prev != self.leaf or segment.first_ts < self.last_ts:
+            return False
+        ends = self._ends
+        return self.log in (None, segment.log) and all(
+            (begun[0] - 1, begun[1]) == ends.get(inc, _NO_END)[:2] for inc, begun in segment.incidents.items()
+        )
+
+    def _take(self, segment: Segment) -> list[BlobClaim]:
+        """Go on behind a page that is whole and fits."""
+        self.log, self.first_ts = segment.log, self.first_ts or segment.first_ts
+        self.last_ts = segment.last_ts
+        for inc, (_, _, iseq, leaf, seq) in segment.incidents.items():
+            self._ends[inc] = (iseq, leaf, seq)
+        self.frontier = self.frontier.extend(split(segment.leaves))
+        self.seq += len(segment.leaves) // HASH_SIZE
+        self.leaf = segment.leaves[-HASH_SIZE:].hex()
+        return [BlobClaim(*claim) for claim in segment.blobs]
+
+    def _look(self, rows: Sequence[StoredRow]) -> list[BlobClaim]:
+        """Look at each entry of a page in which something does not fit, and name what is wrong."""
         values = [parse(row.data) for row in rows]
         leaves = [stored_leaf(row.data) for row in rows]
-        canonical_page = are_canonical(rows, values)
         if self.log is None:
             # One entry may have been changed to name another log; most of them name this one.
             named = Counter(value["log"] for value in values if value and isinstance(value["log"], str))
@@ -63,7 +94,7 @@ class Walk:
         for row, value, leaf in zip(rows, values, leaves, strict=True):
             if row.seq != self.seq + 1:
                 self._skip_to(row.seq)
-            wrong = wrong_entry(row, value, leaf, self.log, known_canonical=canonical_page)
+            wrong = wrong_entry(row, value, leaf, self.log)
             if wrong is not None:
                 self.flaw(row.seq, *wrong)
             hexadecimal = leaf.hex()
@@ -121,7 +152,7 @@ class Walk:
             self._stray(seq, seq - 1, "time", f"recorded at {ts}, before the one before it ({self.last_ts})")
         self.first_ts, self.last_ts = self.first_ts or ts, ts
         inc = value["inc"]
-        iseq, iprev, before = self._ends.get(inc, (0, NOTHING, 0))
+        iseq, iprev, before = self._ends.get(inc, _NO_END)
         expected = iseq + 1 if inc else 0
         if value["iseq"] != expected or value["iprev"] != iprev:
             detail = f"not linked to the entry before it in {inc or 'no incident'} (number {iseq})"
