@@ -251,7 +251,8 @@ class KeyRing:
         keys that were announced in that tree.
 
         Arguments:
-            checked: the checkpoints at hand; those at which keys change over are enough.
+            checked: the checkpoints at hand whose roots are those of the log at hand; those at which keys change
+                over are enough.
         """
         believed = {one.key for one in self.keys if one.certified}
         if self.root is None:
