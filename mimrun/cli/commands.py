@@ -53,6 +53,14 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         ),
     ),
     (
+        "Record",
+        (
+            Command("note", "note", "Write something down in the log of an incident."),
+            Command("did", "note", "Record what you did outside of a runbook, and when."),
+            Command("attach", "note", "Attach files to an incident, with their digest."),
+        ),
+    ),
+    (
         "Look",
         (
             Command("runs", "status", "List runs, the newest first."),

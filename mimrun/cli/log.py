@@ -13,6 +13,8 @@ from rich.text import Text
 from mimrun.app.exports import export_bundle
 from mimrun.app.home import Home, open_home
 from mimrun.app.records import rebuild_log, select_entries, verify_file, verify_log
+from mimrun.cli.entry_words import words_of
+from mimrun.cli.log_files import attachment
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe, safe_json, safe_line
 from mimrun.log.entry import LogEntry
@@ -42,7 +44,7 @@ def show(
             if as_json:
                 typer.echo(safe_json(_json(opened, entry, blobs=blobs)))
                 continue
-            _line(out, entry)
+            _line(out, opened, entry)
             if blobs:
                 _blobs(out, opened, entry)
 
@@ -98,10 +100,10 @@ def rebuild(home: HomeOption = None) -> None:
     typer.echo("every state is the same, byte for byte" if same else "states differed and were replaced")
 
 
-def _line(out: Console, entry: LogEntry) -> None:
+def _line(out: Console, home: Home, entry: LogEntry) -> None:
     place = " ".join(part for part in (entry.run, entry.step, safe_line(entry.target)) if part)
     body = entry.body.model_dump(mode="json", exclude_defaults=True)
-    facts = "  ".join(
+    facts = words_of(home, entry) or "  ".join(
         f"{name}={safe_line(str(value), 80)}" for name, value in body.items() if name not in _HIDDEN
     )
     line = Text(f"{entry.seq:>6} ", "dim").append(entry.ts.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], "dim")
@@ -122,6 +124,8 @@ def _text(home: Home, entry: LogEntry, name: str) -> str:
 
 def _blobs(out: Console, home: Home, entry: LogEntry) -> None:
     for ref in entry.blobs:
+        if ref.n == "content":  # a file, perhaps of many megabytes: `mimrun log attachment`
+            continue
         for line in _text(home, entry, ref.n).splitlines()[:200]:
             out.print(Text(f"         {ref.n:>12} | ", "dim").append(safe(line)))
 
@@ -134,6 +138,7 @@ COMMANDS = {
             "show": (show, "mimrun log show latest --blobs"),
             "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
             "export": (export, "mimrun log export INC-20261122-7K2Q -o evidence.mimlog"),
+            "attachment": (attachment, "mimrun log attachment 42 -o screenshot.png"),
             "rebuild": (rebuild, "mimrun log rebuild"),
         },
     )
