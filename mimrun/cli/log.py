@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from mimrun.app.exports import export_bundle
 from mimrun.app.home import Home, open_home
 from mimrun.app.records import rebuild_log, select_entries, verify_file, verify_log
 from mimrun.cli.entry_words import words_of
+from mimrun.cli.log_export import export
 from mimrun.cli.log_files import attachment
-from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
+from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe, safe_json, safe_line
 from mimrun.log.entry import LogEntry
 
@@ -75,25 +75,6 @@ def verify(
         raise typer.Exit(6)
 
 
-def export(
-    incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
-    *,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to make.")] = None,
-    blobs: Annotated[bool, typer.Option("--blobs/--no-blobs", help="With output, plans and texts.")] = True,
-    claimed: AsOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write an incident into one file that anybody can check without this log."""
-    path = output or Path(f"{incident}.mimlog")
-    with open_home(settings_of(home)) as opened:
-        manifest = export_bundle(opened, path, incident, claimed, blobs=blobs)
-    if as_json:
-        print_json({"file": str(path), "entries": manifest.entries, "root": manifest.root})
-        return
-    typer.echo(f"{path}: {manifest.entries} entries; check it with `mimrun log verify {path}`")
-
-
 def rebuild(home: HomeOption = None) -> None:
     """Fold the whole log anew, and say whether the states that were kept are the same."""
     same = rebuild_log(settings_of(home))
@@ -137,7 +118,7 @@ COMMANDS = {
         {
             "show": (show, "mimrun log show latest --blobs"),
             "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
-            "export": (export, "mimrun log export INC-20261122-7K2Q -o evidence.mimlog"),
+            "export": (export, "mimrun log export all --format ocsf --follow"),
             "attachment": (attachment, "mimrun log attachment 42 -o screenshot.png"),
             "rebuild": (rebuild, "mimrun log rebuild"),
         },
