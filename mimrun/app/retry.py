@@ -21,7 +21,7 @@ from mimrun.connector import Effect
 from mimrun.errors import RefusedError, RunError
 from mimrun.run.followup import FollowUps, check_followups
 from mimrun.run.lock import HOST
-from mimrun.run.remaining import due_before, handlers_of, leaves, referred_to, remaining, targets_of
+from mimrun.run.remaining import due, due_before, handlers_of, leaves, referred_to, remaining, targets_of
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.node import (
@@ -121,9 +121,11 @@ def _handlers_left(record: Record, steps: Iterable[Node]) -> tuple[Leaf, ...]:
     Raises:
         RunError: one belongs to an included runbook, outside of which its names mean nothing.
     """
-    inside = [handler for handler in record.plan.handlers if record.include(handler.path) is not None]
+    inside = [
+        handler for handler in due(record.plan, record.state) if record.include(handler.path) is not None
+    ]
     left = due_before(record.plan, record.state, steps)
-    if inside and left:
+    if inside:
         raise RunError(
             f"the handler '{inside[0].name}' of an included runbook may be due and cannot be done alone;"
             " run the runbook anew"

@@ -77,10 +77,14 @@ def plan_undo(home: Home, run: str, wanted: Wanted = everything) -> Plan:
     if not left:
         raise RunError(_why_nothing(record, name, gone, all_))
     nodes: list[Node] = [*_asked_again(home, record.plan, record.state)]
-    nodes += [undo_node(done, number) for number, done in enumerate(left, start=len(nodes) + 1)]
+    first = len(nodes) + 1
+    behind = undo_handlers(record, left, first + len(left))
+    for number, done in enumerate(left, start=first):
+        nodes.append(undo_node(done, number, behind.notified(done.node.notify)))
+    nodes += behind.includes
     changed = {
         "nodes": tuple(nodes),
-        "handlers": undo_handlers(record, left),
+        "handlers": behind.handlers,
         "undo_of": name,
         "retry_of": None,
     }

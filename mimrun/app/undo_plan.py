@@ -28,6 +28,7 @@ from mimrun.runbook.node import (
     PlannedInclude,
     StepOptions,
     TargetCalls,
+    handler_place,
 )
 from mimrun.runbook.plan import Plan, Segment
 from mimrun.runbook.render import render_call
@@ -105,8 +106,11 @@ def origin(key: CellKey) -> str:
     return f"{key.step} {key.iteration} {key.target}"
 
 
-def undo_node(done: DoneOnce, number: int) -> Node:
+def undo_node(done: DoneOnce, number: int, notify: tuple[str, ...]) -> Node:
     """Make the step that takes something back.
+
+    Arguments:
+        notify: the paths of the handlers that follow it.
 
     Raises:
         RunError: its undo needs a secret together with something that a plan cannot hold.
@@ -134,7 +138,7 @@ def undo_node(done: DoneOnce, number: int) -> Node:
         action=call.action,
         targets=(target,),
         options=options,
-        notify=node.notify,
+        notify=notify,
         undoes=origin(key),
     )
     # What waits for a secret of an included runbook is done within it: there the secret has its name.
@@ -143,24 +147,76 @@ def undo_node(done: DoneOnce, number: int) -> Node:
     )
 
 
-def undo_handlers(record: Record, undone: Sequence[DoneOnce]) -> tuple[PlannedAction, ...]:
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The handlers of an undo plan.
+
+    Arguments:
+        handlers: what they do, one behind the other.
+        includes: for those of included runbooks, a part of the plan in which their names mean what they mean.
+        of: by the path of a handler in the run, the paths of those that stand for it now.
+    """
+
+    handlers: tuple[PlannedAction, ...]
+    includes: tuple[PlannedInclude, ...]
+    of: Mapping[str, tuple[str, ...]]
+
+    def notified(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Give the paths that stand for some handlers of the run."""
+        return tuple(dict.fromkeys(path for each in paths for path in self.of.get(each, ())))
+
+
+def undo_handlers(record: Record, undone: Sequence[DoneOnce], first: int) -> Following:
     """Give the handlers that follow where what notified them is taken back: a service reads its old file again.
 
-    They are filled in with what the run knew, and stay away where their condition did not hold in it.
+    Each follows once on a host, in the batches that the run had. They are filled in with what the run knew, and stay
+    away where their condition did not hold in it.
+
+    Arguments:
+        first: the number of the first step behind all that is taken back.
     """
     due: dict[str, set[str]] = {}
     for done in undone:
         for path in done.node.notify:
             due.setdefault(path, set()).add(done.key.target)
-    handlers = []
+    pieces: dict[tuple[str, str], list[PlannedAction]] = {}
+    stands: dict[str, tuple[str, str]] = {}
     for written in record.plan.handlers:
-        handler = record.frozen.get(written.path, written)
-        hosts = due.get(handler.path, set())
+        handler, include = record.frozen.get(written.path, written), record.include(written.path)
+        same = (include.path if include else "", handler_place(written.path)[1])
+        stands[written.path] = same
+        hosts = due.get(written.path, set()).difference(
+            t.target for p in pieces.get(same, ()) for t in p.targets
+        )
         targets = tuple(_again(record, handler, t) for t in handler.targets if t.target in hosts)
         kept = tuple(target for target in targets if target is not None)
         if kept:
-            handlers.append(handler.model_copy(update={"targets": kept, "when": None}))
-    return tuple(handlers)
+            pieces.setdefault(same, []).append(handler.model_copy(update={"targets": kept, "when": None}))
+    return _placed(record, pieces, stands, first)
+
+
+def _placed(
+    record: Record,
+    pieces: Mapping[tuple[str, str], Sequence[PlannedAction]],
+    stands: Mapping[str, tuple[str, str]],
+    first: int,
+) -> Following:
+    """Give handlers the paths that they have behind the way back, in which there are no batches."""
+    around = list(dict.fromkeys(path for path, _ in pieces if path))
+    number = {path: first + place for place, path in enumerate(around)}
+    handlers, now = list[PlannedAction](), dict[tuple[str, str], tuple[str, ...]]()
+    for (path, own), parts in pieces.items():
+        whole = f"{number[path]}.include.{own}" if path else own
+        paths = [whole] if len(parts) == 1 else [f"{whole}.batch.{n}" for n, _ in enumerate(parts, 1)]
+        handlers += [part.model_copy(update={"path": at}) for at, part in zip(paths, parts, strict=True)]
+        now[path, own] = tuple(paths)
+    includes = (record.plan.node(path) for path in around)
+    empty = tuple(
+        node.model_copy(update={"path": str(number[node.path]), "when": None, "steps": ()})
+        for node in includes
+        if isinstance(node, PlannedInclude)
+    )
+    return Following(tuple(handlers), empty, {path: now.get(same, ()) for path, same in stands.items()})
 
 
 def _again(record: Record, handler: PlannedAction, target: TargetCalls) -> TargetCalls | None:

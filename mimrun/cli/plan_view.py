@@ -29,6 +29,8 @@ from mimrun.runbook.node import (
     PlannedSerial,
     StepOptions,
     TargetCalls,
+    handler_place,
+    inside_of,
     parts_of,
 )
 from mimrun.runbook.plan import Plan
@@ -79,13 +81,10 @@ def print_plan(out: Console, plan: Plan) -> None:
         out.print(Text(f"  {line}", "dim"))
     out.print()
     actions = sum(isinstance(node, PlannedAction) for node in written((*plan.nodes, *plan.handlers)))
-    view = _View(out, frozenset(names), full=False, most=min(max(_LINES // max(actions, 1), 2), 12))
+    view = _View(out, plan, full=False, most=min(max(_LINES // max(actions, 1), 2), 12))
     for node in plan.nodes:
         view.node(node, 1)
-    if plan.handlers:
-        out.print(Text("  at the end, where something changed:", "dim"))
-    for handler in plan.handlers:
-        view.node(handler, 1)
+    view.handlers("", 1, "at the end")
     _judgement(out, plan)
 
 
@@ -110,7 +109,7 @@ def print_segment(out: Console, pending: PendingGate) -> None:
     names = [target.name for target in plan.targets]
     out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
     out.print(Text("\nWhat runs when it opens:", "bold"))
-    view = _View(out, frozenset(names), full=True)
+    view = _View(out, plan, full=True)
     for node in together(pending.segment.nodes):
         view.node(node, 1)
     reached = {step_of(node.path).partition(".batch.*")[0] for node in pending.segment.nodes}
@@ -125,15 +124,23 @@ class _View:
     """Prints the steps of a plan.
 
     Arguments:
-        everybody: the targets of the whole plan, which stand above the steps.
+        plan: its targets stand above the steps.
         full: nothing is left out, however long it is.
         most: where hosts of a step differ in what is done on them, so many kinds are shown.
     """
 
     out: Console
-    everybody: frozenset[str]
+    plan: Plan
     full: bool
     most: int = 0
+
+    def handlers(self, around: str, depth: int, when: str) -> None:
+        """Print what follows a part of the plan where something changed; what follows each batch, only once."""
+        behind = [h for h in self.plan.handlers if step_of(handler_place(h.path)[0]) == around]
+        if behind:
+            self._line("  " * depth, f"{when}, where something changed:", "dim")
+        for handler in together(behind) if ".batch." in around else behind:
+            self.node(handler, depth)
 
     def node(self, node: Node, depth: int) -> None:
         """Print a step, and what is inside it."""
@@ -156,12 +163,15 @@ class _View:
                 self.batches(node, f"{indent}    ")
                 for batch in together(node.batches):
                     self._parts(batch, depth)
+                self.handlers(f"{node.path}.batch.*", depth + 1, "behind each batch")
             case PlannedBlock() | PlannedParallel() | PlannedInclude():
                 self._head(indent, node, _form(node))
                 if isinstance(node, PlannedInclude) and node.inputs:
                     given = ", ".join(f"{name}={_shown(value)}" for name, value in node.inputs.items())
                     self._line(f"{indent}    ", f"inputs: {given}", "cyan")
                 self._parts(node, depth)
+                if isinstance(node, PlannedInclude):
+                    self.handlers(inside_of(node), depth + 1, "behind it")
             case _:
                 assert_never(node)
 
@@ -213,9 +223,12 @@ class _View:
         self._circumstances(indent, node)
 
     def _hosts(self, names: Sequence[str]) -> str:
-        if len(names) > 3 and self.everybody.issubset(names):
+        if len(names) > 3 and len(names) >= len(self.plan.targets) and self._everybody().issubset(names):
             return f"all {len(names)} targets"
         return _names(names) if self.full else _first(names, _HOSTS_SHOWN)
+
+    def _everybody(self) -> frozenset[str]:
+        return frozenset(target.name for target in self.plan.targets)
 
     def _calls(self, target: TargetCalls) -> Iterator[str]:
         shown = len(target.calls) if self.full else _ITEMS_SHOWN
@@ -247,7 +260,8 @@ class _View:
             if expression:
                 self._line(indent, f"{keyword}: {_whole(expression)}", "dim")
         if node.notify:
-            self._line(indent, f"notifies {', '.join(node.notify)} where it changes something", "dim")
+            told = ", ".join(dict.fromkeys(map(step_of, node.notify)))
+            self._line(indent, f"notifies {told} where it changes something", "dim")
 
 
 def _terms(options: StepOptions) -> Iterator[tuple[str, str]]:

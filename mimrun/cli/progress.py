@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,13 +19,12 @@ from mimrun.cli.under_way import UnderWay, is_wait, step_of
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.run.state import CellKey, RunState
-from mimrun.runbook.node import Node, PlannedAction
+from mimrun.runbook.node import Node, PlannedAction, handler_place
 from mimrun.runbook.plan import Plan
 
 _HOSTS_SHOWN: Final = 8
 """Hosts of one step that get a line each; of more only those are shown that need a look."""
 
-_HANDLER: Final = re.compile(r"h\d+")
 _BEGINNINGS: Final = (kinds.StepStarted, kinds.StepSkipped, kinds.GateRequested, kinds.ManualRequested)
 """Entries that can be the first of a batch."""
 
@@ -54,6 +52,8 @@ class Progress:
         self._plan, self._batches, self._under_way = plan, BatchView(plan), UnderWay(self._nodes)
         self._headed: set[str] = set()
         """The steps that have a header on the screen."""
+        self._followed: set[str] = set()
+        """The parts of the plan of which a handler has begun."""
         self._last = ""
         """The step whose header was printed last; host lines without a path belong to it."""
         self._looks: dict[tuple[str, str], tuple[LogEntry, kinds.StepOutcome]] = {}
@@ -115,8 +115,10 @@ class Progress:
         """Say which batch begins, and where the handlers do."""
         for path, text in self._batches.entered(entry.step):
             self._title(entry.ts, path, text)
-        if _HANDLER.fullmatch(entry.step) and not any(map(_HANDLER.fullmatch, self._headed)):
-            self._line(Text("handlers, where something changed:", "dim"))
+        around, own = handler_place(entry.step)
+        if own and around not in self._followed:
+            self._followed.add(around)
+            self._line(Text(f"{'  ' * around.count('.')}handlers, where something changed:", "dim"))
 
     def _people(self, entry: LogEntry) -> None:
         match entry.body:

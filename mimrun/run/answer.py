@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -11,7 +12,7 @@ from mimrun.log.store import Store
 from mimrun.run.facts import Facts
 from mimrun.run.state import Cell, CellKey, ManualState, RunState
 from mimrun.run.transitions import CellStatus
-from mimrun.runbook.node import Node, PlannedAction, PlannedManual, PlannedParallel, parts_of
+from mimrun.runbook.node import Node, PlannedAction, PlannedManual, PlannedParallel, inside_of, parts_of
 from mimrun.runbook.plan import Plan
 
 
@@ -47,11 +48,27 @@ def recall_all(plan: Plan, state: RunState, store: Store, facts: Facts, *, insid
     Arguments:
         inside: a step; the branches around it stay open, so that their answers are known there.
     """
-    _recall((*plan.nodes, *plan.handlers), state, store, facts, inside)
+    _Recall(plan, state, store, facts, inside).nodes((*plan.nodes, *plan.handlers_behind("")))
 
 
-def _recall(nodes: Iterable[Node], state: RunState, store: Store, facts: Facts, inside: str) -> None:
-    for node in nodes:
+@dataclass(frozen=True, slots=True)
+class _Recall:
+    """Takes up answers, in the order in which the steps that gave them were done."""
+
+    plan: Plan
+    state: RunState
+    store: Store
+    facts: Facts
+    inside: str
+
+    def nodes(self, nodes: Iterable[Node]) -> None:
+        """Take up those of some nodes, and of the handlers that follow them."""
+        for node in nodes:
+            self._node(node)
+            self.nodes(self.plan.handlers_behind(inside_of(node)))
+
+    def _node(self, node: Node) -> None:
+        state, store, facts = self.state, self.store, self.facts
         if isinstance(node, PlannedAction):
             _recall_action(node, state, store, facts)
         elif isinstance(node, PlannedManual):
@@ -63,10 +80,10 @@ def _recall(nodes: Iterable[Node], state: RunState, store: Store, facts: Facts, 
             paths = [branch.path for branch in node.branches]
             for path in paths:
                 facts.fork(path)
-            _recall(node.branches, state, store, facts, inside)
-            facts.join(path for path in paths if not f"{inside}.".startswith(f"{path}."))
+            self.nodes(node.branches)
+            facts.join(path for path in paths if not f"{self.inside}.".startswith(f"{path}."))
         else:
-            _recall(parts_of(node), state, store, facts, inside)
+            self.nodes(parts_of(node))
 
 
 def _recall_action(node: PlannedAction, state: RunState, store: Store, facts: Facts) -> None:

@@ -36,6 +36,7 @@ from mimrun.runbook.node import (
     PlannedParallel,
     PlannedSerial,
     TargetCalls,
+    inside_of,
     parts_of,
 )
 from mimrun.runbook.plan import Plan
@@ -122,7 +123,7 @@ class Check:
 
     def forecasts(self) -> Iterator[tuple[Forecast, ...]]:
         """Give what would come of each step, one step after the other, as soon as it is known."""
-        for node, conditions in self._in_order((*self._plan.nodes, *self._plan.handlers), ()):
+        for node, conditions in self._in_order((*self._plan.nodes, *self._plan.handlers_behind("")), ()):
             if len(self._failed) > self._plan.max_failures:
                 why = f"the run would have stopped: {', '.join(sorted(self._failed)[:3])} would have failed"
                 yield (Forecast(node.path, node.name, "", Prospect.SKIPPED, why),)
@@ -155,8 +156,13 @@ class Check:
                         self._facts.fork(branch.path)
                     yield from self._in_order(node.branches, conditions)
                     self._facts.join(branch.path for branch in node.branches)
-                case PlannedSerial() | PlannedInclude():
+                case PlannedInclude():
                     yield from self._in_order(parts_of(node), conditions)
+                    yield from self._in_order(self._plan.handlers_behind(inside_of(node)), outer)
+                case PlannedSerial():
+                    for batch in node.batches:
+                        yield from self._in_order([batch], conditions)
+                        yield from self._in_order(self._plan.handlers_behind(batch.path), outer)
                 case _:
                     assert_never(node)
 

@@ -1,4 +1,6 @@
-"""Handlers: what follows the last step, on the hosts where a step that notifies it changed something.
+"""Handlers: what follows on the hosts where a step that notifies it changed something.
+
+It follows the last step; what a batch or an included runbook notified follows that one.
 
 Nothing is kept about them: what is due is read from the recorded outcomes each time.
 """
@@ -33,12 +35,13 @@ def notified(plan: Plan, state: RunState) -> Mapping[str, frozenset[str]]:
 def waiting_handlers(plan: Plan, state: RunState) -> str:
     """Say which handlers a run has left undone that were due; "" where there are none."""
     due = notified(plan, state)
-    left = [
-        f"'{handler.name}' on {_some(due[handler.path])}"
-        for handler in plan.handlers
-        if handler.path in due and handler.path not in state.finished
-    ]
-    return f"handlers not done: {', '.join(left)}" if left else ""
+    left: dict[str, set[str]] = {}
+    for handler in plan.handlers:
+        hosts = due.get(handler.path, frozenset()).intersection(target.target for target in handler.targets)
+        if hosts and handler.path not in state.finished:
+            left.setdefault(handler.name, set()).update(hosts)
+    told = [f"'{name}' on {_some(frozenset(hosts))}" for name, hosts in left.items()]
+    return f"handlers not done: {', '.join(told)}" if told else ""
 
 
 def _some(hosts: frozenset[str]) -> str:

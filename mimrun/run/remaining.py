@@ -68,7 +68,7 @@ def due_before(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[Leaf,
     Arguments:
         left: the steps that are in front of them.
     """
-    handlers = _due(plan, state)
+    handlers = due(plan, state)
     asked = {node.path for node in leaves(left)}
     gates = [gate for gate in _gates_before(plan, state, handlers) if gate.path not in asked]
     last = max((int(node.path.partition(".")[0]) for node in plan.nodes), default=0)
@@ -87,18 +87,18 @@ def handlers_of(plan: Plan, state: RunState, left: Iterable[Node]) -> tuple[Plan
     for node in _actions(left):
         for handler in node.notify:
             wanted.setdefault(handler, set()).update(target.target for target in node.targets)
-    for due in _due(plan, state):
-        wanted.setdefault(due.path, set()).difference_update(target.target for target in due.targets)
+    for one in due(plan, state):
+        wanted.setdefault(one.path, set()).difference_update(target.target for target in one.targets)
     cut = (_only_on(handler, wanted.get(handler.path, set())) for handler in plan.handlers)
     return tuple(handler for handler in cut if handler.targets)
 
 
-def _due(plan: Plan, state: RunState) -> list[PlannedAction]:
+def due(plan: Plan, state: RunState) -> list[PlannedAction]:
     """Give the handlers that were due and are not done, on the hosts where that is so."""
-    due = notified(plan, state)
+    told = notified(plan, state)
     left = []
     for handler in plan.handlers:
-        hosts = due.get(handler.path, frozenset())
+        hosts = told.get(handler.path, frozenset())
         open_ = {t.target for t in handler.targets if t.target in hosts and not is_done(handler, t, state)}
         if open_:
             left.append(_only_on(handler, open_))

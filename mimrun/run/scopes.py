@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from mimrun.runbook.node import Node, PlannedInclude, PlannedParallel, parts_of
+from mimrun.runbook.node import Node, PlannedInclude, PlannedParallel, handler_place, parts_of
 from mimrun.runbook.plan import Plan
 
 
@@ -41,9 +41,10 @@ def scopes_of(plan: Plan) -> Mapping[str, Scope]:
     found: dict[str, Scope] = {}
     _note(plan.nodes, Scope(), found)
     for handler in plan.handlers:
-        around = handler.path.rpartition(".")[0]
-        include = plan.node(around.rpartition(".")[0]) if around else None
-        found[handler.path] = _inside(include) if isinstance(include, PlannedInclude) else Scope()
+        around = handler_place(handler.path)[0]
+        include = plan.node(around.removesuffix(".include")) if around.endswith(".include") else None
+        own = found[around] if around in found else Scope()
+        found[handler.path] = _inside(include) if isinstance(include, PlannedInclude) else own
     return found
 
 

@@ -42,6 +42,7 @@ from mimrun.runbook.node import (
     PlannedManual,
     PlannedParallel,
     PlannedSerial,
+    inside_of,
 )
 from mimrun.runbook.plan import Plan
 
@@ -106,18 +107,23 @@ class Walk:
         way = Way(Roster.of_run(self._plan.max_failures))
         walked = self.sequence(self._plan.nodes, way)
         if isinstance(walked.result, Done):
-            walked = self._handlers(way.with_roster(walked.roster))
+            walked = self._handlers("", way.with_roster(walked.roster))
         self.lost = walked.roster.failed
         return walked.result
 
-    def _handlers(self, way: Way) -> Walked:
-        """Do each handler once, in the order in which they are written, on the hosts that it is due on."""
-        for written in self._plan.handlers:
-            due = notified(self._plan, self._journal.state).get(written.path)
-            if not due:
-                continue
+    def _handlers(self, around: str, way: Way) -> Walked:
+        """Do each handler that follows a part of the plan once, in the order in which they are written, where it is due.
+
+        Arguments:
+            around: a batch, an included runbook, or "" for the plan as a whole.
+        """
+        for written in self._plan.handlers_behind(around):
             node = self._frozen.get(written.path, written)
             assert isinstance(node, PlannedAction)
+            due = notified(self._plan, self._journal.state).get(written.path, frozenset())
+            due &= {target.target for target in node.targets}
+            if not due:
+                continue
             targets = tuple(t for t in node.targets if t.target in due and way.roster.takes_part(t.target))
             if not targets and node.path not in self._journal.state.finished:
                 reason = f"due on {', '.join(sorted(due)[:5])}, and every one of them has failed"
@@ -145,17 +151,18 @@ class Walk:
             Halt: somebody asked to stop, or a gate is not open any more.
         """
         node = self._frozen.get(node.path, node)
-        way = way.under(node)
+        around, way = way, way.under(node)
         match node:
             case PlannedBlock():
                 return self._block(node, way)
             case PlannedSerial():
-                return self._serial(node, way)
+                return self._serial(node, way, around)
             case PlannedParallel():
                 return self._branches.perform(node, way)
             case PlannedInclude():
                 inner = way.roster.within(f"'{node.name}'", node.max_failures)
                 walked = self.sequence(node.steps, way.with_roster(inner))
+                walked = self._followed(node, walked, around)
                 return Walked(walked.result, way.roster.behind(walked.roster))
             case PlannedAction() | PlannedGate() | PlannedManual():
                 return self._leaf(node, way)
@@ -240,8 +247,14 @@ class Walk:
             return Walked(Failed(f"block {node.path} '{node.name}': {over.told(roster.failed)}"), roster)
         return Walked(walked.result, roster)
 
-    def _serial(self, node: PlannedSerial, way: Way) -> Walked:
-        """Do the batches one after the other, with a pause in between.
+    def _followed(self, node: Node, walked: Walked, around: Way) -> Walked:
+        """Do the handlers that follow a batch or an included runbook, where that has come to a good end."""
+        if not isinstance(walked.result, Done):
+            return walked
+        return self._handlers(inside_of(node), around.with_roster(walked.roster))
+
+    def _serial(self, node: PlannedSerial, way: Way, around: Way) -> Walked:
+        """Do the batches one after the other, each with the handlers that it notified, with a pause in between.
 
         A batch whose hosts have all failed before is passed over. One in which all fail ends the run
         although more might fail: then nobody has shown yet that it works.
@@ -255,7 +268,7 @@ class Walk:
                 continue
             if number:
                 self._pause(node, batches, number, way)
-            walked = self.node(batch, inner)
+            walked = self._followed(batch, self.node(batch, inner), around)
             inner, result = inner.with_roster(walked.roster), walked.result
             if not isinstance(result, Done):
                 break

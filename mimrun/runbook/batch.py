@@ -22,6 +22,7 @@ from mimrun.runbook.node import (
     PlannedParallel,
     PlannedSerial,
     TargetCalls,
+    handler_place,
     parts_of,
 )
 from mimrun.runbook.pattern import LOCALHOSTS
@@ -77,27 +78,39 @@ def hosts_of(node: Node) -> frozenset[str]:
     return frozenset(t.target for a in actions_in(node) for t in a.targets).difference(LOCALHOSTS)
 
 
-def in_batches(node: PlannedAction | PlannedBlock, batches: Sequence[tuple[str, ...]]) -> PlannedSerial:
+def in_batches(
+    node: PlannedAction | PlannedBlock,
+    batches: Sequence[tuple[str, ...]],
+    handlers: Sequence[PlannedAction] = (),
+) -> tuple[PlannedSerial, tuple[PlannedAction, ...]]:
     """Give a node as a block for each batch, in which there are only the batch's hosts.
 
     Arguments:
         node: the step, planned on all of its hosts. A part of it that works on this machine is done with
             every batch; one that has no host in a batch is left out of it.
         batches: hosts that are worked on together; one batch without hosts where there are none.
+        handlers: what follows each batch on its hosts, and what follows an included runbook in it.
+
+    Returns:
+        the batches, and the handlers of each of them.
     """
-    made = []
-    by_host = {action.path: {t.target: t for t in action.targets} for action in actions_in(node)}
+    made: list[PlannedBlock] = []
+    followed: list[PlannedAction] = []
+    every = (*actions_in(node), *handlers)
+    by_host = {action.path: {t.target: t for t in action.targets} for action in every}
     for number, hosts in enumerate(batches, 1):
         path, name = f"{node.path}.batch.{number}", f"{node.name} (batch {number} of {len(batches)})"
-        batch = _Batch((*hosts, *LOCALHOSTS), by_host, node.path, path)
+        batch = _Batch((*hosts, *LOCALHOSTS), by_host, node.path, path, path)
         if isinstance(node, PlannedAction):
             batch = replace(batch, new=f"{path}.block.1")
             made.append(PlannedBlock(path=path, name=name, block=batch.parts([node])))
         elif isinstance(block := batch.node(node), PlannedBlock):
             made.append(block.model_copy(update={"name": name, "when": None}))
+        followed += [h for h in batch.parts(handlers) if isinstance(h, PlannedAction)]
     # A condition of a step on hosts is asked host by host; one of a block stands before all of its batches.
     when = node.when if isinstance(node, PlannedBlock) else None
-    return PlannedSerial(path=node.path, name=node.name, when=when, batches=tuple(made))
+    serial = PlannedSerial(path=node.path, name=node.name, when=when, batches=tuple(made))
+    return serial, tuple(followed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +121,20 @@ class _Batch:
         hosts: in the order in which they are worked on.
         by_host: what each action does on each of its hosts, by the action's path.
         old, new: what paths begin with outside the batch, and inside.
+        around: the path of the batch, which its handlers follow.
     """
 
     hosts: tuple[str, ...]
     by_host: Mapping[str, Mapping[str, TargetCalls]]
     old: str
     new: str
+    around: str
+
+    def moved(self, path: str) -> str:
+        """Give the path that a step or handler has in the batch."""
+        if path != self.old and not path.startswith(f"{self.old}."):
+            return f"{self.around}.{handler_place(path)[1]}"  # of the runbook that the batches are in
+        return self.new + path.removeprefix(self.old)
 
     def parts(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
         """Give what is left of some nodes."""
@@ -121,12 +142,13 @@ class _Batch:
 
     def node(self, node: Node) -> Node | None:
         """Give what is left of a node; None where nothing is."""
-        path = self.new + node.path.removeprefix(self.old)
+        path = self.moved(node.path)
         left: dict[str, tuple[object, ...]] = {}
         match node:
             case PlannedAction():
                 calls = self.by_host[node.path]
                 left = {"targets": tuple(calls[host] for host in self.hosts if host in calls)}
+                node = node.model_copy(update={"notify": tuple(map(self.moved, node.notify))})
             case PlannedBlock():
                 left = {key: self.parts(getattr(node, key)) for key in _PARTS}
             case PlannedParallel():

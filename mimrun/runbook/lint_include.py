@@ -121,8 +121,6 @@ def mismatches(outer: Runbook, inner: Runbook) -> Iterator[tuple[str, str]]:
     if _RISKS.index(inner.risk) > _RISKS.index(outer.risk):
         hint = f"write `risk: {inner.risk}` at the top: who approves must know"
         yield f"{name} is of {inner.risk} risk, and this runbook says {outer.risk}", hint
-    if inner.handlers:
-        yield f"{name} has handlers, which an included runbook cannot have", "make steps of them there"
 
 
 def secret_named(value: JsonValue, secrets: frozenset[str]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, TypeAlias, assert_never
+from typing import Annotated, Final, Literal, TypeAlias, assert_never
 
 from pydantic import Field, JsonValue
 
 from mimrun.connector import Effect
 from mimrun.runbook.model import Evidence, Needed, OnTimeout, Part, Risk, Stage
+
+_HANDLER: Final = re.compile(r"(?:(?P<around>.+)\.)?(?P<own>h\d+)(?:\.batch\.\d+)?")
 
 
 class RunbookRef(Part):
@@ -240,6 +243,21 @@ def parts_of(node: Node) -> tuple[Node, ...]:
             return node.steps
         case _:
             assert_never(node)
+
+
+def handler_place(path: str) -> tuple[str, str]:
+    """Say what a handler follows, and which one of its runbook it is; "" twice for what is no handler.
+
+    "h1" and, in batches of its own, "h1.batch.2" follow the last step: ("", "h1"). "3.batch.1.h1" follows a
+    batch: ("3.batch.1", "h1"). "5.include.h1" follows the steps of an included runbook: ("5.include", "h1").
+    """
+    found = _HANDLER.fullmatch(path)
+    return (found["around"] or "", found["own"]) if found else ("", "")
+
+
+def inside_of(node: Node) -> str:
+    """Give what the paths of handlers begin with that follow a node: a batch, or an included runbook."""
+    return f"{node.path}.include" if isinstance(node, PlannedInclude) else node.path
 
 
 def with_parts(node: Node, change: Callable[[Node], Node]) -> Node:

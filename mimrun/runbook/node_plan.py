@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from typing import assert_never
 
 from mimrun.catalog import Catalog
 from mimrun.runbook.allowance import allowed
-from mimrun.runbook.batch import Borders, cut, hosts_of, in_batches
+from mimrun.runbook.batch import Borders, actions_in, cut, hosts_of, in_batches
 from mimrun.runbook.bounds import ExpressionError
 from mimrun.runbook.call_plan import CallPlanner, known_truth
 from mimrun.runbook.document import ValuePath
@@ -37,9 +38,10 @@ from mimrun.runbook.node import (
     RunbookRef,
     StepOptions,
 )
+from mimrun.runbook.pattern import LOCALHOSTS
 from mimrun.runbook.reach import changed_hosts, check_domains, check_shares, domain_of
 from mimrun.runbook.render import instructions
-from mimrun.runbook.tree import handlers
+from mimrun.runbook.tree import handlers, walk_steps
 
 
 class NodePlanner:
@@ -51,17 +53,57 @@ class NodePlanner:
         self._scope, self._targets = scope, targets
         self._calls = CallPlanner(scope, catalog)
         self._handlers = {
-            handler.name: path for path, handler in handlers(scope.loaded.runbook) if path in targets.of_step
+            path: handler for path, handler in handlers(scope.loaded.runbook) if path in targets.of_step
         }
+        self._at_end = {path: self._pieces(path, handler) for path, handler in self._handlers.items()}
+        self._in_batches = False
+        self._behind: list[PlannedAction] = []
+        """The handlers of batches and of included runbooks."""
 
     def handlers(self) -> tuple[PlannedAction, ...]:
-        """Plan the handlers that some step notifies; they come after all steps."""
-        runbook = self._scope.loaded.runbook
-        return tuple(
-            self._action(handler, path, self._scope.fixed_text(handler.name, self._path(path, "name")))
-            for path, handler in handlers(runbook)
-            if path in self._targets.of_step
+        """Plan the handlers that some step notifies, to be called when the steps are planned.
+
+        Those that are notified in batches follow each batch; the others come after all steps.
+        """
+        at_end: list[PlannedAction] = []
+        for path, pieces in self._at_end.items():
+            every = self._handler(path, {host for hosts in pieces.values() for host in hosts})
+            for piece, hosts in pieces.items():
+                targets = tuple(target for target in every.targets if target.target in hosts)
+                at_end.append(every.model_copy(update={"path": piece, "targets": targets}))
+        return (*self._behind, *at_end)
+
+    def _pieces(self, path: str, handler: Handler) -> Mapping[str, Sequence[str]]:
+        """Give the hosts that a handler follows the last step on, by its path; nothing where only batches notify it.
+
+        Where `limits: {domains: …}` would not let it be done on all of them at once, in as many pieces as needed.
+        """
+        steps = list(walk_steps(self._scope.loaded.runbook.steps))
+        batches = [f"{at}." for at, step in steps if getattr(step, "serial", None)]
+        notifying = {
+            host
+            for at, step in steps
+            if isinstance(step, ActionStep)
+            and handler.name in step.notify
+            and not any(f"{at}.".startswith(batch) for batch in batches)
+            for host in self._targets.of_step[at]
+        }
+        hosts = [host for host in self._targets.of_step[path] if host in notifying]
+        whole = f"{self._unit.prefix}{path}"
+        borders = self._borders() if hosts else []
+        cuts = (
+            cut([host for host in hosts if host not in LOCALHOSTS], [len(hosts)], borders) if borders else []
         )
+        if len(cuts) < 2:
+            return {whole: hosts} if hosts else {}
+        here = [host for host in hosts if host in LOCALHOSTS]
+        return {f"{whole}.batch.{n}": (*part, *here * (n == 1)) for n, part in enumerate(cuts, 1)}
+
+    def _handler(self, path: str, hosts: Set[str]) -> PlannedAction:
+        """Plan a handler on some of its hosts."""
+        handler = self._handlers[path]
+        name = self._scope.fixed_text(handler.name, self._path(path, "name"))
+        return self._action(handler, path, name, hosts)
 
     def nodes(self, steps: tuple[Step, ...], prefix: str) -> tuple[Node, ...]:
         """Plan some steps.
@@ -72,6 +114,15 @@ class NodePlanner:
         return tuple(self._node(step, f"{prefix}{number}") for number, step in enumerate(steps, 1))
 
     def _node(self, step: Step, path: str) -> Node:
+        before = self._in_batches
+        if isinstance(step, ActionStep | BlockStep):
+            self._in_batches = before or step.serial is not None
+        try:
+            return self._planned(step, path)
+        finally:
+            self._in_batches = before
+
+    def _planned(self, step: Step, path: str) -> Node:
         name = self._scope.fixed_text(step.name, self._path(path, "name"))
         match step:
             case ActionStep():
@@ -113,9 +164,12 @@ class NodePlanner:
         self._condition(step.when, path)
         unit = self._unit.inner[path]
         scope = unit.scope
-        steps = NodePlanner(unit, self._catalog, self._inventory).nodes(scope.loaded.runbook.steps, "")
-        check_shares(scope, self._inventory.groups, changed_hosts(steps))
-        check_domains(scope, steps, unit.prefix)
+        planner = NodePlanner(unit, self._catalog, self._inventory)
+        steps = planner.nodes(scope.loaded.runbook.steps, "")
+        behind = planner.handlers()
+        check_shares(scope, self._inventory.groups, changed_hosts((*steps, *behind)))
+        check_domains(scope, (*steps, *behind), unit.prefix)
+        self._behind += behind
         own = unit.targets.failures
         return PlannedInclude(
             path=self._unit.prefix + path,
@@ -146,13 +200,14 @@ class NodePlanner:
             max_failures=step.max_failures,
         )
 
-    def _action(self, step: Handler, path: str, name: str) -> PlannedAction:
+    def _action(self, step: Handler, path: str, name: str, among: Set[str] | None = None) -> PlannedAction:
+        hosts = [host for host in self._targets.of_step[path] if among is None or host in among]
         node = PlannedAction(
             path=self._unit.prefix + path,
             name=name,
             when=step.when,
             action=step.call.action,
-            targets=tuple(self._calls.on_target(step, path, t) for t in self._targets.of_step[path]),
+            targets=tuple(self._calls.on_target(step, path, host) for host in hosts),
             loop=step.loop,
             options=self._options(step, path),
             notify=self._notified(step),
@@ -161,9 +216,15 @@ class NodePlanner:
         return node
 
     def _notified(self, step: Handler) -> tuple[str, ...]:
-        """Give the paths of the handlers that a step notifies, each once and in the order of the handlers."""
+        """Give the paths of the handlers that a step notifies, each once and in the order of the handlers.
+
+        In batches these are not yet those that follow each batch.
+        """
         wanted = step.notify if isinstance(step, ActionStep) else ()
-        return tuple(path for name, path in self._handlers.items() if name in wanted)
+        notified = [path for path, handler in self._handlers.items() if handler.name in wanted]
+        if self._in_batches:
+            return tuple(f"{self._unit.prefix}{path}" for path in notified)
+        return tuple(piece for path in notified for piece in self._at_end[path])
 
     def _options(self, step: Handler, path: str) -> StepOptions:
         become = step.become
@@ -198,9 +259,22 @@ class NodePlanner:
         """Give a step batch by batch; what its hosts may fail is counted over all batches."""
         own = hosts_of(node)
         hosts = [host for host in self._targets.all if host in own]
-        serial = in_batches(node, cut(hosts, step.serial or (), self._borders()) or [()])
+        batches = cut(hosts, step.serial or (), self._borders()) or [()]
+        serial, behind = in_batches(node, batches, self._behind_batches(node))
+        self._behind += behind
         budget = self._allowed(step.max_failures, len(hosts), path)
         return serial.model_copy(update={"pause_ms": step.pause, "max_failures": budget})
+
+    def _behind_batches(self, node: PlannedAction | PlannedBlock) -> list[PlannedAction]:
+        """Give the handlers of what is put into batches, on all of its hosts: those that it notifies, and inner ones."""
+        inner = [handler for handler in self._behind if handler.path.startswith(f"{node.path}.")]
+        self._behind = [handler for handler in self._behind if handler not in inner]
+        own = []
+        for path in self._handlers:
+            told = [a for a in actions_in(node) if f"{self._unit.prefix}{path}" in a.notify]
+            if told:
+                own.append(self._handler(path, {t.target for action in told for t in action.targets}))
+        return [*inner, *own]
 
     def _borders(self) -> list[Borders]:
         rule = self._scope.loaded.runbook.limits.domains

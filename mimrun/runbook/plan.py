@@ -15,7 +15,16 @@ from pydantic import JsonValue
 
 from mimrun import canonical
 from mimrun.runbook.model import Limits, Part
-from mimrun.runbook.node import Node, PlannedAction, PlannedGate, PlannedManual, RunbookRef, parts_of
+from mimrun.runbook.node import (
+    Node,
+    PlannedAction,
+    PlannedGate,
+    PlannedManual,
+    RunbookRef,
+    handler_place,
+    inside_of,
+    parts_of,
+)
 
 
 class PlannedTarget(Part):
@@ -35,7 +44,8 @@ class Plan(Part):
         groups: the inventory's groups, cut down to these targets.
         connectors: name → version of every connector used.
         max_failures: how many hosts may fail over the whole run; the run stops when there are more.
-        handlers: what follows the last step on the hosts where something changed ("h1", "h2", …).
+        handlers: what follows on the hosts where something changed: behind the last step ("h1", "h2", …), and
+            behind each batch ("3.batch.1.h1") and included runbook ("5.include.h1") that notified it.
         timeout_ms: how long the run may be at work; waiting for people does not count.
         undo_of: the run that this plan takes back, where it is an undo plan.
         retry_of: the run whose failed hosts this plan is for, where it is a retry.
@@ -86,8 +96,30 @@ class Plan(Part):
 
     def walk(self) -> Iterator[Node]:
         """Give every node in the order in which it is written, blocks before their parts."""
-        yield from _walk(self.nodes)
-        yield from self.handlers
+        yield from self._walk(self.nodes)
+        yield from self.handlers_behind("")
+
+    def _walk(self, nodes: Sequence[Node]) -> Iterator[Node]:
+        for node in nodes:
+            yield node
+            yield from self._walk(parts_of(node))
+            yield from self.handlers_behind(inside_of(node))
+
+    def handlers_behind(self, around: str) -> tuple[PlannedAction, ...]:
+        """Give the handlers that follow a part of the plan, in the order in which they are done.
+
+        Arguments:
+            around: as `inside_of` names it: a batch, an included runbook, or "" for the plan as a whole.
+        """
+        return self._behind.get(around, ())
+
+    @cached_property
+    def _behind(self) -> Mapping[str, tuple[PlannedAction, ...]]:
+        found: dict[str, tuple[PlannedAction, ...]] = {}
+        for handler in self.handlers:
+            around = handler_place(handler.path)[0]
+            found[around] = (*found.get(around, ()), handler)
+        return found
 
     def node(self, path: str) -> Node:
         """Give the node at a path. Raises KeyError where there is none."""
@@ -187,12 +219,6 @@ class Segment(Part):
     def decode(cls, data: bytes) -> Segment:
         """Read a segment back from its bytes."""
         return cls.model_validate_json(data)
-
-
-def _walk(nodes: Sequence[Node]) -> Iterator[Node]:
-    for node in nodes:
-        yield node
-        yield from _walk(parts_of(node))
 
 
 Plan.model_rebuild()

@@ -28,6 +28,7 @@ from mimrun.runbook.model import (
     Wait,
     WaitStep,
 )
+from mimrun.runbook.node import handler_place
 from mimrun.runbook.suggestion import suggest
 
 CALLS: Final = ("verify", "undo", "capture")
@@ -257,12 +258,14 @@ class Desugarer:
 def step_source(step: str) -> ValuePath:
     """Give the place of a step in its document: "3.block.1" is `("steps", 2, "block", 0)`.
 
-    The handler "h2" is at `("handlers", 1)`, a batch at its serial step, and what is included at the step
-    that includes it.
+    The handler "h2" is at `("handlers", 1)`, also where it follows a batch ("3.batch.1.h2"); a batch is at its
+    serial step, and what is included at the step that includes it.
     """
-    if step.startswith("h"):
-        return ("handlers", int(step[1:]) - 1)
-    marks = step.partition(".include.")[0].split(".")
+    own = step.partition(".include.")[0]
+    handler = handler_place(own)[1]
+    if handler:
+        return ("handlers", int(handler[1:]) - 1)
+    marks = own.split(".")
     path: list[str | int] = ["steps"]
     for number, mark in enumerate(marks):
         if mark == "batch" or (number and marks[number - 1] == "batch"):

@@ -191,11 +191,6 @@ ACT = f"{{name: act, {CHANGE}}}"
             other(ACT, risk="high"),
             "9:39: drain@1.0.0 is of high risk, and this runbook says low",
         ),
-        (
-            simple(included()),
-            other(f"{{name: act, notify: h, {CHANGE}}}", f"hosts: web\nhandlers: [{{name: h, {CHANGE}}}]\n"),
-            "9:39: drain@1.0.0 has handlers",
-        ),
         (simple(included()), {"drain@1.0.0": DRAIN}, "9:29: drain@1.0.0: server is missing"),
         (
             simple(included(inputs="{server: db1}")),
