@@ -9,6 +9,7 @@ returns. Nothing is asserted.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -23,12 +24,15 @@ from step_cost import measure
 from mimrun.lab import folder
 from mimrun.lab.postgres import PostgresPair
 from mimrun.lab.postgres_server import Instance
+from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.postgres.database import Database
 from mimrun.log.postgres.store import PostgresStore, create_log
 from mimrun.log.proof.verify import verify
 from mimrun.settings import Settings
 
 STEPS = 200
+BLOB_KEY = BlobKeyPlace(Path("nowhere"), "env:BENCH_BLOB_KEY")
+os.environ.setdefault("BENCH_BLOB_KEY", "5e" * 32)
 
 
 def address(server: Instance, schema: str) -> tuple[str, str]:
@@ -38,9 +42,9 @@ def address(server: Instance, schema: str) -> tuple[str, str]:
 
 
 def by_threads(database: Database, threads: int, seconds: float) -> list[float]:
-    create_log(database, "bench", ACTOR)
+    create_log(database, BLOB_KEY, "bench", ACTOR)
     times: list[float] = []
-    with PostgresStore(database, projectors=[Count()]) as store:
+    with PostgresStore(database, BLOB_KEY, projectors=[Count()]) as store:
         store.append([outcome("warm")])
         workers = [
             threading.Thread(target=lambda n=n: times.extend(append_for(store, f"run-{n}", seconds)))
@@ -55,7 +59,7 @@ def by_threads(database: Database, threads: int, seconds: float) -> list[float]:
 
 def by_processes(place: tuple[str, str], processes: int, seconds: float, threads: int = 1) -> list[float]:
     database = Database.of(*place)
-    create_log(database, "bench", ACTOR)
+    create_log(database, BLOB_KEY, "bench", ACTOR)
     argv = [sys.executable, __file__, "--child", *place, "--seconds", str(seconds), "--threads", str(threads)]
     children = [
         subprocess.Popen(
@@ -71,7 +75,7 @@ def by_processes(place: tuple[str, str], processes: int, seconds: float, threads
         child.stdin.write("go\n")
         child.stdin.flush()
     times = [float(line) for child in children for line in child.communicate()[0].split()]
-    with PostgresStore(database, projectors=[Count()]) as store:
+    with PostgresStore(database, BLOB_KEY, projectors=[Count()]) as store:
         report = verify(store)
         assert report.ok, report
         assert report.size == len(times) + processes + 1
@@ -79,7 +83,7 @@ def by_processes(place: tuple[str, str], processes: int, seconds: float, threads
 
 
 def child(place: tuple[str, str], run: str, seconds: float, threads: int) -> None:
-    with PostgresStore(Database.of(*place), projectors=[Count()]) as store:
+    with PostgresStore(Database.of(*place), BLOB_KEY, projectors=[Count()]) as store:
         store.append([outcome(run)])
         print("ready", flush=True)
         sys.stdin.readline()

@@ -13,7 +13,8 @@ The tree is split by what the person who meets the error can do about it:
     │   ├── LeaseError                     another process holds this run
     │   ├── LockError                      another run holds a resource that this one needs
     │   ├── KillSwitchError                somebody stopped everything
-    │   └── BreakerError                   the runbook has failed too often in a row
+    │   ├── BreakerError                   the runbook has failed too often in a row
+    │   └── ErasedError                    content that is needed was erased from the log, by two people
     ├── LogError                  exit 6   the incident log cannot be written, or does not verify
     │   ├── StoreError                     the store cannot be opened or written
     │   └── TamperError                    an entry is not what was recorded
@@ -118,6 +119,10 @@ class KillSwitchError(RefusedError):
 
 class BreakerError(RefusedError):
     """The last runs of a runbook failed, and nobody has looked at them since."""
+
+
+class ErasedError(RefusedError):
+    """Two people had this content erased from the log; the log itself is intact."""
 
 
 class LogError(MimrunError):

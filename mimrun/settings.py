@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import SettingsError
+from mimrun.secret import parse_reference
 
 ENGINE_PATIENCE_MS: Final = 5_000
 """How long a run waits for Prefect after the go, before it starts directly."""
@@ -41,6 +42,7 @@ class Settings:
         store: the address of the PostgreSQL database that the log is in; "" for a file in the home.
         store_password: the reference of the secret to log in with there, or "".
         signer: the address of the process that signs the log, `unix:/PATH`; "" for keys in the home.
+        blob_key: the reference of the secret that encrypts the log's blobs; "" for a file in the home.
         lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
 
@@ -54,11 +56,17 @@ class Settings:
     store_password: str = ""
     signer: str = ""
     lease_ttl_ms: int = LEASE_TTL_MS
+    blob_key: str = ""
 
     @property
     def log(self) -> Path:
         """The incident log, where it is a file."""
         return self.home / "log.db"
+
+    @property
+    def blob_key_file(self) -> Path:
+        """What the log's blobs are encrypted under, unless `blob_key` says that it is kept elsewhere."""
+        return self.home / "blob.key"
 
     @property
     def program_log(self) -> Path:
@@ -109,7 +117,7 @@ def load_settings(
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
             MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
-            MIMRUN_STORE_PASSWORD, MIMRUN_SIGNER, XDG_STATE_HOME and HOME.
+            MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_SIGNER, XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
@@ -126,6 +134,7 @@ def load_settings(
         log_level=_level(environ.get("MIMRUN_LOG_LEVEL", "")),
         store=_store(environ.get("MIMRUN_STORE", "")),
         store_password=environ.get("MIMRUN_STORE_PASSWORD", ""),
+        blob_key=_blob_key(environ.get("MIMRUN_BLOB_KEY", "")),
         signer=_signer(environ.get("MIMRUN_SIGNER", "")),
     )
 
@@ -193,6 +202,15 @@ def _signer(value: str) -> str:
             f"MIMRUN_SIGNER={value!r}: give unix:/PATH of the socket of `mimrun signer`, or leave it unset for keys "
             "in the home"
         )
+    return value
+
+
+def _blob_key(value: str) -> str:
+    if value:
+        try:
+            parse_reference(value)
+        except SettingsError as exc:
+            raise SettingsError(f"MIMRUN_BLOB_KEY: {exc}") from exc
     return value
 
 

@@ -42,6 +42,7 @@ WHAT_NOW: Final[Mapping[str, str]] = {
     "LockError": "`mimrun locks` says which run holds it and what to do; `--wait-for-locks 10m` waits for it.",
     "KillSwitchError": "`mimrun kill-switch show` says who pulled it and why; two people lift it.",
     "BreakerError": "Look at the runs that failed, then `mimrun breaker close RUNBOOK --reason ...`.",
+    "ErasedError": "Do without it: `mimrun log show` has the entry that says who erased it and why.",
     "LogError": "Nothing more is done without a log. Keep the file as it is, and look with `mimrun log verify`.",
     "StoreError": "See that the disk has room and that the file may be written; then `mimrun resume RUN`.",
     "TamperError": "Keep the file and do not repair it: `mimrun log verify` names the entry that is wrong.",

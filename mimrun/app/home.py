@@ -15,9 +15,11 @@ from pathlib import Path
 from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import RefusedError, SettingsError
 from mimrun.gate.people import People, load_people
+from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
 from mimrun.log.holder import this_process
 from mimrun.log.moment import utc_now
+from mimrun.log.redaction import Erasures
 from mimrun.log.sqlite.store import SqliteStore, create_log
 from mimrun.log.store import Store
 from mimrun.log.tenure import LeaseTimes
@@ -39,6 +41,7 @@ PROJECTORS = (
     Breakers(),
     FollowUpRuns(),
     Reverts(),
+    Erasures(),
 )
 """Every projection of the log that mimrun keeps."""
 
@@ -112,11 +115,26 @@ def lay_home(settings: Settings) -> list[str]:
         from mimrun.log.postgres.database import Database  # noqa: PLC0415 - likewise
 
         database = Database.of(settings.store, settings.store_password)
-        if postgres.create_log(database, settings.origin, actor):
+        if postgres.create_log(database, blob_key_of(settings), settings.origin, actor):
             made.append(f"incident log {database.name}")
-    elif create_log(settings.log, settings.origin, actor):
+            made += _tell_key(settings)
+    elif create_log(settings.log, settings.origin, actor, blob_key=blob_key_of(settings)):
         made.append(f"incident log {settings.log}")
+        made += _tell_key(settings)
     return made
+
+
+def blob_key_of(settings: Settings) -> BlobKeyPlace:
+    """Say where the key of the log's blobs is."""
+    return BlobKeyPlace(settings.blob_key_file, settings.blob_key)
+
+
+def _tell_key(settings: Settings) -> list[str]:
+    """Say what to do about a key that was made with a log: without it no output or text can be read again."""
+    if settings.blob_key:
+        return []
+    shared = "copy it to each machine that uses this log, and keep" if settings.store else "keep"
+    return [f"key of its blobs {settings.blob_key_file}: {shared} a copy of it apart from the log's"]
 
 
 def _first_people(account: str) -> str:
@@ -149,7 +167,7 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None) -> Iterator
         return
     if not settings.log.exists():
         raise SettingsError(f"{settings.home} has no incident log yet; make it with `mimrun init`")
-    store = SqliteStore(settings.log, projectors=PROJECTORS)
+    store = SqliteStore(settings.log, projectors=PROJECTORS, blob_key=blob_key_of(settings))
     try:
         yield Home(settings, store, catalog or installed_catalog())
     finally:
@@ -165,7 +183,7 @@ def _open_shared(settings: Settings, catalog: Catalog | None) -> Iterator[Home]:
 
     database = Database.of(settings.store, settings.store_password)
     times = LeaseTimes.of(settings.lease_ttl_ms / 1000)
-    store = PostgresStore(database, projectors=PROJECTORS)
+    store = PostgresStore(database, blob_key_of(settings), projectors=PROJECTORS)
     try:
         leases = RowLeases(database, store.reader, this_process(), times=times)
         yield Home(settings, store, catalog or installed_catalog(), row_leases=leases)

@@ -13,7 +13,9 @@ from typing import Protocol
 
 from mimrun.errors import LogError
 from mimrun.log.chain import Head, IncidentHead, Linked, Place, SealedBlob, link
+from mimrun.log.cipher import EncryptedBlob, WrappedKey
 from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.redaction import Redaction, redaction_of
 from mimrun.log.store import Guard, Projector
 
 
@@ -32,10 +34,18 @@ class Committed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A draft with its blobs sealed."""
+    """A draft with its blobs sealed.
+
+    Arguments:
+        blobs: in plain, for the projectors.
+        stored: the same blobs as they are stored.
+        keys: data keys of theirs that may not be on record yet.
+    """
 
     draft: Draft
     blobs: tuple[SealedBlob, ...] = ()
+    stored: tuple[EncryptedBlob, ...] = ()
+    keys: tuple[WrappedKey, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,7 +82,9 @@ class Batch:
         self._clock = clock
         self.change = Change(head, {}, {})
         self.linked: list[Linked] = []
-        self.blobs: list[SealedBlob] = []
+        self.blobs: list[EncryptedBlob] = []
+        self.keys: dict[bytes, WrappedKey] = {}
+        self.redactions: list[Redaction] = []
 
     def head(self) -> Head:
         """The end of the log, with what this batch has taken so far."""
@@ -103,7 +115,9 @@ class Batch:
         linked = [self._link(change, sealed) for sealed in drafts]
         self.change = change
         self.linked += linked
-        self.blobs += [blob for sealed in drafts for blob in sealed.blobs]
+        self.blobs += [blob for sealed in drafts for blob in sealed.stored]
+        self.keys |= {key.id: key for sealed in drafts for key in sealed.keys}
+        self.redactions += [said for one in linked if (said := redaction_of(one.entry)) is not None]
         return tuple(one.entry for one in linked)
 
     def fold(self, entry: LogEntry, blobs: Mapping[str, bytes], names: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mimrun.errors import LogError, StoreError, TamperError
+from mimrun.errors import ErasedError, LogError, StoreError, TamperError
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace
 from mimrun.log.chain import (
     Claim,
     Head,
@@ -20,10 +21,13 @@ from mimrun.log.chain import (
     believe,
     is_committed,
 )
+from mimrun.log.cipher import EncryptedBlob
+from mimrun.log.data_keys import DataKeys
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier
 from mimrun.log.moment import read_moment
+from mimrun.log.redaction import Redaction, redaction_of
 
 PAGE: Final = 1000
 """Rows fetched at once."""
@@ -39,6 +43,7 @@ class Reading(ABC):
     def __init__(self, place: str) -> None:
         self.place = place
         self.log = ""
+        self._opened: tuple[BlobKey, DataKeys] | None = None
 
     @abstractmethod
     def query(self, statement: str, *given: object) -> list[Any]:
@@ -59,6 +64,32 @@ class Reading(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the database. May be called twice."""
+
+    @property
+    def keys(self) -> DataKeys:
+        """What blobs are encrypted and decrypted with."""
+        return self._key_and_keys()[1]
+
+    @property
+    def blob_key(self) -> BlobKey:
+        """What the data keys are wrapped by."""
+        return self._key_and_keys()[0]
+
+    def take_key(self, blob_key: BlobKeyPlace | BlobKey) -> None:
+        """Take the key of the log's blobs, and see that it is the right one.
+
+        Raises:
+            StoreError: it is not, or cannot be read.
+        """
+        key = blob_key.read() if isinstance(blob_key, BlobKeyPlace) else blob_key
+        keys = DataKeys(key.key, self.query)
+        keys.check(self.place, key.source)
+        self._opened = key, keys
+
+    def _key_and_keys(self) -> tuple[BlobKey, DataKeys]:
+        if self._opened is None:
+            raise StoreError(f"the log {self.place} was opened without the key of its blobs")
+        return self._opened
 
     def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
         """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
@@ -84,9 +115,8 @@ class Reading(ABC):
                 raise StoreError(f"the log {self.place} is damaged: entries behind {after} are out of order")
             after = page[-1][0]
 
-    def leaves(self, size: int) -> Iterator[bytes]:
-        """The stored leaf hashes of the first `size` entries, unchecked."""
-        after = 0
+    def leaves(self, size: int, after: int = 0) -> Iterator[bytes]:
+        """The stored leaf hashes of the first `size` entries, without the first `after`, unchecked."""
         while after < size and (
             page := self.query(
                 "select seq, leaf from entry where seq > ? and seq <= ? order by seq limit ?",
@@ -100,9 +130,30 @@ class Reading(ABC):
             after = page[-1][0]
 
     def stored_blob(self, commit: str) -> StoredBlob | None:
-        """The blob stored under a commitment, unchecked."""
-        rows = self.query('select salt, data from blob where "commit" = ?', bytes.fromhex(commit))
-        return StoredBlob(*rows[0]) if rows else None
+        """The blob stored under a commitment, decrypted and otherwise unchecked; see `Store.stored_blob`."""
+        blob = self.encrypted_blob(bytes.fromhex(commit))
+        try:
+            return None if blob is None else self.keys.decrypt(blob)
+        except TamperError as exc:
+            raise TamperError(f"what {commit[:16]}… commits to cannot be decrypted: {exc}") from exc
+
+    def encrypted_blob(self, commit: bytes) -> EncryptedBlob | None:
+        """The blob stored under a commitment, as it is stored."""
+        rows = self.query('select key, data from blob where "commit" = ?', commit)
+        return EncryptedBlob(commit, *rows[0]) if rows else None
+
+    def redactions(self) -> Iterator[Redaction]:
+        """What was erased with authority, in the order of the entries that say so."""
+        for entry in self.entries(kinds={Kind.REDACT_APPLIED}):
+            found = redaction_of(entry)
+            if found is not None:
+                yield found
+
+    def redaction(self, commit: str) -> Redaction | None:
+        """By which entry the blob of a commitment was erased; None where no entry says so."""
+        rows = self.query('select seq from redaction where "commit" = ?', bytes.fromhex(commit))
+        found = redaction_of(self.entry(rows[0][0])) if rows else None
+        return found if found is not None and found.commit == commit else None
 
     def keeps_blobs(self) -> bool:
         """Blobs are in the same database."""
@@ -130,6 +181,19 @@ class Reading(ABC):
         """The stored checkpoint of the most entries, unchecked; None when there is none."""
         rows = self.query("select size, note from checkpoint order by size desc limit 1")
         return StoredCheckpoint(*rows[0]) if rows else None
+
+    def incident_ends(self, after: int = 0) -> dict[str, IncidentHead]:
+        """The ends of all incidents' chains, or of those that have entries behind `after`."""
+        statement = "select inc, iseq, leaf from incident_head"
+        if after:
+            statement += " where inc in (select inc from entry where seq > ? and inc <> '')"
+        rows = self.query(statement, *([after] if after else []))
+        return {inc: IncidentHead(iseq, leaf) for inc, iseq, leaf in rows}
+
+    def last_of(self, kind: Kind, after: int) -> int:
+        """The place of the last entry of a kind behind `after`, or 0."""
+        rows = self.query("select coalesce(max(seq), 0) from entry where seq > ? and kind = ?", after, kind)
+        return int(rows[0][0])
 
     def size(self) -> int:
         """How many entries there are now."""
@@ -176,7 +240,14 @@ class Reading(ABC):
         """The content of one of an entry's blobs; see `Store.blob`."""
         for ref in entry.blobs:
             if ref.n == name:
-                stored = self.stored_blob(ref.commit)
+                try:
+                    stored = self.stored_blob(ref.commit)
+                except TamperError as exc:
+                    raise TamperError(
+                        f"blob {name!r} of log entry {entry.seq} is not what was recorded: {exc}"
+                    ) from exc
+                if stored is None and (erased := self.redaction(ref.commit)) is not None:
+                    raise ErasedError(f"blob {name!r} of log entry {entry.seq} was {erased}: {erased.reason}")
                 if stored is None:
                     raise TamperError(f"blob {name!r} of log entry {entry.seq} is missing")
                 if not is_committed(stored, ref.commit):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from mimrun.errors import LogError
+from mimrun.errors import LogError, StoreError
 from mimrun.log.batch import Sealed
 from mimrun.log.bell import Bell
 from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, seal
+from mimrun.log.cipher import EncryptedBlob, Entropy, WrappedKey
+from mimrun.log.data_keys import KEY_GONE, DataKeys
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.reading import Reading
+from mimrun.log.redaction import Redaction
 from mimrun.log.sequencer import Sequencer
 from mimrun.log.store import Guard, Projector
 
@@ -26,7 +29,8 @@ class SequencedStore:
         sequencer: writes it.
         bell: tells those who follow that something was appended.
         projectors: what to fold entries through.
-        entropy: gives so many random bytes, for the salts of blobs.
+        keys: what blobs are encrypted with.
+        entropy: gives so many random bytes, for salts, keys and nonces.
     """
 
     def __init__(
@@ -36,11 +40,12 @@ class SequencedStore:
         bell: Bell,
         *,
         projectors: Sequence[Projector],
-        entropy: Callable[[int], bytes],
+        keys: DataKeys,
+        entropy: Entropy,
     ) -> None:
         self._reader, self._sequencer, self._bell = reader, sequencer, bell
         self._projectors = {projector.name: projector for projector in projectors}
-        self._entropy = entropy
+        self._keys, self._entropy = keys, entropy
 
     @property
     def log(self) -> str:
@@ -51,12 +56,21 @@ class SequencedStore:
         """Record drafts, all or none, durably; see `Store.append`."""
         if not drafts:
             return ()
-        # Hashing long output happens here, in the caller's thread, and not in the one all wait for.
-        sealed = [
-            Sealed(draft, tuple(seal(blob, self._entropy(SALT_SIZE)) for blob in draft.blobs))
-            for draft in drafts
-        ]
-        return self._sequencer.append(sealed, guard)
+        # Long output is hashed and encrypted here, in the caller's thread, and not in the one all wait for.
+        sealed = [self._seal(draft) for draft in drafts]
+        try:
+            entries = self._sequencer.append(sealed, guard)
+        except StoreError as exc:
+            if KEY_GONE not in str(exc):
+                raise
+            # The incident was erased with its key since the key was fetched. Nothing was recorded.
+            self._keys.forget()
+            sealed = [self._seal(draft) for draft in drafts]
+            entries = self._sequencer.append(sealed, guard)
+        for one in sealed:
+            for key in one.keys:
+                self._keys.recorded(key)
+        return entries
 
     def entries(
         self,
@@ -118,13 +132,17 @@ class SequencedStore:
         """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
         return self._reader.rows(after, inc=inc)
 
-    def leaves(self, size: int) -> Iterator[bytes]:
-        """The stored leaf hashes of the first `size` entries, unchecked."""
-        return self._reader.leaves(size)
+    def leaves(self, size: int, after: int = 0) -> Iterator[bytes]:
+        """The stored leaf hashes of the first `size` entries, without the first `after`, unchecked."""
+        return self._reader.leaves(size, after)
 
     def stored_blob(self, commit: str) -> StoredBlob | None:
-        """The blob stored under a commitment, unchecked."""
+        """The blob stored under a commitment, decrypted and otherwise unchecked; see `Source.stored_blob`."""
         return self._reader.stored_blob(commit)
+
+    def redactions(self) -> Iterator[Redaction]:
+        """What was erased with authority, as the entries say; see `Source.redactions`."""
+        return self._reader.redactions()
 
     def keeps_blobs(self) -> bool:
         """Blobs are in the same database."""
@@ -159,6 +177,18 @@ class SequencedStore:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _seal(self, draft: Draft) -> Sealed:
+        """Seal and encrypt the blobs of a draft."""
+        if not draft.blobs:
+            return Sealed(draft)
+        blobs = tuple(seal(blob, self._entropy(SALT_SIZE)) for blob in draft.blobs)
+        stored, keys = list[EncryptedBlob](), list[WrappedKey]()
+        for blob in blobs:
+            encrypted, unrecorded = self._keys.encrypt(blob, draft.inc, self._entropy)
+            stored.append(encrypted)
+            keys += [unrecorded] if unrecorded is not None else []
+        return Sealed(draft, blobs, tuple(stored), tuple(keys))
 
     def _projector(self, name: str) -> Projector:
         if name not in self._projectors:

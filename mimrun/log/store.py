@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 from mimrun.log.chain import Claim, Head, StoredBlob, StoredCheckpoint, StoredRow
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.log.redaction import Redaction
 
 
 class Projector(Protocol):
@@ -79,7 +80,14 @@ class Source(Protocol):
         """Every stored entry behind `after`, in the order of their places, unchecked."""
 
     def stored_blob(self, commit: str) -> StoredBlob | None:
-        """The blob stored under a commitment."""
+        """The blob stored under a commitment, decrypted; None where there is none.
+
+        Raises:
+            TamperError: it is there and cannot be decrypted; the message says why.
+        """
+
+    def redactions(self) -> Iterator[Redaction]:
+        """What was erased with authority, as the entries say that are on record; unchecked."""
 
     def keeps_blobs(self) -> bool:
         """Whether blobs are kept here at all."""
@@ -138,6 +146,7 @@ class Store(Source, Protocol):
         """The content of one of an entry's blobs; None when the entry has none of this name.
 
         Raises:
+            ErasedError: two people had it erased; the message says who, and which entry tells of it.
             TamperError: the content is missing, or is not what was recorded.
         """
 
@@ -147,8 +156,8 @@ class Store(Source, Protocol):
     def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
         """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
 
-    def leaves(self, size: int) -> Iterator[bytes]:
-        """The stored leaf hashes of the first `size` entries, unchecked, for making proofs."""
+    def leaves(self, size: int, after: int = 0) -> Iterator[bytes]:
+        """The stored leaf hashes of the first `size` entries, without the first `after`, for making proofs."""
 
     def latest_checkpoint(self) -> StoredCheckpoint | None:
         """The stored checkpoint of the most entries, unchecked; None when there is none."""

@@ -16,6 +16,7 @@ import psycopg
 from mimrun.lab import folder
 from mimrun.lab.postgres import PostgresPair
 from mimrun.lab.postgres_server import ADMIN, CLIENT, Instance
+from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
 from mimrun.log.postgres import store as postgres
 from mimrun.log.postgres.database import Database
@@ -24,6 +25,14 @@ from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite import store as sqlite
 
 NUMBERS = itertools.count(1)
+GRANTS_BEFORE = """\
+grant usage on schema {schema} to {role};
+grant select on all tables in schema {schema} to {role};
+"""
+"""What the role may do with a log that is not of this version: read it."""
+BLOB_KEY = BlobKeyPlace(Path("nowhere"), "env:TEST_BLOB_KEY")
+"""Where the key of the blobs is that lie in PostgreSQL: in a variable, which children inherit."""
+os.environ.setdefault("TEST_BLOB_KEY", "5e" * 32)
 
 
 class Place(Protocol):
@@ -90,13 +99,23 @@ class Schema:
     def address(self) -> str:
         return f"{self.database.url}?schema={self.name}#{self.database.password}"
 
+    @property
+    def blob_key(self) -> BlobKeyPlace:
+        """One key for all tests of a process and of its children: what is said of it is said in a variable."""
+        return BLOB_KEY
+
+    def drop(self) -> None:
+        """Remove the log with everything in it."""
+        with psycopg.connect(server_address(self.server), autocommit=True) as db:
+            db.execute(f"drop schema if exists {self.name} cascade".encode())
+
     def create(self, log: str, actor: Actor, clock: Callable[[], datetime]) -> bool:
-        made = postgres.create_log(self.owner, log, actor, clock=clock)
+        made = postgres.create_log(self.owner, self.blob_key, log, actor, clock=clock)
         self.execute(GRANTS.format(schema=self.name, role=CLIENT))
         return made
 
     def open(self, **named: Any) -> postgres.PostgresStore:
-        return postgres.PostgresStore(self.database, **named)
+        return postgres.PostgresStore(self.database, **{"blob_key": self.blob_key, **named})
 
     def execute(self, statement: str) -> list[Any]:
         with self.owner.connect("test") as db:
@@ -109,7 +128,7 @@ def open_place(address: str, **named: Any) -> SequencedStore:
     if not address.startswith("postgresql:"):
         return sqlite.SqliteStore(Path(address), **named)
     url, _, password = address.partition("#")
-    return postgres.PostgresStore(Database.of(url, password), **named)
+    return postgres.PostgresStore(Database.of(url, password), BLOB_KEY, **named)
 
 
 @contextmanager
@@ -127,8 +146,7 @@ def a_schema(server: Instance) -> Iterator[Schema]:
     try:
         yield schema
     finally:
-        with psycopg.connect(server_address(server), autocommit=True) as db:
-            db.execute(f"drop schema if exists {name} cascade".encode())
+        schema.drop()
 
 
 def server_address(server: Instance, role: str = ADMIN) -> str:

@@ -28,6 +28,7 @@ from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry, decode
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier
 from mimrun.log.proof.walk import verify_chain
+from mimrun.log.redaction import Redaction
 from mimrun.log.store import Guard, Projector
 
 BEGINNING = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -225,13 +226,17 @@ class MemoryStore:
         """There are no stored rows: see `Disk.chained`."""
         return iter(())
 
-    def leaves(self, size: int) -> Iterator[bytes]:
+    def leaves(self, size: int, after: int = 0) -> Iterator[bytes]:
         """There are no hashes: see `Disk.chained`."""
         return iter(())
 
     def stored_blob(self, commit: str) -> StoredBlob | None:
         """Blobs are kept without their seals."""
         return None
+
+    def redactions(self) -> Iterator[Redaction]:
+        """Nothing is erased in a simulation."""
+        return iter(())
 
     def keeps_blobs(self) -> bool:
         """Not under their commitments."""

@@ -196,7 +196,7 @@ def test_a_store_that_is_closed_says_so_and_closes_twice(place: Place) -> None:
         "replace into entry select seq - 1, data, leaf, kind, inc, run from entry where seq = 2",
         "update blob set data = 'x'",
         "delete from blob",
-        "insert or replace into blob select \"commit\", salt, 'x' from blob",
+        "insert or replace into blob select \"commit\", key, 'x' from blob",
     ],
 )
 def test_the_database_itself_is_append_only(path: Path, statement: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -210,9 +212,13 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(log: Path, tmp_pat
 
 def test_nothing_is_exported_from_a_log_that_was_changed(log: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
-    copy.write_bytes(log.read_bytes().replace(b"note number 03", b"note number 99"))
+    shutil.copy(log.with_name("blob.key"), tmp_path)
+    db = sqlite3.connect(log)
+    (blob,) = db.execute("select data from blob where rowid = 3").fetchone()
+    db.close()
+    copy.write_bytes(log.read_bytes().replace(blob[-16:], bytes(16)))
     with SqliteStore(copy) as store:
-        with pytest.raises(TamperError, match="a blob is not what was recorded"):
+        with pytest.raises(TamperError, match="cannot be decrypted: what is stored was changed"):
             export(store, tmp_path / "x.mimlog")
         assert not (tmp_path / "x.mimlog").exists()
         assert export(store, tmp_path / "lean.mimlog", blobs=False).entries == 21

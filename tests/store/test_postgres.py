@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
-from builders.log_places import Schema, a_schema, kill_sessions
+from builders.log_places import BLOB_KEY, Schema, a_schema, kill_sessions
+from builders.old_log import old_postgres_log
 
 from mimrun.errors import RefusedError, SettingsError, StoreError
 from mimrun.lab import process
@@ -105,7 +106,10 @@ def a_line(schema: Schema) -> Iterator[tuple[Line, Database]]:
 @pytest.mark.parametrize("forward", [False, True], ids=["never-arrived", "committed-unheard"])
 def test_an_append_whose_commit_got_no_answer_is_recorded_once(schema: Schema, forward: bool) -> None:
     evaluated = []
-    with a_line(schema) as (line, database), PostgresStore(database, projectors=[Counter()]) as store:
+    with (
+        a_line(schema) as (line, database),
+        PostgresStore(database, BLOB_KEY, projectors=[Counter()]) as store,
+    ):
         line.arm(COMMIT, forward=forward)
         entries = store.append([started(), note("x", run="run-1")], guard=evaluated.append)
         assert line.cuts == 1
@@ -258,7 +262,7 @@ def test_a_process_that_is_frozen_in_its_transaction_holds_nobody_up_for_good(
 
 def test_a_server_that_is_away_is_said_so_and_nothing_is_recorded(schema: Schema) -> None:
     with a_line(schema) as (line, database):
-        store = PostgresStore(database, patience=0.3)
+        store = PostgresStore(database, BLOB_KEY, patience=0.3)
         line.close()
         with pytest.raises(StoreError, match="see that the server runs") as refusal:
             store.append([started("away")])
@@ -269,14 +273,14 @@ def test_a_server_that_is_away_is_said_so_and_nothing_is_recorded(schema: Schema
         with pytest.raises(
             StoreError, match=r"postgresql://127\.0\.0\.1:\d+/postgres \(schema .*cannot be opened"
         ):
-            PostgresStore(database)
+            PostgresStore(database, BLOB_KEY)
     with schema.open() as store:
         assert store.head().size == 1
 
 
 def test_an_append_that_nobody_could_ask_about_is_said_to_be_unknown(schema: Schema) -> None:
     with a_line(schema) as (line, database):
-        store = PostgresStore(database, patience=0.2)
+        store = PostgresStore(database, BLOB_KEY, patience=0.2)
         store.append([started()])
         line.refuse()
         line.arm(b"insert into entry", forward=True)
@@ -362,14 +366,14 @@ def test_a_database_without_a_log_names_the_cure(server: Instance) -> None:
 
 def test_a_log_of_a_newer_mimrun_is_refused_and_one_of_an_older_is_brought_up_to_date(schema: Schema) -> None:
     schema.execute("insert into layout (version, name) values (99, 'of the future')")
-    for use in (schema.open, lambda: create_log(schema.owner, "x", ACTOR)):
+    for use in (schema.open, lambda: create_log(schema.owner, BLOB_KEY, "x", ACTOR)):
         with pytest.raises(StoreError, match="a newer mimrun made it"):
             use()
-    schema.execute("delete from layout where version > 1")
-    schema.execute("drop table lease")
-    with pytest.raises(StoreError, match=r"has layout 1 .* `mimrun init`, as the owner"):
+    schema.drop()
+    old_postgres_log(schema, 1, ORIGIN, [], ticking())
+    with pytest.raises(StoreError, match=r"has layout 1 .* `mimrun store migrate`, as the owner"):
         schema.open()
-    assert not create_log(schema.owner, "x", ACTOR)
+    assert not create_log(schema.owner, BLOB_KEY, "x", ACTOR)
     schema.create("x", ACTOR, ticking())
     with schema.open() as store:
         assert store.log == ORIGIN
@@ -377,7 +381,7 @@ def test_a_log_of_a_newer_mimrun_is_refused_and_one_of_an_older_is_brought_up_to
 
 def test_two_that_begin_a_log_at_once_begin_one(server: Instance) -> None:
     with a_schema(server) as schema, ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda n: create_log(schema.owner, f"log-{n}", ACTOR), range(4)))
+        made = list(pool.map(lambda n: create_log(schema.owner, BLOB_KEY, f"log-{n}", ACTOR), range(4)))
         assert made.count(True) == 1
         assert schema.execute("select count(*) from entry") == [(1,)]
 

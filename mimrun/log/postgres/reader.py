@@ -10,6 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from mimrun.errors import MimrunError, StoreError
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace
 from mimrun.log.postgres import schema
 from mimrun.log.postgres.database import Database, explain, is_gone
 from mimrun.log.reading import Reading
@@ -24,12 +25,13 @@ class PostgresReader(Reading):
     Arguments:
         database: where it is.
         patience: seconds for which a server that has gone away is waited for.
+        blob_key: the key of its blobs, or where it is.
 
     Raises:
         StoreError: the server cannot be reached, or there is no log in it that this version can read.
     """
 
-    def __init__(self, database: Database, *, patience: float) -> None:
+    def __init__(self, database: Database, *, patience: float, blob_key: BlobKeyPlace | BlobKey) -> None:
         super().__init__(database.name)
         self.database, self._patience = database, patience
         self._lock = threading.Lock()
@@ -38,6 +40,7 @@ class PostgresReader(Reading):
         try:
             self._db = database.connect("reader", default_transaction_read_only="on")
             self.log = schema.check_format(self._db, self.place)
+            self.take_key(blob_key)
         except psycopg.Error as exc:
             self.close()
             raise explain(exc, self.place, "opened") from exc
@@ -68,12 +71,13 @@ class PostgresReader(Reading):
         """Which of the fences around the log are down. Damage within is for the server's own tools to find."""
         triggers = self.query(
             "select tgname::text, tgenabled::text from pg_trigger"
-            " where tgrelid in (to_regclass('entry'), to_regclass('blob'), to_regclass('checkpoint')) and not tgisinternal"
+            " where tgrelid = any(array(select to_regclass(name) from unnest(?::text[]) name)) and not tgisinternal",
+            [*schema.FENCED],
         )
         keys = self.query(
             "select conrelid::regclass::text from pg_constraint"
-            " where contype = 'p'"
-            " and conrelid in (to_regclass('entry'), to_regclass('blob'), to_regclass('checkpoint'))"
+            " where contype = 'p' and conrelid = any(array(select to_regclass(name) from unnest(?::text[]) name))",
+            [*schema.FENCED],
         )
         return schema.faults(triggers, [name for (name,) in keys])
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from mimrun.errors import StoreError
+from mimrun.log.postgres.encrypt import Progress, encrypt_blobs, no_progress
 
 
 class Migration(NamedTuple):
-    """One step of the layout. What has been released is never changed, only followed by another."""
+    """One step of the layout. What has been released is never changed, only followed by another.
+
+    Arguments:
+        encrypts: whether what was stored in plain is encrypted behind the script.
+    """
 
     name: str
     script: str
+    encrypts: bool = False
 
 
 MIGRATIONS: Final = (
@@ -117,30 +124,138 @@ create trigger checkpoint_not_emptied before truncate on checkpoint
     for each statement execute function refuse_change();
 """,
     ),
+    Migration(
+        "blobs are encrypted and can be erased",
+        """
+alter table origin add column moved text not null default '';  -- where it goes on; then nothing is added here
+create table data_key (                     -- what blobs are encrypted under, itself encrypted
+    id      bytea primary key,
+    inc     text collate "C" not null,
+    wrapped bytea not null
+);
+create index data_key_inc on data_key (inc);
+alter table blob rename to plain_blob;
+drop trigger blob_not_changed on plain_blob;
+drop trigger blob_not_emptied on plain_blob;
+alter table plain_blob rename constraint blob_pkey to plain_blob_pkey;
+create table blob (                         -- content that an entry commits to, encrypted with its salt
+    "commit" bytea primary key,
+    key      bytea not null,
+    data     bytea not null
+);
+alter table blob alter column data set storage external;
+create index blob_key on blob (key);
+create table redaction (                    -- what was erased, and the entry that says so
+    "commit" bytea primary key,
+    seq      bigint not null
+);
+
+create function refuse_moved() returns trigger language plpgsql as
+    $$ begin
+        if (select moved from origin) <> '' then
+            raise exception 'this log goes on elsewhere: see `mimrun doctor`';
+        end if;
+        return null;
+    end $$;
+create function refuse_loss() returns trigger language plpgsql as
+    $$ begin
+        if not exists (select 1 from redaction where "commit" = old."commit") then
+            raise exception 'the log is append-only';
+        end if;
+        return old;
+    end $$;
+create function refuse_loss_of_key() returns trigger language plpgsql as
+    $$ begin
+        if old.id = decode('0000000000000000', 'hex') or exists (select 1 from blob where key = old.id) then
+            raise exception 'the log is append-only';
+        end if;
+        return old;
+    end $$;
+create function refuse_without_key() returns trigger language plpgsql as
+    $$ begin
+        if not exists (select 1 from data_key where id = new.key) then
+            raise exception 'the data key is gone';
+        end if;
+        return new;
+    end $$;
+create function refuse_without_word() returns trigger language plpgsql as
+    $$ begin
+        if not exists (
+            select 1 from entry where seq = new.seq and kind = 'redact.applied'
+            and position(encode(new."commit", 'hex') in convert_from(data, 'utf8')) > 0
+        ) then
+            raise exception 'the log is append-only';
+        end if;
+        return new;
+    end $$;
+create trigger entry_not_moved before insert on entry
+    for each statement execute function refuse_moved();
+create trigger data_key_not_changed before update on data_key
+    for each row execute function refuse_change();
+create trigger data_key_not_lost before delete on data_key
+    for each row execute function refuse_loss_of_key();
+create trigger data_key_not_emptied before truncate on data_key
+    for each statement execute function refuse_change();
+create trigger blob_not_changed before update on blob
+    for each row execute function refuse_change();
+create trigger blob_not_lost before delete on blob
+    for each row execute function refuse_loss();
+create trigger blob_not_emptied before truncate on blob
+    for each statement execute function refuse_change();
+create trigger blob_has_key before insert on blob
+    for each row execute function refuse_without_key();
+create trigger redaction_not_changed before update or delete on redaction
+    for each row execute function refuse_change();
+create trigger redaction_not_emptied before truncate on redaction
+    for each statement execute function refuse_change();
+create trigger redaction_has_word before insert on redaction
+    for each row execute function refuse_without_word();
+""",
+        encrypts=True,
+    ),
 )
 """The layout, step by step. `mimrun init` takes the steps that a database has not taken yet."""
 
 TRIGGERS: Final = frozenset(
-    {"entry_not_changed", "entry_not_emptied", "entry_in_place", "blob_not_changed", "blob_not_emptied"}
+    {"entry_not_changed", "entry_not_emptied", "entry_in_place", "entry_not_moved"}
+    | {"blob_not_changed", "blob_not_lost", "blob_not_emptied", "blob_has_key"}
     | {"checkpoint_not_changed", "checkpoint_not_emptied"}
+    | {"data_key_not_changed", "data_key_not_lost", "data_key_not_emptied"}
+    | {"redaction_not_changed", "redaction_not_emptied", "redaction_has_word"}
 )
 
 GRANTS: Final = """\
 grant usage on schema {schema} to {role};
 grant select on all tables in schema {schema} to {role};
-grant insert on entry, blob, checkpoint to {role};
+grant insert on entry, checkpoint, redaction to {role};
+grant insert, delete on blob, data_key to {role};
 grant insert, update on incident_head, projector, lease to {role};
 grant insert, update, delete on projection to {role};
 grant update on head to {role};
 """
-"""What the role that mimrun works as may do: entries and blobs it can add and never change."""
+"""What the role that mimrun works as may do: entries and blobs it can add and never change.
+
+Blobs, and their keys, it can delete where an entry says that they are erased.
+"""
+
+FENCED: Final = ("entry", "blob", "checkpoint", "data_key", "redaction")
+"""The tables that triggers stand before."""
 
 _LOCK: Final = 0x4D494D4C4F47
 """`MIMLOG`: the advisory lock under which tables are made."""
 
 
-def migrate(db: psycopg.Connection, schema: str) -> bool:
+def migrate(
+    db: psycopg.Connection,
+    schema: str,
+    blob_key: Callable[[], bytes],
+    progress: Progress = no_progress,
+) -> bool:
     """Take the steps of the layout that this database has not taken; the caller holds the transaction.
+
+    Arguments:
+        blob_key: gives the key of the log's blobs, or makes one.
+        progress: told of entries that are done, and of how many there are.
 
     Returns:
         whether there was no log in here before.
@@ -161,6 +276,8 @@ def migrate(db: psycopg.Connection, schema: str) -> bool:
     _refuse_newer(done, schema)
     for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
         db.execute(step.script.encode())
+        if step.encrypts:
+            encrypt_blobs(db, blob_key(), progress)
         db.execute("insert into layout (version, name) values (%s, %s)", (number, step.name))
     return db.execute("select 1 from origin").fetchone() is None
 
@@ -187,8 +304,8 @@ def check_format(db: psycopg.Connection, name: str) -> str:
     _refuse_newer(done, name)
     if done < len(MIGRATIONS):
         raise StoreError(
-            f"{name} has layout {done} and this mimrun needs {len(MIGRATIONS)}; `mimrun init`, as the owner"
-            " of the tables, brings it up to date"
+            f"{name} has layout {done} and this mimrun needs {len(MIGRATIONS)}; `mimrun store migrate`, as"
+            " the owner of the tables, brings it up to date"
         )
     row = db.execute("select log from origin").fetchone()
     if row is None:
@@ -205,11 +322,7 @@ def faults(rows: list[tuple[str, str]], constraints: list[str]) -> tuple[str, ..
     """
     enabled = {name for name, state in rows if state in ("O", "A")}
     wrong = [f"trigger {name} is missing or disabled" for name in sorted(TRIGGERS - enabled)]
-    wrong += [
-        f"table {name} has no primary key"
-        for name in ("entry", "blob", "checkpoint")
-        if name not in constraints
-    ]
+    wrong += [f"table {name} has no primary key" for name in FENCED if name not in constraints]
     return tuple(wrong)
 
 

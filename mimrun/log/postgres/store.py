@@ -11,6 +11,7 @@ from typing import Final
 import psycopg
 
 from mimrun.errors import StoreError
+from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.chain import Head, IncidentHead, Place, link
 from mimrun.log.entry import FORMAT, Actor, Draft
 from mimrun.log.kinds import LogGenesis
@@ -18,6 +19,7 @@ from mimrun.log.moment import utc_now, write_moment
 from mimrun.log.postgres import schema
 from mimrun.log.postgres.bell import PostgresBell
 from mimrun.log.postgres.database import Database, explain
+from mimrun.log.postgres.encrypt import Progress, no_progress
 from mimrun.log.postgres.reader import PAUSE_S, PostgresReader
 from mimrun.log.postgres.writer import MARK, PostgresWriter
 from mimrun.log.sequenced import SequencedStore
@@ -35,19 +37,21 @@ class PostgresStore(SequencedStore):
 
     Arguments:
         database: where it is.
+        blob_key: where the key of its blobs is.
         projectors: what to fold entries through.
         clock: gives the present moment; None takes the server's, which is one for all machines.
-        entropy: gives so many random bytes, for the salts of blobs.
+        entropy: gives so many random bytes, for salts, keys and nonces.
         patience: seconds an append waits for other sessions, and for the server.
 
     Raises:
-        StoreError: the server cannot be reached, there is no log (see `create_log`), or this version
-            cannot read it.
+        StoreError: the server cannot be reached, there is no log (see `create_log`), this version
+            cannot read it, or the key is not its own.
     """
 
     def __init__(
         self,
         database: Database,
+        blob_key: BlobKeyPlace,
         *,
         projectors: Sequence[Projector] = (),
         clock: Callable[[], datetime] | None = None,
@@ -57,14 +61,15 @@ class PostgresStore(SequencedStore):
         self.database = database
         """Where the log is."""
         self._away: StoreError | None = None
-        self.reader, bell = PostgresReader(database, patience=patience), PostgresBell(database)
+        self.reader = PostgresReader(database, patience=patience, blob_key=blob_key)
+        bell, key = PostgresBell(database), self.reader.blob_key
 
         def open_writer() -> PostgresWriter:
             """Open the writer; the reader was there, so a server that is not is expected back."""
             end = time.monotonic() + patience
             while True:
                 try:
-                    writer = PostgresWriter(database, projectors, clock, patience=patience)
+                    writer = PostgresWriter(database, projectors, clock, patience=patience, blob_key=key)
                     self._away = None
                     return writer
                 except StoreError as exc:
@@ -74,7 +79,9 @@ class PostgresStore(SequencedStore):
                     time.sleep(PAUSE_S)
 
         sequencer = Sequencer(open_writer, bell.ring, patience, self._keeps_waiting)
-        super().__init__(self.reader, sequencer, bell, projectors=projectors, entropy=entropy)
+        super().__init__(
+            self.reader, sequencer, bell, projectors=projectors, keys=self.reader.keys, entropy=entropy
+        )
 
     def _keeps_waiting(self, seconds: float) -> str:
         """Say what has kept an append waiting for so many seconds."""
@@ -82,15 +89,23 @@ class PostgresStore(SequencedStore):
 
 
 def create_log(
-    database: Database, log: str, actor: Actor, *, clock: Callable[[], datetime] = utc_now
+    database: Database,
+    blob_key: BlobKeyPlace,
+    log: str,
+    actor: Actor,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    progress: Progress = no_progress,
 ) -> bool:
     """Begin a log in a database, or bring its tables up to date; safe when two processes try at once.
 
     Arguments:
         database: where it is to be. The role owns it, or may make a schema in it.
+        blob_key: where the key of its blobs is, or is to be made.
         log: the origin, unique among all logs.
         actor: who begins it.
         clock: gives the present moment.
+        progress: told of entries that are brought up to date, and of how many there are.
 
     Returns:
         Whether a log was made.
@@ -103,7 +118,7 @@ def create_log(
             # Who may only add to the log may ask whether it is there.
             if schema.is_current(db):
                 return False
-            if not schema.migrate(db, database.schema):
+            if not schema.migrate(db, database.schema, lambda: blob_key.make().key, progress):
                 return False
             draft = Draft(actor=actor, body=LogGenesis(format=FORMAT))
             first = link(draft, (), Place(log, Head(), IncidentHead()), clock())

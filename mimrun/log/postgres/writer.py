@@ -22,7 +22,9 @@ from psycopg import sql
 
 from mimrun.errors import MimrunError, StoreError
 from mimrun.log.batch import Batch
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace
 from mimrun.log.chain import Head, IncidentHead
+from mimrun.log.cipher import CANARY_ID
 from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
 from mimrun.log.postgres.database import Database, explain, is_gone
@@ -45,6 +47,15 @@ _INSERT: Final = (
     "insert into entry (seq, data, leaf, kind, inc, run, mark) select *, %b::bytea from"
     " unnest(%b::int8[], %b::bytea[], %b::bytea[], %t::text[], %t::text[], %t::text[])"
 )
+
+_ERASE: Final = (
+    'insert into redaction ("commit", seq) values (%b, %s)',
+    'delete from blob where "commit" = %b',
+)
+_DROP_KEYS: Final = (
+    "delete from data_key where id <> %b and not exists (select 1 from blob where key = data_key.id)"
+)
+"""What encrypts nothing any more: every key is stored together with a blob."""
 
 
 class Keys(NamedTuple):
@@ -82,6 +93,7 @@ class PostgresWriter(Writing):
         projectors: what to fold entries through.
         clock: gives the present moment; None takes the server's, which is one for all machines.
         patience: seconds to wait for another session that holds the log.
+        blob_key: the key of its blobs, or where it is.
 
     Raises:
         StoreError: the server cannot be reached, or takes no writes.
@@ -94,8 +106,9 @@ class PostgresWriter(Writing):
         clock: Callable[[], datetime] | None,
         *,
         patience: float,
+        blob_key: BlobKeyPlace | BlobKey,
     ) -> None:
-        super().__init__(PostgresReader(database, patience=patience), projectors)
+        super().__init__(PostgresReader(database, patience=patience, blob_key=blob_key), projectors)
         self._clock, self._name = clock, database.name
         self.channel = channel_of(database)
         self._others = False
@@ -160,6 +173,16 @@ class PostgresWriter(Writing):
                 raise Interrupted(sent, str(explain(exc, self._name, "read"))) from exc
             raise explain(exc, self._name, "read") from exc
         return rows == [(sent.mark,)]
+
+    def keep(self, size: int, note: str) -> None:
+        """Store a checkpoint; see `Writing.keep`."""
+        statement = "insert into checkpoint (size, note) values (%s, %s) on conflict do nothing"
+        try:
+            self._db.execute(statement, (size, note))
+        except psycopg.Error as exc:
+            if is_gone(exc, self._db):
+                raise Interrupted(None, str(explain(exc, self._name, "written"))) from exc
+            raise explain(exc, self._name, "written") from exc
 
     def stored_incident_head(self, inc: str) -> IncidentHead:
         """The end of an incident's chain on record."""
@@ -259,11 +282,22 @@ class PostgresWriter(Writing):
             [entry.run for entry in entries],
         )
         self._db.execute(_INSERT, (sent.mark, *columns))
+        for key in batch.keys.values():
+            self._db.execute(
+                "insert into data_key (id, inc, wrapped) values (%b, %s, %b) on conflict do nothing",
+                (key.id, key.inc, key.wrapped),
+            )
         for blob in batch.blobs:
             self._db.execute(
-                'insert into blob ("commit", salt, data) values (%b, %b, %b)',
-                (bytes.fromhex(blob.ref.commit), blob.salt, blob.data),
+                'insert into blob ("commit", key, data) values (%b, %b, %b)',
+                (blob.commit, blob.key, blob.data),
             )
+        for said in batch.redactions:
+            commit = bytes.fromhex(said.commit)
+            self._db.execute(_ERASE[0], (commit, said.seq))
+            self._db.execute(_ERASE[1], (commit,))
+        if batch.redactions:
+            self._db.execute(_DROP_KEYS, (CANARY_ID,))
 
     def _ask(self, statement: str, *given: object) -> list[Any]:
         """All rows of a query in the transaction. Guards ask, so what the server says comes out in our words."""

@@ -8,11 +8,12 @@ from itertools import islice
 from typing import Final
 
 from mimrun.canonical import Json
-from mimrun.errors import LogError, StoreError
+from mimrun.errors import LogError, StoreError, TamperError
 from mimrun.log.chain import Claim, StoredBlob, StoredCheckpoint, StoredRow, is_committed
 from mimrun.log.merkle import leaf_hash
 from mimrun.log.proof.stored import BlobClaim, Flaw, seq_of
 from mimrun.log.proof.walk import Walk
+from mimrun.log.redaction import Redaction
 from mimrun.log.store import Source
 
 PAGE: Final = 1000
@@ -169,7 +170,7 @@ def _read_on(walk: Walk, source: Source, known: Known | None) -> int:
         blobs += len(claims)
         if source.keeps_blobs():
             for claim in claims:
-                if why := blob_flaw(claim, source.stored_blob(claim.commit)):
+                if why := _blob_flaw(claim, source):
                     walk.flaw(claim.seq, "blob", why)
         if known is not None and walk.seq == known.size and walk.frontier.root().hex() != known.root:
             walk.flaw(0, "anchor", f"the first {known.size} entries are not those whose root was noted")
@@ -202,6 +203,10 @@ class Lines:
         """Lines bring no blobs with them."""
         return None
 
+    def redactions(self) -> Iterator[Redaction]:
+        """Lines bring no blobs with them, so none can have been erased."""
+        return iter(())
+
     def keeps_blobs(self) -> bool:
         """Lines bring no blobs with them, so none can be missed."""
         return False
@@ -217,6 +222,14 @@ class Lines:
     def faults(self) -> tuple[str, ...]:
         """Lines have no file that could be damaged apart from them."""
         return ()
+
+
+def _blob_flaw(claim: BlobClaim, source: Source) -> str:
+    """Why what a source has of a blob is not what its entry says, or ""."""
+    try:
+        return blob_flaw(claim, source.stored_blob(claim.commit))
+    except TamperError as exc:
+        return f"the content of its blob {claim.name!r} is not what was recorded ({exc}); the entry itself is"
 
 
 def blob_flaw(claim: BlobClaim, stored: StoredBlob | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mimrun.errors import StoreError
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace
 from mimrun.log.reading import Reading
 from mimrun.log.sqlite import schema
 
@@ -18,12 +19,15 @@ class LogReader(Reading):
     Arguments:
         path: the database file.
         frozen: True for a copy on read-only media: nothing may write it while it is open.
+        blob_key: the key of its blobs; that of the file beside it where none is given.
 
     Raises:
         StoreError: there is no such file, or it is not a log that this version can read.
     """
 
-    def __init__(self, path: Path, *, frozen: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, frozen: bool = False, blob_key: BlobKeyPlace | BlobKey | None = None
+    ) -> None:
         super().__init__(str(path))
         self.path = path
         self._lock = threading.Lock()
@@ -35,6 +39,7 @@ class LogReader(Reading):
             raise schema.explain(exc, path, "opened") from exc
         try:
             self.log = schema.check_format(self._db, path)
+            self.take_key(blob_key or BlobKeyPlace.beside(path))
         except schema.FAILURES as exc:
             self.close()
             raise schema.explain(exc, path, "read") from exc

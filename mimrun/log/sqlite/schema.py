@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from mimrun.errors import StoreError
+from mimrun.log.cipher import WrappedKey
 
 APPLICATION_ID: Final = 0x4D494D4C
 """`MIML`, in the header of the file, so that `file` and we know what it is."""
@@ -28,7 +29,8 @@ TABLES: Final = """
 create table origin (                       -- one row: which log this is
     id     integer primary key check (id = 1),
     log    text not null,
-    format text not null
+    format text not null,
+    moved  text not null default ''         -- where it goes on; then nothing is added here
 );
 create table entry (                        -- the log itself; `data` is the canonical form
     seq  integer primary key,
@@ -40,10 +42,21 @@ create table entry (                        -- the log itself; `data` is the can
 );
 create index entry_inc on entry (inc, seq) where inc <> '';
 create index entry_run on entry (run, seq) where run <> '';
-create table blob (                         -- content that an entry commits to
+create table data_key (                     -- what blobs are encrypted under, itself encrypted
+    id      blob not null unique,
+    inc     text not null,
+    wrapped blob not null
+);
+create index data_key_inc on data_key (inc);
+create table blob (                         -- content that an entry commits to, encrypted with its salt
     "commit" blob not null unique,
-    salt     blob not null,
+    key      blob not null,
     data     blob not null
+);
+create index blob_key on blob (key);
+create table redaction (                    -- what was erased, and the entry that says so
+    "commit" blob not null unique,
+    seq      integer not null
 );
 create table checkpoint (                   -- signed heads of the log, as notes
     size integer primary key,
@@ -80,9 +93,32 @@ create trigger entry_not_deleted before delete on entry
 create trigger entry_in_place before insert on entry
     when new.seq <> (select coalesce(max(seq), 0) + 1 from entry)
     begin select raise(abort, 'the log is append-only'); end;
+create trigger entry_not_moved before insert on entry
+    when (select moved from origin) <> ''
+    begin select raise(abort, 'this log goes on elsewhere: see `mimrun doctor`'); end;
+create trigger data_key_not_updated before update on data_key
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger data_key_not_deleted before delete on data_key
+    when old.id = x'0000000000000000' or exists (select 1 from blob where key = old.id)
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger data_key_in_place before insert on data_key
+    when exists (select 1 from data_key where id = new.id)
+    begin select raise(abort, 'the log is append-only'); end;
 create trigger blob_not_updated before update on blob
     begin select raise(abort, 'the log is append-only'); end;
 create trigger blob_not_deleted before delete on blob
+    when not exists (select 1 from redaction where "commit" = old."commit")
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger redaction_not_updated before update on redaction
+    begin select raise(abort, 'the log is append-only'); end;
+create trigger redaction_not_deleted before delete on redaction
+    begin select raise(abort, 'the log is append-only'); end;
+-- A blob may only go when an entry says so.
+create trigger redaction_in_place before insert on redaction
+    when exists (select 1 from redaction where "commit" = new."commit") or not exists (
+        select 1 from entry where seq = new.seq and kind = 'redact.applied'
+        and instr(cast(data as text), lower(hex(new."commit"))) > 0
+    )
     begin select raise(abort, 'the log is append-only'); end;
 create trigger checkpoint_not_updated before update on checkpoint
     begin select raise(abort, 'the log is append-only'); end;
@@ -91,6 +127,9 @@ create trigger checkpoint_not_deleted before delete on checkpoint
 create trigger blob_in_place before insert on blob
     when exists (select 1 from blob where "commit" = new."commit")
     begin select raise(abort, 'the log is append-only'); end;
+create trigger blob_has_key before insert on blob
+    when not exists (select 1 from data_key where id = new.key)
+    begin select raise(abort, 'the data key is gone'); end;
 """
 
 
@@ -128,13 +167,39 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return db
 
 
-def create(db: sqlite3.Connection, log: str, log_format: str) -> None:
+def create(db: sqlite3.Connection, log: str, log_format: str, canary: WrappedKey) -> None:
     """Make the tables of an empty log; the caller holds the transaction."""
-    for statement in _statements(TABLES):
+    for statement in statements(TABLES):
         db.execute(statement)
     db.execute("insert into origin (id, log, format) values (1, ?, ?)", (log, log_format))
+    insert_key(db, canary)
     db.execute(f"pragma application_id = {APPLICATION_ID}")
     db.execute(f"pragma user_version = {SCHEMA}")
+
+
+def insert_key(db: sqlite3.Connection, key: WrappedKey) -> None:
+    """Store a data key."""
+    db.execute("insert into data_key (id, inc, wrapped) values (?, ?, ?)", (key.id, key.inc, key.wrapped))
+
+
+def erase(db: sqlite3.Connection, redactions: Sequence[tuple[bytes, int]]) -> None:
+    """Delete blobs, and data keys that encrypt nothing any more; the caller holds the transaction.
+
+    Arguments:
+        redactions: what each blob's entry commits to, and the entry that says that it is erased.
+    """
+    # What is deleted is overwritten, too, with zeros.
+    db.execute("pragma secure_delete = on")
+    try:
+        for commit, seq in redactions:
+            db.execute('insert into redaction ("commit", seq) values (?, ?)', (commit, seq))
+            keys = db.execute('delete from blob where "commit" = ? returning key', (commit,)).fetchall()
+            db.executemany(
+                "delete from data_key where id = ? and not exists (select 1 from blob where key = ?)",
+                [(key, key) for (key,) in keys],
+            )
+    finally:
+        db.execute("pragma secure_delete = off")
 
 
 @cache
@@ -172,6 +237,11 @@ def check_format(db: sqlite3.Connection, path: Path) -> str:
             f"{path} has layout {schema} and this mimrun knows up to {SCHEMA}: a newer mimrun made it; "
             "use that one"
         )
+    if schema < SCHEMA:
+        raise StoreError(
+            f"{path} has layout {schema}, of an earlier mimrun, and this one needs {SCHEMA}: `mimrun store"
+            " migrate` brings it up to date and keeps every entry and hash"
+        )
     row = db.execute("select log from origin").fetchone()
     if row is None:
         raise StoreError(f"{path} does not say which log it is; it is damaged, use a copy")
@@ -207,7 +277,7 @@ def explain(exc: Exception, path: Path, what: str) -> StoreError:
     return StoreError(f"the log {path} cannot be {what}: {exc} ({name or type(exc).__name__}): {meaning}")
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
     """Split a script where SQLite says a statement is complete (triggers have semicolons inside)."""
     statements, current = [], ""
     for line in script.splitlines(keepends=True):

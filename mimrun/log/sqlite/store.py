@@ -11,7 +11,9 @@ from typing import Final
 
 from mimrun.errors import StoreError
 from mimrun.log.bell import Bell
+from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.chain import Head, IncidentHead, Place, link
+from mimrun.log.cipher import CANARY, make_canary
 from mimrun.log.entry import FORMAT, Actor, Draft
 from mimrun.log.kinds import LogGenesis
 from mimrun.log.moment import utc_now, write_moment
@@ -36,11 +38,12 @@ class SqliteStore(SequencedStore):
         path: the database file.
         projectors: what to fold entries through.
         clock: gives the present moment.
-        entropy: gives so many random bytes, for the salts of blobs.
+        blob_key: where the key of its blobs is; a file beside it where nothing is said.
+        entropy: gives so many random bytes, for salts, keys and nonces.
         patience: seconds an append waits for other processes before it is given up.
 
     Raises:
-        StoreError: there is no log (see `create_log`), or this version cannot read it.
+        StoreError: there is no log (see `create_log`), this version cannot read it, or the key is not its own.
     """
 
     def __init__(
@@ -49,16 +52,25 @@ class SqliteStore(SequencedStore):
         *,
         projectors: Sequence[Projector] = (),
         clock: Callable[[], datetime] = utc_now,
+        blob_key: BlobKeyPlace | None = None,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         patience: float = PATIENCE,
     ) -> None:
         self.path = path
-        reader, bell = LogReader(path), Bell(LOOK_AGAIN)
-        sequencer = Sequencer(lambda: LogWriter(path, projectors, clock), bell.ring, patience)
-        super().__init__(reader, sequencer, bell, projectors=projectors, entropy=entropy)
+        reader, bell = LogReader(path, blob_key=blob_key), Bell(LOOK_AGAIN)
+        key = reader.blob_key
+        sequencer = Sequencer(lambda: LogWriter(path, projectors, clock, key), bell.ring, patience)
+        super().__init__(reader, sequencer, bell, projectors=projectors, keys=reader.keys, entropy=entropy)
 
 
-def create_log(path: Path, log: str, actor: Actor, *, clock: Callable[[], datetime] = utc_now) -> bool:
+def create_log(
+    path: Path,
+    log: str,
+    actor: Actor,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    blob_key: BlobKeyPlace | None = None,
+) -> bool:
     """Begin a log in a new file, or do nothing when there is one; safe when two processes try at once.
 
     Arguments:
@@ -66,6 +78,7 @@ def create_log(path: Path, log: str, actor: Actor, *, clock: Callable[[], dateti
         log: the origin, unique among all logs: `mim.example.org/prod`, or something random.
         actor: who begins it.
         clock: gives the present moment.
+        blob_key: where the key of its blobs is, or is to be made; a file beside it where nothing is said.
 
     Returns:
         Whether a log was made.
@@ -84,7 +97,7 @@ def create_log(path: Path, log: str, actor: Actor, *, clock: Callable[[], dateti
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
             _sync_folder(path.parent)
-            return _begin(path, log, actor, clock)
+            return _begin(path, log, actor, clock, blob_key or BlobKeyPlace.beside(path))
         except OSError as exc:
             raise StoreError(f"no log can be made at {path}: {exc}") from exc
         except schema.FAILURES as exc:
@@ -95,7 +108,7 @@ def create_log(path: Path, log: str, actor: Actor, *, clock: Callable[[], dateti
         turnstile.close()
 
 
-def _begin(path: Path, log: str, actor: Actor, clock: Callable[[], datetime]) -> bool:
+def _begin(path: Path, log: str, actor: Actor, clock: Callable[[], datetime], blob_key: BlobKeyPlace) -> bool:
     db = schema.connect(path, "rw")
     try:
         if not schema.is_blank(db):
@@ -103,8 +116,9 @@ def _begin(path: Path, log: str, actor: Actor, clock: Callable[[], datetime]) ->
             return False
         draft = Draft(actor=actor, body=LogGenesis(format=FORMAT))
         first = link(draft, (), Place(log, Head(), IncidentHead()), clock())
+        key = blob_key.make().key
         db.execute("begin immediate")
-        schema.create(db, log, FORMAT)
+        schema.create(db, log, FORMAT, make_canary(key, secrets.token_bytes))
         db.execute(
             "insert into entry (seq, data, leaf, kind, inc, run) values (1, ?, ?, ?, '', '')",
             (first.data, first.leaf, first.entry.kind.value),
@@ -114,9 +128,21 @@ def _begin(path: Path, log: str, actor: Actor, clock: Callable[[], datetime]) ->
             (first.head.leaf, write_moment(first.head.ts), first.head.frontier.encode()),
         )
         db.execute("commit")
-        return True
     finally:
         db.close()
+    refuse_plain(path)
+    return True
+
+
+def refuse_plain(path: Path) -> None:
+    """See that the canary of a new log is nowhere in its files as it was before it was encrypted.
+
+    Raises:
+        StoreError: it is; then nothing else would be encrypted either.
+    """
+    for file in (path, path.with_name(path.name + "-wal")):
+        if file.exists() and CANARY in file.read_bytes():
+            raise StoreError(f"{file} holds in plain what was to be encrypted; keep it, and report this")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mimrun.errors import StoreError
 from mimrun.log.batch import Batch
+from mimrun.log.blob_key import BlobKey
 from mimrun.log.chain import IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
@@ -32,13 +33,20 @@ class LogWriter(Writing):
         path: the database file; it exists and is a log.
         projectors: what to fold entries through.
         clock: gives the present moment.
+        blob_key: the key of its blobs; that of the file beside it where none is given.
 
     Raises:
         StoreError: it cannot be opened for writing.
     """
 
-    def __init__(self, path: Path, projectors: Sequence[Projector], clock: Callable[[], datetime]) -> None:
-        super().__init__(LogReader(path), projectors)
+    def __init__(
+        self,
+        path: Path,
+        projectors: Sequence[Projector],
+        clock: Callable[[], datetime],
+        blob_key: BlobKey | None = None,
+    ) -> None:
+        super().__init__(LogReader(path, blob_key=blob_key), projectors)
         self._path = path
         self._clock = clock
         try:
@@ -65,6 +73,7 @@ class LogWriter(Writing):
             try:
                 self._db.execute("begin immediate")
                 rows = self._db.execute("select size, leaf, ts, frontier from head").fetchall()
+                self._refuse_moved()
                 batch = self._begin(read_head(rows, str(self._path)), self._clock)
                 yield batch
                 self._write(batch)
@@ -75,6 +84,9 @@ class LogWriter(Writing):
                     self._db.rollback()
                 raise
             self._remember(batch)
+            if batch.redactions:
+                # What the write-ahead log still has of it goes at once, unless somebody is reading there.
+                self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
         except schema.FAILURES as exc:
             raise schema.explain(exc, self._path, "written") from exc
         finally:
@@ -83,6 +95,18 @@ class LogWriter(Writing):
     def has(self, sent: Sent) -> bool:
         """SQLite answers a commit in the same call, so that nothing is ever without an answer."""
         raise AssertionError(f"no answer is missing: {sent}")
+
+    def keep(self, size: int, note: str) -> None:
+        """Store a checkpoint; see `Writing.keep`."""
+        self._turnstile.enter()
+        try:
+            self._db.execute(
+                "insert into checkpoint (size, note) values (?, ?) on conflict do nothing", (size, note)
+            )
+        except schema.FAILURES as exc:
+            raise schema.explain(exc, self._path, "written") from exc
+        finally:
+            self._turnstile.leave()
 
     def stored_incident_head(self, inc: str) -> IncidentHead:
         """The end of an incident's chain on record."""
@@ -121,6 +145,25 @@ class LogWriter(Writing):
             self._turnstile.leave()
         self._turnstile.close()
 
+    def _refuse_moved(self) -> None:
+        ((moved,),) = self._db.execute("select moved from origin").fetchall() or [("",)]
+        if moved:
+            raise StoreError(
+                f"the log {self._path} is not added to any more: it goes on at {moved}; set MIMRUN_STORE"
+            )
+
+    def _write_blobs(self, batch: Batch) -> None:
+        db = self._db
+        for key in batch.keys.values():
+            if not db.execute("select 1 from data_key where id = ?", (key.id,)).fetchone():
+                schema.insert_key(db, key)
+        db.executemany(
+            'insert into blob ("commit", key, data) values (?, ?, ?)',
+            [(blob.commit, blob.key, blob.data) for blob in batch.blobs],
+        )
+        if batch.redactions:
+            schema.erase(db, [(bytes.fromhex(said.commit), said.seq) for said in batch.redactions])
+
     def _write(self, batch: Batch) -> None:
         change, db = batch.change, self._db
         db.executemany(
@@ -131,10 +174,7 @@ class LogWriter(Writing):
                 for e in (one.entry,)
             ],
         )
-        db.executemany(
-            'insert into blob ("commit", salt, data) values (?, ?, ?)',
-            [(bytes.fromhex(blob.ref.commit), blob.salt, blob.data) for blob in batch.blobs],
-        )
+        self._write_blobs(batch)
         db.executemany(
             "insert into incident_head (inc, iseq, leaf) values (?, ?, ?)"
             " on conflict (inc) do update set iseq = excluded.iseq, leaf = excluded.leaf",
