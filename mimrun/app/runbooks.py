@@ -14,6 +14,7 @@ from mimrun.runbook.finding import Finding, Level
 from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.library import Library, find_runbook, includes_from, open_library
 from mimrun.runbook.lint import lint, lint_rest
+from mimrun.runbook.lint_inner import lint_included
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.schema import Schema, runbook_schema
 
@@ -51,7 +52,8 @@ def lint_all(references: Sequence[str], inventory: Inventory | None, today: date
     findings: list[Finding] = []
     for reference in references or [str(folder) for folder in library_folders()]:
         findings += _lint_one(reference, catalog, inventory, today)
-    return findings
+    own = {one.problem for one in findings if not one.via}
+    return [one for one in findings if not one.via or one.problem not in own]
 
 
 def language_schema() -> Schema:
@@ -71,7 +73,10 @@ def _lint_one(reference: str, catalog: Catalog, inventory: Inventory | None, tod
             problems = exc.problems or (Problem(reference, 0, 0, str(exc)),)
             return [Finding(problem, Level.ERROR) for problem in problems]
     includes = includes_from(library_folders())
-    return broken + [f for one in loaded for f in lint(one, catalog, inventory, today, includes=includes)]
+    for one in loaded:
+        broken += lint(one, catalog, inventory, today, includes=includes)
+        broken += lint_included(one, includes, lambda inner: lint(inner, catalog, inventory))
+    return broken
 
 
 def _installed() -> list[Path]:

@@ -82,7 +82,9 @@ def lint(
             where = ":".join([problem.file, *(str(n) for n in (problem.line, problem.column) if n)])
             line = Text(f"{safe(where)}: ", "bold").append(f"{finding.level}: ", style)
             line.append(safe(problem.message))
-            out.print(line.append(f"\n    {safe(problem.hint)}", style="cyan") if problem.hint else line)
+            for more in (problem.hint, finding.way):
+                line.append(f"\n    {safe(more)}" if more else "", style="cyan")
+            out.print(line)
         counted = f"{_count(len(errors), 'error')}, {_count(len(findings) - len(errors), 'warning')}"
         out.print(Text(counted, "red" if errors else "green"))
     if errors:
@@ -122,6 +124,7 @@ def _finding(finding: Finding) -> JsonValue:
         "column": problem.column,
         "message": problem.message,
         "hint": problem.hint,
+        "included_as": [*finding.via],
     }
 
 

@@ -19,13 +19,23 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that lint found."""
+    """One thing that lint found.
+
+    Arguments:
+        via: where it is in a runbook that is included: the chain of includes from the outermost one on.
+    """
 
     problem: Problem
     level: Level
+    via: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.problem} [{self.level}]"
+        return f"{self.problem} [{self.level}]" + (f" ({self.way})" if self.via else "")
+
+    @property
+    def way(self) -> str:
+        """Draw the chain: `included as a@1.0.0 → b@1.0.0`; "" where there is none."""
+        return f"included as {' → '.join(self.via)}" if self.via else ""
 
 
 @dataclass(slots=True)

@@ -56,8 +56,10 @@ def _check_found(
         inner = includes(step.include.runbook).runbook
         around = circle(inner, includes, (reference_of(runbook),))
     except RunbookError as exc:
-        text = str(exc.problems[0]) if exc.problems else str(exc)
-        message, _, hint = text.partition("; ")
+        message, _, hint = str(exc).partition("; ")
+        if exc.problems:
+            message = f"{step.include.runbook}, or what it includes, cannot be read"
+            hint = f"see {exc.problems[0].file}"
         report.error((*place, "runbook"), message, hint)
         return
     if around:
