@@ -11,14 +11,21 @@ from mimrun.errors import LogError, StoreError
 from mimrun.log.batch import Sealed
 from mimrun.log.bell import Bell
 from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, seal
+from mimrun.log.checkpointing import Point
 from mimrun.log.cipher import EncryptedBlob, Entropy, WrappedKey
 from mimrun.log.data_keys import KEY_GONE, DataKeys
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.log.proof.signer import Signer
 from mimrun.log.reading import Reading
 from mimrun.log.redaction import Redaction
-from mimrun.log.sequencer import Sequencer
+from mimrun.log.sequencer import PATIENCE, Sequencer
+from mimrun.log.signing import Signing, Told
 from mimrun.log.store import Guard, Projector
+
+
+def _untold(point: Point, what: str | Exception) -> None:
+    """Tell nobody."""
 
 
 class SequencedStore:
@@ -46,6 +53,7 @@ class SequencedStore:
         self._reader, self._sequencer, self._bell = reader, sequencer, bell
         self._projectors = {projector.name: projector for projector in projectors}
         self._keys, self._entropy = keys, entropy
+        self._signing: Signing | None = None
 
     @property
     def log(self) -> str:
@@ -164,11 +172,46 @@ class SequencedStore:
         """What the database itself finds wrong with the log."""
         return self._reader.faults()
 
+    def sign_with(self, signer: Signer, told: Told = _untold) -> None:
+        """Make checkpoints of what is appended from here on.
+
+        Arguments:
+            signer: signs them. Nobody waits for it, save `close`, for two seconds at most.
+            told: is told of each signed note and of each failure, in a thread of its own.
+        """
+        self._signing = Signing(
+            signer,
+            leaves=lambda done, size: self._reader.leaves(size, done),
+            size=self._reader.size,
+            keep=self._sequencer.keep,
+            told=told,
+        )
+        self._sequencer.sign_with(self._signing)
+
+    def checkpoint(self, patience: float = PATIENCE) -> StoredCheckpoint | None:
+        """Make a checkpoint of the log as it is now, and wait for it; None where the log is not signed from here.
+
+        Arguments:
+            patience: seconds to wait for the signer.
+
+        Raises:
+            StoreError: the log cannot be written, or the signer gave no signature; says why.
+        """
+        if self._signing is None:
+            return None
+        point = self._sequencer.mark()
+        self._signing.wait(patience)
+        found = self._reader.latest_checkpoint()
+        if point is None or found is None or found.size < point.size:
+            why = self._signing.failure or f"it did not answer within {patience:g} s"
+            raise StoreError(f"no checkpoint was made: the signer gave no signature: {why}")
+        return found
+
     def close(self) -> None:
         """Finish what was asked for, and let go of the database. May be called twice."""
         self._bell.close()
-        self._reader.close()
-        self._sequencer.close()
+        # The last checkpoint is made in here, which reads the log once more.
+        self._sequencer.close(self._reader.close)
 
     def __enter__(self) -> Self:
         return self

@@ -14,12 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
 from mimrun.errors import StoreError
-from mimrun.log.batch import Batch, Sealed
+from mimrun.log.batch import Sealed
+from mimrun.log.checkpointing import Checkpointing, Point
 from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.request import Append, Keep, Mark, Rebuild, Request, Together
+from mimrun.log.signing import ANSWER_S, Signing
 from mimrun.log.store import Guard
 from mimrun.log.writing import Interrupted, Sent, Writing
 
@@ -35,42 +37,6 @@ HOLDER: Final = (
 """What keeps an append waiting, and what helps."""
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Append:
-    """One append that waits for its transaction."""
-
-    drafts: Sequence[Sealed]
-    guard: Guard | None
-    answer: Future[tuple[LogEntry, ...]] = field(default_factory=Future)
-
-
-@dataclass(slots=True)
-class Together:
-    """Appends that share a transaction, and what came of each."""
-
-    taken: list[Append] = field(default_factory=list)
-    settled: list[tuple[Append, tuple[LogEntry, ...]]] = field(default_factory=list)
-    refused: list[tuple[Append, Exception]] = field(default_factory=list)
-
-    def put_into(self, batch: Batch) -> None:
-        """Let each be taken or refused."""
-        self.settled, self.refused = [], []
-        for request in self.taken:
-            try:
-                self.settled.append((request, batch.take(request.drafts, request.guard)))
-            except Interrupted:
-                raise
-            except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
-                self.refused.append((request, exc))
-
-
-@dataclass(slots=True)
-class Rebuild:
-    """A request to fold the whole log again."""
-
-    answer: Future[bool] = field(default_factory=Future)
 
 
 def _lock_holder(seconds: float) -> str:
@@ -98,14 +64,22 @@ class Sequencer:
     ) -> None:
         self._open_writer = open_writer
         self._on_commit = on_commit
+        self._let_go: Callable[[], None] = lambda: None
         self._patience = patience
         self._holder = holder
         self._writer: Writing | None = None
-        self._queue: deque[Append | Rebuild] = deque()
+        self._signing: Signing | None = None
+        self._checkpointing = Checkpointing()
+        self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._ended = False
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
+
+    def sign_with(self, signing: Signing) -> None:
+        """Make checkpoints from here on, and have them signed."""
+        signing.on_rest = self._wake
+        self._signing = signing
 
     def append(self, drafts: Sequence[Sealed], guard: Guard | None) -> tuple[LogEntry, ...]:
         """Queue an append and wait until it is on disk; see `Store.append`."""
@@ -117,15 +91,35 @@ class Sequencer:
         request = Rebuild()
         return self._ask(request, request.answer)
 
-    def close(self) -> None:
-        """Finish what is queued, then close the writer. May be called twice."""
+    def mark(self) -> Point | None:
+        """End the log with `log.heads` and have it signed; None where that cannot be."""
+        request = Mark()
+        return self._ask(request, request.answer)
+
+    def keep(self, size: int, note: str) -> None:
+        """Store a signed checkpoint; also while the log is being closed."""
+        request = Keep(size, note)
         with self._changed:
-            self._closing = True
+            if self._ended:
+                raise StoreError("the log was closed before its last checkpoint had been signed")
+            self._queue.append(request)
+            self._changed.notify_all()
+        request.answer.result(self._patience)
+
+    def close(self, let_go: Callable[[], None]) -> None:
+        """Finish what is queued, have it signed, then close the writer. May be called twice.
+
+        Arguments:
+            let_go: closes whoever reads the same log, before the writer does: the last to close it clears up.
+        """
+        with self._changed:
+            self._closing, self._let_go = True, let_go
             self._changed.notify_all()
         if self._thread is not None and self._process == os.getpid():
             self._thread.join(self._patience)
+        let_go()
 
-    def _ask(self, request: Append | Rebuild, answer: Future[T]) -> T:
+    def _ask(self, request: Request, answer: Future[T]) -> T:
         if threading.current_thread() is self._thread:
             raise RuntimeError("a guard or a projector called the store; it may only look at its view")
         if self._process != os.getpid():
@@ -152,22 +146,60 @@ class Sequencer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closing)
-                if not self._queue:
-                    break
-            self._serve()
+                due = self._checkpointing.wait_s() if self._signing is not None else None
+                self._changed.wait_for(lambda: self._queue or self._closing, due)
+                request, closing = self._queue[0] if self._queue else None, self._closing
+            if request is None and closing:
+                break
+            self._serve(request)
+        if self._signing is not None:
+            self._finish(self._signing)
+        with self._changed:
+            self._ended = True
+        self._fail(self._taken(lambda _: True), StoreError("the log has been closed"))
+        self._let_go()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _serve(self) -> None:
+    def _finish(self, signing: Signing) -> None:
+        """Have signed what was recorded last; a signer that takes long is not waited for."""
+        if self._checkpointing.uncovered:
+            self._serve(None)
+        if not signing.at_rest():
+            signing.hurry()
+        end = time.monotonic() + ANSWER_S
+        while not signing.at_rest() and (left := end - time.monotonic()) > 0:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or signing.at_rest(), left)
+                request = self._queue[0] if self._queue else None
+            if request is not None:
+                self._serve(request)
+        signing.close()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _serve(self, request: Request | None) -> None:
+        """Do what comes first in the queue; where that is nothing, a checkpoint is due."""
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
-            if isinstance(self._queue[0], Rebuild):
-                self._rebuild(self._writer)
-            else:
-                self._commit(self._writer)
+            match request:
+                case None:
+                    self._checkpointing.postpone()
+                    self._commit(self._writer, asked=True)
+                case Append():
+                    self._commit(self._writer)
+                case Rebuild():
+                    self._rebuild(self._writer)
+                case Mark():
+                    self._mark(self._writer, request)
+                case Keep():
+                    self._keep(self._writer, request)
+                case _:
+                    assert_never(request)
         except Interrupted:
             # Nothing was taken off the queue: whoever waits, waits on, and the writer is opened anew.
             self._reopen()
@@ -175,6 +207,26 @@ class Sequencer:
             # The transaction did not begin. Whoever waits is told; the next append opens anew.
             self._fail(self._taken(lambda _: True), exc)
             self._reopen()
+
+    def _mark(self, writer: Writing, request: Mark) -> None:
+        self._queue.popleft()
+        if not request.answer.set_running_or_notify_cancel():
+            return
+        try:
+            request.answer.set_result(self._commit(writer, asked=True))
+        except Exception as exc:  # noqa: BLE001 - the waiting thread gets it
+            self._fail([request], StoreError(str(exc)) if isinstance(exc, Interrupted) else exc)
+            self._reopen()
+
+    def _keep(self, writer: Writing, request: Keep) -> None:
+        self._queue.popleft()
+        try:
+            writer.keep(request.size, request.note)
+        except Exception as exc:  # noqa: BLE001 - the thread that has it signed gets it
+            request.answer.set_exception(StoreError(str(exc)))
+            self._reopen()
+        else:
+            request.answer.set_result(None)
 
     def _rebuild(self, writer: Writing) -> None:
         request = self._queue.popleft()
@@ -198,10 +250,15 @@ class Sequencer:
                 request.answer.set_result(same)
                 return
 
-    def _commit(self, writer: Writing) -> None:
-        work = Together()
+    def _commit(self, writer: Writing, *, asked: bool = False) -> Point | None:
+        """Commit what is queued, and have it signed where a checkpoint is due; give that place.
+
+        Arguments:
+            asked: a checkpoint is wanted in any case.
+        """
+        work, point = Together(), None
         try:
-            self._see_through(writer, work)
+            point = self._see_through(writer, work, asked=asked)
         except Exception as exc:
             if not work.taken:
                 raise
@@ -213,11 +270,14 @@ class Sequencer:
             request.answer.set_exception(why)
         for request, entries in work.settled:
             request.answer.set_result(entries)
-        if work.settled:
+        if work.settled or point is not None:
             self._on_commit()
+        if self._signing is not None and point is not None:
+            self._signing.ask(point)
+        return point
 
-    def _see_through(self, writer: Writing, work: Together) -> None:
-        """Commit what is queued, also when the database goes away in the middle of it.
+    def _see_through(self, writer: Writing, work: Together, *, asked: bool) -> Point | None:
+        """Commit what is queued, also when the database goes away in the middle of it; give the place to sign.
 
         1. The transaction is made. Only with the lock held is an append past recall.
         2. The database goes away before anything could be committed: the same is done again, guards included.
@@ -225,6 +285,9 @@ class Sequencer:
            can commit it any more, whether the entries are there. If they are, that is the answer.
         """
         until = 0.0
+        checkpointing = self._checkpointing if self._signing is not None else None
+        if checkpointing is not None:
+            checkpointing.prepare(writer.reader)
         while True:
             try:
                 with writer.transaction(self._coming()) as batch:
@@ -233,15 +296,18 @@ class Sequencer:
                             r for r in self._taken(lambda r: isinstance(r, Append)) if isinstance(r, Append)
                         ]
                     work.put_into(batch)
+                    if checkpointing is not None:
+                        checkpointing.put_into(batch, writer.reader, asked=asked)
             except Interrupted as exc:
                 if not work.taken:
                     raise
                 until = until or time.monotonic() + LOST_PATIENCES * self._patience
                 writer, committed = self._find_out(exc.sent, until)
                 if committed:
-                    return
+                    break
             else:
-                return
+                break
+        return checkpointing.committed() if checkpointing is not None else None
 
     def _coming(self) -> list[Draft]:
         """Give what the next transaction is likely to take."""
@@ -266,9 +332,9 @@ class Sequencer:
                     f"{exc}; the database went away in the middle of an append; {known}"
                 ) from exc
 
-    def _taken(self, wanted: Callable[[Append | Rebuild], bool]) -> list[Append | Rebuild]:
+    def _taken(self, wanted: Callable[[Request], bool]) -> list[Request]:
         """Take requests from the front of the queue; those that were called back are dropped."""
-        taken: list[Append | Rebuild] = []
+        taken: list[Request] = []
         with self._changed:
             while self._queue and len(taken) < TOGETHER and wanted(self._queue[0]):
                 request = self._queue.popleft()
@@ -276,7 +342,7 @@ class Sequencer:
                     taken.append(request)
         return taken
 
-    def _fail(self, requests: Sequence[Append | Rebuild], exc: Exception) -> None:
+    def _fail(self, requests: Sequence[Request], exc: Exception) -> None:
         for request in requests:
             # Each waiting thread gets an exception of its own: a traceback belongs to one raise.
             own = StoreError(str(exc)) if isinstance(exc, StoreError) else exc

@@ -54,7 +54,8 @@ class Writing(ABC):
     """
 
     def __init__(self, reader: Reading, projectors: Sequence[Projector]) -> None:
-        self._reader = reader
+        self.reader = self._reader = reader
+        """Sees what is on record; used by the thread that writes."""
         self.log = reader.log
         self._projectors = {projector.name: projector for projector in projectors}
         self._head: Head | None = None
@@ -81,6 +82,15 @@ class Writing(ABC):
         Raises:
             StoreError: it cannot be told.
             Interrupted: the database went away again.
+        """
+
+    @abstractmethod
+    def keep(self, size: int, note: str) -> None:
+        """Store a checkpoint, in a transaction of its own; one of this size that is there already stays.
+
+        Raises:
+            StoreError: it cannot be stored.
+            Interrupted: the database went away; it may have been stored.
         """
 
     @abstractmethod
