@@ -5,6 +5,7 @@ from __future__ import annotations
 from mimrun.errors import SettingsError
 from mimrun.log.proof.key import VerifyingKey, read_vkey
 from mimrun.log.proof.signer import FileSigner, KeyKeeper, Signer
+from mimrun.log.proof.signer_socket import SocketSigner
 from mimrun.settings import Settings
 
 
@@ -14,6 +15,8 @@ def key_keeper(settings: Settings, origin: str) -> KeyKeeper:
     Arguments:
         origin: the log that is signed.
     """
+    if settings.signer:
+        return SocketSigner(settings.signer.removeprefix("unix:"), origin)
     return FileSigner(settings.signer_folder, origin)
 
 

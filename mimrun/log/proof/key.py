@@ -37,6 +37,8 @@ __all__ = [
     "KeyRing",
     "RingKey",
     "VerifyingKey",
+    "certifier",
+    "claimed_certificate",
     "open_certificate",
     "open_request",
     "read_vkey",
@@ -91,6 +93,15 @@ def open_request(note: str) -> Certificate:
     asked = _read_certificate(read, _REQUEST)
     read.signed([asked.key])
     return asked
+
+
+def claimed_certificate(note: str) -> Certificate:
+    """Read what a certificate says, before it is known whether that is true.
+
+    Raises:
+        TamperError: it is no certificate.
+    """
+    return _read_certificate(read_note(note), _CERTIFICATE)
 
 
 def certifier(note: str) -> str:

@@ -134,6 +134,8 @@ class FileSigner:
     @property
     def vkeys(self) -> tuple[str, ...]:
         """The keys in the folder, the oldest first; see `Signer`."""
+        if not self._folder.exists():
+            return ()
         with self._locked():
             return tuple(one.key.vkey for one in self._load())
 
