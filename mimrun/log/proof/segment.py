@@ -17,11 +17,13 @@ import orjson
 from mimrun.canonical import MAX_INTEGER
 from mimrun.log.chain import StoredRow
 from mimrun.log.entry import FIELDS, MAX_ENTRY, NOTHING, VERSION
+from mimrun.log.kind import Kind
 from mimrun.log.proof.stored import are_orderly, blob_claims, wrong_keys
 
 Told: TypeAlias = "tuple[int, str, str, int]"
 """An entry's word about one of its blobs: `seq`, name, commitment, length."""
 
+HEADS: Final = Kind.LOG_HEADS.value
 WANTED: Final = ("log.", "redact.")
 """Beginnings of the kinds that say something about the log itself, so that their entries are told whole."""
 
@@ -45,7 +47,10 @@ class Segment(NamedTuple):
         incidents: where the part of each incident's chain in the page begins (`iseq`, `iprev`) and ends
             (`iseq`, leaf hash, `seq`).
         blobs: what the entries say of their blobs.
-        wanted: bytes of the entries that say something about the log itself, by place.
+        wanted: bytes of the entries that say something about the log itself, by place; not of `log.heads`.
+        heads: for each `log.heads` its place, what it says (how many incidents, root), and the incidents' ends
+            (`iseq`, leaf hash) that changed since the one before it in the page.
+        changed: the ends that changed behind the last of them.
     """
 
     log: str
@@ -57,6 +62,8 @@ class Segment(NamedTuple):
     incidents: dict[str, tuple[int, str, int, str, int]]
     blobs: list[Told]
     wanted: list[tuple[int, bytes]]
+    heads: list[tuple[int, int, str, dict[str, tuple[int, str]]]]
+    changed: dict[str, tuple[int, str]]
 
 
 def examine(rows: Sequence[StoredRow]) -> Segment | None:
@@ -82,6 +89,8 @@ def examine(rows: Sequence[StoredRow]) -> Segment | None:
         page.incidents,
         page.blobs,
         page.wanted,
+        page.heads,
+        page.changed,
     )
 
 
@@ -95,6 +104,8 @@ class _Page:
         self.incidents: dict[str, tuple[int, str, int, str, int]] = {}
         self.blobs: list[Told] = []
         self.wanted: list[tuple[int, bytes]] = []
+        self.heads: list[tuple[int, int, str, dict[str, tuple[int, str]]]] = []
+        self.changed: dict[str, tuple[int, str]] = {}
 
     def take(self, row: StoredRow) -> bool:
         """Go on with the next entry; False when something in it needs a closer look."""
@@ -122,7 +133,10 @@ class _Page:
             return False
         if value["blobs"] and not self._speaks_of(seq, value["blobs"]):
             return False
-        if kind.startswith(WANTED):
+        if kind == HEADS:
+            self.heads.append((seq, value["body"]["incidents"], value["body"]["root"], self.changed))
+            self.changed = {}
+        elif kind.startswith(WANTED):
             self.wanted.append((seq, data))
         self.seq, self.last_ts = seq, ts
         self.leaves.append(leaf)
@@ -138,6 +152,7 @@ class _Page:
         inc, iseq, iprev = value["inc"], value["iseq"], value["iprev"]
         if not inc:
             return bool(iseq == 0 and iprev == NOTHING)
+        self.changed[inc] = (iseq, leaf)
         begun = self.incidents.get(inc)
         if begun is None:
             self.incidents[inc] = (iseq, iprev, iseq, leaf, value["seq"])

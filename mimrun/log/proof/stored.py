@@ -25,17 +25,22 @@ Check: TypeAlias = Literal[
     "blob",  # the content of a blob is not what the entry commits to
     "body",  # the body does not say what its kind has to say
     "bytes",  # not an entry at all
+    "checkpoint",  # a signed head of the log is not right, or not of this log
     "canonical",  # an entry, but not in canonical form
     "column",  # the store finds it under another kind, incident or run than it says
     "file",  # the database file is damaged
+    "heads",  # what it says of the incidents' ends is not so
     "head",  # the store's own note of its end does not fit the entries
     "incident",  # not the next entry of its incident's chain
+    "key",  # what is said of the log's keys cannot be
     "leaf",  # the bytes and the hash stored beside them do not fit
     "link",  # the next entry was linked to something else
     "missing",  # there is no such entry any more
     "origin",  # an entry of another log
     "place",  # the entry says that it belongs elsewhere
     "proof",  # the proof that it was in the log does not hold
+    "redaction",  # content was erased without the word of two people, or was to be and is there
+    "runbook",  # no plan was made of this runbook
     "time",  # recorded before the entry before it
 ]
 """What can be wrong."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mimrun.log.chain import Claim, IncidentHead, StoredRow
+from mimrun.log.ends import Ends
 from mimrun.log.entry import NOTHING
 from mimrun.log.merkle import HASH_SIZE, Frontier
-from mimrun.log.proof.segment import Segment, examine, split
+from mimrun.log.proof.segment import HEADS, WANTED, Segment, examine, split
 from mimrun.log.proof.stored import (
     BlobClaim,
     Check,
@@ -50,17 +51,39 @@ class Walk:
         self._strays: list[tuple[int, int, Check, str]] = []
         self.more = 0
         """Flaws that were found and not kept."""
+        self.wanted: list[bytes] = []
+        """The entries about the log itself, but for its heads."""
+        self.heads: set[int] = set()
+        """Where the log says how its incidents ended."""
+        self.roots: dict[int, str] = {}
+        """The Merkle root at each size that was asked for."""
+        self._tree = Ends()
+        self._wrong_heads: list[int] = []
 
-    def feed(self, rows: Sequence[StoredRow], segment: Segment | None = None) -> list[BlobClaim]:
+    def feed(
+        self, rows: Sequence[StoredRow], segment: Segment | None = None, sizes: Iterable[int] = ()
+    ) -> list[BlobClaim]:
         """Check the next page; give what its entries say of their blobs.
 
         Arguments:
             rows: the entries as they are stored.
             segment: what `examine` said of them, where another process has done that already.
+            sizes: sizes of the log that lie in this page, and at which its root is wanted.
         """
+        first = self.seq
         if rows and (segment := segment or examine(rows)) is not None and self._fits(segment):
-            return self._take(segment)
-        return self._look(rows)
+            leaves = list(split(segment.leaves))
+            claims = self._take(segment)
+        else:
+            leaves = [stored_leaf(row.data) for row in rows]
+            claims = self._look(rows, leaves)
+        done = 0
+        for size in sorted(size - first for size in sizes):
+            if done < size <= len(leaves):
+                self.frontier, done = self.frontier.extend(leaves[done:size]), size
+                self.roots[first + size] = self.frontier.root().hex()
+        self.frontier = self.frontier.extend(leaves[done:])
+        return claims
 
     def _fits(self, segment: Segment) -> bool:
         """Whether a page that is whole in itself goes on where the last one ended."""
@@ -77,15 +100,17 @@ class Walk:
         self.last_ts = segment.last_ts
         for inc, (_, _, iseq, leaf, seq) in segment.incidents.items():
             self._ends[inc] = (iseq, leaf, seq)
-        self.frontier = self.frontier.extend(split(segment.leaves))
+        for seq, incidents, root, changed in segment.heads:
+            self._compare_heads(seq, (incidents, root), changed)
+        self._move(segment.changed)
+        self.wanted += [data for _, data in segment.wanted]
         self.seq += len(segment.leaves) // HASH_SIZE
         self.leaf = segment.leaves[-HASH_SIZE:].hex()
         return [BlobClaim(*claim) for claim in segment.blobs]
 
-    def _look(self, rows: Sequence[StoredRow]) -> list[BlobClaim]:
+    def _look(self, rows: Sequence[StoredRow], leaves: Sequence[bytes]) -> list[BlobClaim]:
         """Look at each entry of a page in which something does not fit, and name what is wrong."""
         values = [parse(row.data) for row in rows]
-        leaves = [stored_leaf(row.data) for row in rows]
         if self.log is None:
             # One entry may have been changed to name another log; most of them name this one.
             named = Counter(value["log"] for value in values if value and isinstance(value["log"], str))
@@ -100,11 +125,34 @@ class Walk:
             hexadecimal = leaf.hex()
             if value is not None:
                 self._follow(row.seq, value, hexadecimal)
-                if value["blobs"] and wrong is None:
-                    claims += self._blobs(row.seq, value["blobs"])
+                if wrong is None:
+                    self._note_kind(row, value)
+                    claims += self._blobs(row.seq, value["blobs"]) if value["blobs"] else []
             self.seq, self.leaf = row.seq, hexadecimal
-        self.frontier = self.frontier.extend(leaves)
         return claims
+
+    def _note_kind(self, row: StoredRow, value: dict[str, Any]) -> None:
+        """Keep what an entry says about the log itself, and the end of its incident."""
+        kind, inc = value["kind"], value["inc"]
+        if kind == HEADS:
+            self._compare_heads(row.seq, (value["body"]["incidents"], value["body"]["root"]), {})
+        elif kind.startswith(WANTED):
+            self.wanted.append(row.data)
+        if inc:
+            self._move({inc: self._ends[inc][:2]})
+
+    def _compare_heads(
+        self, seq: int, said: tuple[object, object], changed: Mapping[str, tuple[int, str]]
+    ) -> None:
+        """Compare what an entry says of the incidents' ends with where they were."""
+        self.heads.add(seq)
+        self._move(changed)
+        if said != (len(self._tree), self._tree.root):
+            self._wrong_heads.append(seq)
+
+    def _move(self, changed: Mapping[str, tuple[int, str]]) -> None:
+        if changed:
+            self._tree.update({inc: IncidentHead(iseq, leaf) for inc, (iseq, leaf) in changed.items()})
 
     def finish(self, claim: Claim | None = None) -> tuple[Flaw, ...]:
         """Judge the suspicions and the store's word about its end; give all flaws, the first one first."""
@@ -116,6 +164,11 @@ class Walk:
             # An entry in between that is missing or changed may have been the one that should fit.
             if bisect_left(flawed, before) == bisect_right(flawed, seq):
                 self.flaw(seq, check, detail)
+        # Behind an entry that is wrong, the ends of the incidents cannot be known.
+        first = min(self._flawed, default=self.seq + 1)
+        for seq in self._wrong_heads:
+            if seq < first:
+                self.flaw(seq, "heads", "it does not say where the incidents ended")
         if claim is not None and not self._flaws:
             self._check_claim(claim)
         # What is wrong with the whole comes last: the entries are what a person looks for.

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimrun import canonical
-from mimrun.log.chain import Head, IncidentHead, Place, StoredRow, link, seal
+from mimrun.log.chain import Head, IncidentHead, Place, SealedBlob, StoredRow, link, seal
+from mimrun.log.ends import Ends
 from mimrun.log.entry import Actor, Blob, Draft
-from mimrun.log.kinds import GateRequested, IncidentNote, RunStarted
-from mimrun.log.merkle import leaf_hash
-from mimrun.log.proof.segment import examine
+from mimrun.log.kinds import Body, GateRequested, IncidentNote, LogHeads, RedactProposed, RunStarted
+from mimrun.log.merkle import leaf_hash, root
+from mimrun.log.proof.segment import Segment, examine
 from mimrun.log.proof.walk import Walk
 
 ACTOR = Actor("person", "u:7")
@@ -32,17 +33,26 @@ GATE = GateRequested(
 
 
 def rows_of(incidents: list[str]) -> list[StoredRow]:
-    """A log with an entry for each name of an incident; of several kinds, some with blobs."""
+    """A log with an entry for each name of an incident, of several kinds; behind each seventh, the ends so far."""
     head, ends, rows = Head(), dict[str, IncidentHead](), list[StoredRow]()
+
+    def add(body: Body, inc: str, blobs: list[SealedBlob]) -> None:
+        nonlocal head
+        draft = Draft(ACTOR, body, inc=inc, run="r1")
+        place = Place(LOG, head, ends.get(inc, IncidentHead()))
+        one = link(draft, tuple(b.ref for b in blobs), place, START + timedelta(seconds=head.size))
+        head = one.head
+        if inc:
+            ends[inc] = one.incident
+        rows.append(StoredRow(head.size, one.data, one.leaf, draft.kind.value, inc, "r1"))
+
     for number, inc in enumerate(incidents):
         blobs = [seal(Blob("text", b"hello", "text"), bytes([number % 256]) * 32)] if number % 3 == 0 else []
         bodies = (IncidentNote(), RunStarted(worker="w:1", epoch=2**53 - 1, resumed=False), GATE)
-        draft = Draft(ACTOR, bodies[number % 3], inc=inc, run="r1")
-        place = Place(LOG, head, ends.get(inc, IncidentHead()))
-        one = link(draft, tuple(b.ref for b in blobs), place, START + timedelta(seconds=number))
-        head = one.head
-        ends[inc] = one.incident if inc else IncidentHead()
-        rows.append(StoredRow(number + 1, one.data, one.leaf, draft.kind.value, inc, "r1"))
+        add(bodies[number % 3], inc, blobs)
+        if number % 7 == 6:
+            add(LogHeads(incidents=len(ends), root=Ends(ends).root), "", [])
+            add(RedactProposed(entry=1, names=("text",), reason="wrong name"), inc, [])
     return rows
 
 
@@ -50,13 +60,18 @@ ROWS = rows_of(["", "INC-1", "INC-2", "INC-1", "INC-1", "", "INC-2", "INC-1"])
 
 
 def closely(rows: list[StoredRow]) -> Walk:
-    walk = Walk()
-    walk._look(rows)
+    class Close(Walk):
+        def _fits(self, segment: Segment) -> bool:
+            return False
+
+    walk = Close()
+    walk.feed(rows)
     return walk
 
 
 def state(walk: Walk) -> tuple[object, ...]:
-    return walk.seq, walk.leaf, walk.log, walk.first_ts, walk.last_ts, walk.frontier, walk.incidents
+    known = (walk.seq, walk.leaf, walk.log, walk.first_ts, walk.last_ts, walk.frontier, walk.incidents)
+    return *known, walk._tree.root, walk.heads, walk.wanted
 
 
 @given(
@@ -68,7 +83,8 @@ def test_a_good_log_is_seen_alike_by_both(incidents: list[str], page: int) -> No
     claims = [c for at in range(0, len(rows), page) for c in quick.feed(rows[at : at + page])]
     assert state(quick) == state(closely(rows))
     assert quick.finish() == closely(rows).finish() == ()
-    assert len(claims) == len(range(0, len(rows), 3))
+    assert len(claims) == len(range(0, len(incidents), 3))
+    assert len(quick.heads) == len(quick.wanted) == len(incidents) // 7
     assert all(examine(rows[at : at + page]) for at in range(0, len(rows), page))
 
 
@@ -159,9 +175,26 @@ def test_what_is_not_even_bytes_gets_a_closer_look() -> None:
     assert examine([]) is None
 
 
-def test_entries_about_the_log_itself_are_told_whole() -> None:
-    value = json.loads(ROWS[0].data) | {"kind": "log.heads", "body": {"incidents": 0, "root": "0" * 64}}
+def test_the_root_is_told_at_each_size_that_is_asked_for() -> None:
+    leaves = [one.leaf for one in ROWS]
+    for page in (1, 3, 100):
+        walk = Walk()
+        for at in range(0, len(ROWS), page):
+            walk.feed(ROWS[at : at + page], sizes=[1, 4, len(ROWS), 999])
+        assert walk.roots == {size: root(leaves[:size]).hex() for size in (1, 4, len(ROWS))}
+
+
+@pytest.mark.parametrize("changes", [{"incidents": 7, "root": "0" * 64}, {"incidents": 2, "root": "0" * 64}])
+def test_wrong_heads_of_incidents_are_named(changes: dict[str, object]) -> None:
+    rows = rows_of(["INC-1", "INC-2"])
+    value = json.loads(ROWS[0].data) | {
+        "prev": rows[-1].leaf.hex(),
+        "seq": 3,
+        "ts": "2026-10-26T01:00:00.000000Z",
+    }
+    value |= {"kind": "log.heads", "body": changes, "blobs": []}
     data = canonical.encode(value)
-    segment = examine([StoredRow(1, data, leaf_hash(data))])
-    assert segment is not None
-    assert segment.wanted == [(1, data)]
+    for fits in (True, False):
+        walk = Walk() if fits else closely([])
+        walk.feed([*rows, StoredRow(3, data, leaf_hash(data))])
+        assert [(flaw.seq, flaw.check) for flaw in walk.finish()] == [(3, "heads")]
