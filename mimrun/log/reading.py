@@ -25,7 +25,7 @@ from mimrun.log.cipher import EncryptedBlob
 from mimrun.log.data_keys import DataKeys
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
-from mimrun.log.merkle import Frontier
+from mimrun.log.merkle import Frontier, leaf_hash
 from mimrun.log.moment import read_moment
 from mimrun.log.redaction import Redaction, redaction_of
 
@@ -195,6 +195,16 @@ class Reading(ABC):
         rows = self.query("select coalesce(max(seq), 0) from entry where seq > ? and kind = ?", after, kind)
         return int(rows[0][0])
 
+    def leaf_at(self, seq: int) -> str:
+        """The leaf hash of an entry's bytes, hexadecimal; "" where there is no such entry."""
+        rows = self.query("select data from entry where seq = ?", seq)
+        return _leaf_of(rows[0][0]) if rows else ""
+
+    def end(self) -> tuple[int, str]:
+        """How many entries there are, and the leaf hash of the last one's bytes."""
+        rows = self.query("select seq, data from entry order by seq desc limit 1")
+        return (rows[0][0], _leaf_of(rows[0][1])) if rows else (0, "")
+
     def size(self) -> int:
         """How many entries there are now."""
         return int(self.query("select coalesce(max(seq), 0) from entry")[0][0])
@@ -280,6 +290,11 @@ class Reading(ABC):
     def folded(self) -> dict[str, int]:
         """How many entries each projector has folded."""
         return dict(self.query("select name, size from projector"))
+
+
+def _leaf_of(data: object) -> str:
+    """Hash what is stored as an entry, whatever it is."""
+    return leaf_hash(data if isinstance(data, bytes) else str(data).encode("utf-8", "replace")).hex()
 
 
 class StoredBlobs(Mapping[str, bytes]):

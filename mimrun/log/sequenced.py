@@ -103,6 +103,14 @@ class SequencedStore:
         """The end of the log as it is now."""
         return self._reader.head()
 
+    def leaf_at(self, seq: int) -> str:
+        """The leaf hash of an entry's bytes; see `Store.leaf_at`."""
+        return self._reader.leaf_at(seq)
+
+    def end(self) -> tuple[int, str]:
+        """How many entries there are, and the leaf hash of the last one; see `Store.end`."""
+        return self._reader.end()
+
     def follow(
         self, after: int, timeout: float, *, run: str | None = None, inc: str | None = None
     ) -> tuple[LogEntry, ...]:

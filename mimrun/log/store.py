@@ -153,11 +153,27 @@ class Store(Source, Protocol):
     def head(self) -> Head:
         """The end of the log as it is now."""
 
+    def leaf_at(self, seq: int) -> str:
+        """The leaf hash of an entry's bytes as they are stored, hexadecimal; "" where there is no such entry."""
+
+    def end(self) -> tuple[int, str]:
+        """How many entries there are, and the leaf hash of the last one's bytes as they are stored."""
+
     def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
         """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
 
     def leaves(self, size: int, after: int = 0) -> Iterator[bytes]:
         """The stored leaf hashes of the first `size` entries, without the first `after`, for making proofs."""
+
+    def checkpoint(self, patience: float = 10.0) -> StoredCheckpoint | None:
+        """Make a checkpoint of the log as it is now, and wait for it; None where the log is not signed from here.
+
+        Arguments:
+            patience: seconds to wait for the signer.
+
+        Raises:
+            StoreError: the log cannot be written, or the signer gave no signature; says why.
+        """
 
     def latest_checkpoint(self) -> StoredCheckpoint | None:
         """The stored checkpoint of the most entries, unchecked; None when there is none."""

@@ -250,6 +250,18 @@ class MemoryStore:
         """Nobody signs what is in memory."""
         return iter(())
 
+    def leaf_at(self, seq: int) -> str:
+        """There are no hashes: see `Disk.chained`."""
+        return ""
+
+    def end(self) -> tuple[int, str]:
+        """How many entries there are, without a hash."""
+        return len(self.disk.entries), ""
+
+    def checkpoint(self, patience: float = 0.0) -> StoredCheckpoint | None:
+        """Nobody signs what is in memory."""
+        return None
+
     def latest_checkpoint(self) -> StoredCheckpoint | None:
         """Nobody signs what is in memory."""
         return None

@@ -1,0 +1,217 @@
+"""What this account last saw of each log: kept apart from the log, so that a shorter or other one is noticed.
+
+The leaf hash of an entry commits to every entry before it. So one hash and one number are enough to see, by
+looking at one entry, that a log still begins with what was there before. Kept are one file for each log and one
+for each place where a log was found, all of them written whole and under one lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from mimrun.errors import SettingsError, TamperError
+
+_LENGTH: Final = 32
+"""Characters of a hash that name a file."""
+
+
+class Leaves(Protocol):
+    """A log, as far as it is looked at here."""
+
+    @property
+    def log(self) -> str:
+        """Its origin."""
+
+    def leaf_at(self, seq: int) -> str:
+        """The leaf hash of an entry's bytes, hexadecimal; "" where there is no such entry."""
+
+    def end(self) -> tuple[int, str]:
+        """How many entries there are, and the leaf hash of the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of a log.
+
+    Arguments:
+        log: its origin.
+        first: leaf hash of its first entry, which tells logs of one name apart.
+        size: how many entries it had.
+        leaf: leaf hash of the last of them.
+        at: when, as RFC 3339 has it.
+        note: the newest checkpoint that was seen, of this size or a smaller one, or "".
+    """
+
+    log: str
+    first: str
+    size: int
+    leaf: str
+    at: str
+    note: str = ""
+
+
+class Seen:
+    """What was seen of all logs. Safe from several processes.
+
+    Arguments:
+        folder: where it is kept; it need not be there yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def last(self, log: str, first: str) -> Sight | None:
+        """Give what was last seen of a log; None where it was never seen.
+
+        Raises:
+            SettingsError: it cannot be read.
+        """
+        return self._read(self._file(log, first))
+
+    def at(self, place: str) -> Sight | None:
+        """Give what was last seen of the log that was in a place; None where none was seen there.
+
+        Raises:
+            SettingsError: it cannot be read.
+        """
+        known = self._read(self._place(place))
+        return known and (self.last(known.log, known.first) or known)
+
+    def see(self, place: str, sight: Sight) -> None:
+        """Remember a log as it is now; never less of it than is remembered already.
+
+        Arguments:
+            place: where it is.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        with self._locked():
+            known = self.last(sight.log, sight.first)
+            if known is None or sight.size > known.size:
+                self._write(self._file(sight.log, sight.first), sight)
+            there = self._read(self._place(place))
+            if there is None or (there.log, there.first) != (sight.log, sight.first):
+                self._write(self._place(place), sight)
+
+    def begin_anew(self, place: str, sight: Sight) -> None:
+        """Remember a log as it is now, although more of it was seen, or another one here.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        with self._locked():
+            self._write(self._file(sight.log, sight.first), sight)
+            self._write(self._place(place), sight)
+
+    def _file(self, log: str, first: str) -> Path:
+        return self._folder / f"log-{_name(log, first)}.json"
+
+    def _place(self, place: str) -> Path:
+        return self._folder / f"place-{_name(place)}.json"
+
+    def _read(self, path: Path) -> Sight | None:
+        try:
+            value = json.loads(path.read_text("utf-8"))
+            sight = Sight(**value)
+            if type(sight.size) is not int or not all(
+                type(v) is str for k, v in value.items() if k != "size"
+            ):
+                raise ValueError("a value of another type")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as exc:
+            raise SettingsError(
+                f"{path}: what was seen of a log cannot be read ({exc}); move the file away to trust the log as it is"
+            ) from exc
+        return sight
+
+    def _write(self, path: Path, sight: Sight) -> None:
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                json.dump(asdict(sight), file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as exc:
+            draft.unlink(missing_ok=True)
+            raise SettingsError(f"{path}: what was seen of a log cannot be written: {exc.strerror}") from exc
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise SettingsError(
+                f"{self._folder}: what is seen of a log cannot be kept: {exc.strerror}; set MIMRUN_SEEN to a folder"
+                " that can be written"
+            ) from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+
+def _name(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_LENGTH]
+
+
+def look_at(log: Leaves, at: str, note: str = "") -> Sight:
+    """Look at a log as it is now.
+
+    Arguments:
+        at: the present moment, as RFC 3339 has it.
+        note: its newest checkpoint, or "".
+    """
+    size, leaf = log.end()
+    return Sight(log.log, log.leaf_at(1), size, leaf, at, note)
+
+
+def seen_before(seen: Seen, place: str, log: Leaves) -> Sight | None:
+    """Give what this log has to begin with: what was seen of it, or of another one in its place."""
+    return seen.last(log.log, log.leaf_at(1)) or seen.at(place)
+
+
+def difference(sight: Sight, log: Leaves) -> str:
+    """Say in which way a log is not the one that was seen; "" where it goes on from it."""
+    now, _ = log.end()
+    if (log.log, log.leaf_at(1)) != (sight.log, sight.first):
+        return f"it is another log from its first entry on, with {now} entries"
+    if now < sight.size:
+        one = now + 1 == sight.size
+        lost = f"entry {sight.size} is" if one else f"entries {now + 1} to {sight.size} are"
+        return f"it has {now} entries now: {lost} not there any more"
+    if log.leaf_at(sight.size) != sight.leaf:
+        return f"it has {now} entries now, and entry {sight.size} is not the one that was seen"
+    return ""
+
+
+def check_seen(seen: Seen, place: str, log: Leaves) -> None:
+    """See that a log goes on from what was seen of it here.
+
+    Arguments:
+        place: where it is.
+
+    Raises:
+        TamperError: it does not; says what was seen, what is there now, and what next.
+        SettingsError: what was seen cannot be read.
+    """
+    sight = seen_before(seen, place, log)
+    if sight is None or not (why := difference(sight, log)):
+        return
+    raise TamperError(
+        f"the log {place} is not the one that was seen here: at {sight.at} it was {sight.log!r} with {sight.size}"
+        f" entries; {why}. Keep it, and what was there before, as they are; if an old copy was put back on purpose,"
+        " say so with `mimrun log accept --reason WHY`; see docs/how-to/restore-the-log.md"
+    )
