@@ -20,6 +20,7 @@ from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.app.takeover import Mode, take_over
+from mimrun.app.tracing import traced
 from mimrun.catalog import Catalog
 from mimrun.errors import LeaseError, MimrunError, RefusedError
 from mimrun.log.entry import Actor, Draft
@@ -45,6 +46,7 @@ from mimrun.run.result import (
     directly,
 )
 from mimrun.run.stop import Stop
+from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
 from mimrun.run.waiting import PeopleSteps
 from mimrun.run.walk import Parts, Walk
@@ -96,17 +98,24 @@ def execute_run(
         LogError: the log cannot be written or is not intact; the run stops where it is.
     """
     log = program_log(settings)
-    with about(run=run), open_home(settings, catalog=catalog) as home:
-        try:
-            return _execute(home, run, _noting(log, around_step), mode, reason)
-        except RefusedError as exc:
-            log.info(Event.RUN_REFUSED, reason=str(exc))
-            return Verdict("refused", str(exc), exc.exit_code)
-        except Exception as exc:
-            # What mimrun can explain needs no traceback; everything else is a bug.
-            bug = not isinstance(exc, MimrunError)
-            log.error(Event.RUN_BROKE, error=type(exc).__name__, reason=str(exc), exc_info=bug)
-            raise
+    with (
+        about(run=run),
+        open_home(settings, catalog=catalog) as home,
+        traced(home, run, log, os.environ),
+    ):
+        steps = _Steps(log, around_step)
+        with about(**incident_of(home, run)):
+            try:
+                return _execute(home, run, steps, mode, reason)
+            except RefusedError as exc:
+                log.info(Event.RUN_REFUSED, reason=str(exc))
+                return Verdict("refused", str(exc), exc.exit_code)
+            except Exception as exc:
+                # What mimrun can explain needs no traceback; everything else is a bug.
+                bug, step = not isinstance(exc, MimrunError), steps.step_of(exc)
+                error = type(exc).__name__
+                log.error(Event.RUN_BROKE, error=error, reason=str(exc), exc_info=bug, **step)
+                raise
 
 
 def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:
@@ -115,13 +124,19 @@ def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:
     Raises:
         LogError: the log cannot be written.
     """
-    with open_home(settings) as home, about(run=run):
+    with open_home(settings) as home, about(run=run, **incident_of(home, run)):
         view = find_run(home, run)
         actor = Actor("worker", worker_name(), "engine")
         home.store.append(
             [Draft(actor, RunMode(mode=mode, reason=reason), inc=view.summary.incident, run=view.summary.run)]
         )
         program_log(settings).warning(Event.RUN_MODE_CHANGED, mode=mode, reason=reason)
+
+
+def incident_of(home: Home, run: str) -> dict[str, str]:
+    """Give the incident of a run as the program log tells it; nothing where there is no such run."""
+    summary = RunSummary.decode(home.store.projection(RunSummaries.name, run))
+    return {"incident": summary.incident} if summary.incident else {}
 
 
 def worker_name() -> str:
@@ -141,7 +156,7 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
         _require_connectors(plan)
     facts = Facts(plan)
     mask_with(facts.masker)
-    with home.leases.take(run, at_least=before.epoch) as lease, about(incident=before.incident):
+    with home.leases.take(run, at_least=before.epoch) as lease:
         state = load_state(home, run)
         if not ending:
             facts.remember({path for path in state.started if state.finished.get(path) != "skipped"})
@@ -178,21 +193,38 @@ def _require_connectors(plan: Plan) -> None:
         )
 
 
-def _noting(log: FilteringBoundLogger, around_step: AroundStep) -> AroundStep:
-    """Let the program log know which step is under way, and that it failed."""
+class _Steps:
+    """Lets the program log know which step is under way, that it failed, and where a run broke.
 
-    def around(label: StepLabel, do: Callable[[], None]) -> None:
+    Arguments:
+        around: called around each step.
+    """
+
+    def __init__(self, log: FilteringBoundLogger, around: AroundStep) -> None:
+        self._log, self._around = log, around
+        self._broken: list[tuple[BaseException, str]] = []
+
+    def __call__(self, label: StepLabel, do: Callable[[], None]) -> None:
+        """Do a step, with what is told inside bound to it."""
+
         def noted() -> None:
             try:
                 do()
             except StepFailed as exc:
-                log.warning(Event.STEP_FAILED, reason=str(exc))
+                self._log.warning(Event.STEP_FAILED, reason=str(exc))
+                if (
+                    exc.__cause__ is not None
+                ):  # what came out of it goes on past the driver, and is told again
+                    self._broken.append((exc.__cause__, label.path))
                 raise
 
         with about(step=label.path):
-            around_step(label, noted)
+            self._around(label, noted)
 
-    return around
+    def step_of(self, error: Exception) -> dict[str, str]:
+        """Give the step that an error came out of, as the program log tells it; nothing where it was none."""
+        found = [path for one, path in self._broken if one is error]
+        return {"step": found[0]} if found else {}
 
 
 def _keeping(settings: Settings) -> Callable[[Draft], object]:

@@ -45,6 +45,9 @@ class Event(StrEnum):
     WORKER_STOPPED = "worker_stopped"  #: it has left every run in order
     REVERT_STARTED = "revert_started"  #: a run was made that takes back what was done for a time only
     REVERT_REFUSED = "revert_refused"  #: no such run could be made: `reason` says why; a person must
+    SPANS_NOT_SENT = (
+        "spans_not_sent"  #: a collector is named, and took not all spans; the run is not concerned
+    )
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

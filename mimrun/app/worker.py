@@ -16,11 +16,11 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.decisions import verdict_of
-from mimrun.app.execution import execute_run
+from mimrun.app.execution import execute_run, incident_of
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import stays_here
-from mimrun.app.program_log import Event, program_log
+from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
 from mimrun.app.runs import load_plan
 from mimrun.catalog import Catalog
@@ -71,7 +71,8 @@ class Lookout:
             return []
         alone = {run for run, until in self.refused.items() if self.monotonic() < until}
         for started in start_due(home, self.settled, alone):
-            self._tell(log, started)
+            with about(**incident_of(home, started.forward)):
+                self._tell(log, started)
         return due_work(_candidates(home))
 
     def _tell(self, log: FilteringBoundLogger, started: Started) -> None:
@@ -220,7 +221,7 @@ class Worker:
             thread = threading.Thread(target=self._execute, args=(run, why), name=f"run-{run}")
             with self._changed:
                 self._active[run] = thread
-            self._log.info(Event.WORKER_TOOK, run=run, reason=why.value)
+            self._log.info(Event.WORKER_TOOK, run=run, reason=why.value, **incident_of(home, run))
             thread.start()
         return took
 

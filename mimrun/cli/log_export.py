@@ -63,29 +63,34 @@ def export(
 
     What went out is recorded with its digest. A stream of --follow is not: it has no end.
     """
-    stdout = str(output or "-") == "-"
-    if way is Way.BUNDLE:
-        if after or follow or octets or str(output) == "-":
-            raise InputError(
-                "a bundle is a file that has everything: --after, --follow, --octets and `-o -` go with lines"
-            )
-        with open_home(settings_of(home)) as opened:
-            _bundle(opened, output or Path(f"{incident}.mimlog"), incident, claimed, blobs, as_json=as_json)
-        return
-    wanted = Wanted(incident, Format(way), after=after, blobs=bool(blobs), octets=octets)
-    if stdout and as_json:
-        raise InputError("--json tells of a file; name one with --output, or leave --json out")
-    if follow and not stdout:
-        raise InputError("--follow writes to standard output; leave --output out")
     with open_home(settings_of(home)) as opened:
-        if follow:
-            with _until_interrupted() as ends:
-                follow_records(opened, _out(), wanted, ends)
-        elif stdout:
-            export_records(opened, _out(), wanted, claimed)
-        else:
-            assert output is not None
-            _file(opened, output, wanted, claimed, as_json=as_json)
+        if way is Way.BUNDLE:
+            if after or follow or octets or str(output) == "-":
+                raise InputError(
+                    "a bundle is a file that has everything: --after, --follow, --octets and `-o -` are for lines"
+                )
+            path = output or Path(f"{incident}.mimlog")
+            _bundle(opened, path, incident, claimed, blobs, as_json=as_json)
+            return
+        wanted = Wanted(incident, Format(way), after=after, blobs=bool(blobs), octets=octets)
+        _lines(opened, output, wanted, claimed, follow=follow, as_json=as_json)
+
+
+def _lines(
+    home: Home, output: Path | None, wanted: Wanted, claimed: str | None, *, follow: bool, as_json: bool
+) -> None:
+    path = None if str(output) == "-" else output
+    if path is None and as_json:
+        raise InputError("--json tells of a file; name one with --output, or leave --json out")
+    if path is not None and follow:
+        raise InputError("--follow writes to standard output; leave --output out")
+    if follow:
+        with _until_interrupted() as ends:
+            follow_records(home, _out(), wanted, ends)
+    elif path is None:
+        export_records(home, _out(), wanted, claimed)
+    else:
+        _file(home, path, wanted, claimed, as_json=as_json)
 
 
 def _file(home: Home, path: Path, wanted: Wanted, claimed: str | None, *, as_json: bool) -> None:

@@ -102,10 +102,21 @@ class Spans:
                 yield from self._end_all(entry, body)
             case kinds.StepStarted() as body:
                 self._start_step(entry, body)
+            case kinds.GateRequested() | kinds.ManualRequested():
+                self._ask(entry)
+            case kinds.GateOpened() | kinds.ManualAttested() if span := self._steps.pop(entry.step, None):
+                yield _ended(span, entry, {"mimrun.outcome": "ok"}, done=True)
+            case kinds.GateClosed() as body if span := self._steps.pop(entry.step, None):
+                yield _ended(span, entry, {"mimrun.outcome": body.reason}, failed=body.reason)
             case kinds.StepFinished() as body if span := self._steps.pop(entry.step, None):
                 facts: dict[str, Fact] = {"mimrun.outcome": body.status}
                 failed = "failed" if body.status == "failed" else ""
                 yield _ended(span, entry, facts, failed=failed, done=body.status == "ok")
+            case _:
+                yield from self._take_attempt(entry)
+
+    def _take_attempt(self, entry: LogEntry) -> Iterator[Span]:
+        match entry.body:
             case kinds.StepIntent() as body:
                 yield from self._start_attempt(entry, body)
             case kinds.StepOutcome() as body if known := self._attempts.pop(body.intent, None):
@@ -139,6 +150,13 @@ class Spans:
         }
         parent = self._around(entry.step)
         self._steps[entry.step] = self._begin(entry, parent, body.name or f"step {entry.step}", facts)
+
+    def _ask(self, entry: LogEntry) -> None:
+        """Begin to wait for people: that is a step, too, and often the longest."""
+        form = entry.kind.value.split(".", maxsplit=1)[0]
+        if entry.step not in self._steps:
+            facts: dict[str, Fact] = {"mimrun.step": entry.step, "mimrun.step.form": form}
+            self._steps[entry.step] = self._begin(entry, self._around(entry.step), form, facts)
 
     def _around(self, step: str) -> Span | None:
         """Give the innermost step under way that a step is part of, by its path, or the run."""

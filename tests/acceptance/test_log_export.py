@@ -90,7 +90,7 @@ def test_blobs_come_with_json_lines_alone(desk: Desk) -> None:
     ("words", "why"),
     [
         (("--format", "csv", "--octets"), "--octets is for syslog"),
-        (("--follow",), "go with lines"),
+        (("--follow",), "are for lines"),
         (("--format", "ocsf", "--follow", "-o", "x"), "writes to standard output"),
         (("--format", "ocsf", "--json"), "--json tells of a file"),
     ],

@@ -19,6 +19,7 @@ from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, ma
 from mimrun.app.worker import Worker
 from mimrun.errors import StoreError
 from mimrun.run.executor import Executor
+from mimrun.run.fanout import Fanout
 from mimrun.run.lease import FileLease
 from mimrun.runbook.node import StepOptions
 from mimrun.secret import MASK, Masker, Secret
@@ -92,6 +93,37 @@ def test_a_run_that_breaks_is_told_without_the_secret_in_the_error(
     assert PASSWORD not in bench.settings.program_log.read_text()
 
 
+def test_what_breaks_in_a_step_is_told_with_the_step_and_the_incident(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Fanout, "perform", breaks)
+    with pytest.raises(StoreError):
+        bench.run(a_plan(bench.world, action("1")))
+    broke = lines(bench.settings)[-1]
+    assert (broke["event"], broke["step"]) == ("run_broke", "1")
+    assert str(broke["incident"]).startswith("INC-")
+
+
+def test_spans_that_nobody_took_are_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere in particular")
+    run, _ = bench.run(a_plan(bench.world, action("1")))
+    told = lines(bench.settings)[-1]
+    assert (told["event"], told["level"], told["run"]) == ("spans_not_sent", "warning", run)
+
+
+def test_whatever_is_told_of_a_run_names_its_incident(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, action("1", answer="failed", word="x")))
+    bench.execute(run)
+    note_mode(bench.settings, run, "direct", "prefect's api is lost")
+    told = lines(bench.settings)
+    assert {line["event"] for line in told} > {"run_refused", "step_failed", "run_mode_changed"}
+    assert len({line["incident"] for line in told}) == 1
+    assert {line["run"] for line in told} == {run}
+
+
 def test_a_bug_is_told_with_its_traceback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise ZeroDivisionError("by zero")
@@ -133,6 +165,7 @@ def test_a_worker_tells_what_it_takes_what_it_asks_for_and_what_it_cannot(tmp_pa
     assert told["revert_started"]["reason"] == f"it takes back {forward}"
     assert told["worker_took"]["run"] == told["revert_started"]["run"]
     assert told["worker_took"]["reason"] == "its time has come"
+    assert all(str(told[event]["incident"]).startswith("INC-") for event in asked)
 
 
 def test_every_event_has_a_test_here() -> None:
