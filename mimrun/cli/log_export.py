@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -31,30 +31,36 @@ class Way(StrEnum):
     SYSLOG = "syslog"
 
 
+OutputOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="The file to make; `-` for standard output, where lines go without it.",
+    ),
+]
+FollowOption: TypeAlias = Annotated[
+    bool, typer.Option("--follow", help="Go on with each new entry, until Ctrl-C. Lines only.")
+]
+OctetsOption: TypeAlias = Annotated[
+    bool, typer.Option("--octets", help="Syslog with each message's length in front, for TCP.")
+]
+BlobsOption: TypeAlias = Annotated[
+    bool | None,
+    typer.Option("--blobs/--no-blobs", help="With output, plans and texts; bundle (has them) and jsonl."),
+]
+
+
 def export(
     incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
     *,
     way: Annotated[Way, typer.Option("--format", help="A bundle that proves itself, or lines.")] = Way.BUNDLE,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="The file to make; `-` for standard output, where lines go without it.",
-        ),
-    ] = None,
+    output: OutputOption = None,
     after: Annotated[int, typer.Option("--after", metavar="SEQ", help="Only entries behind this.")] = 0,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Go on with each new entry, until Ctrl-C. Lines only.")
-    ] = False,
-    octets: Annotated[
-        bool, typer.Option("--octets", help="Syslog with each message's length in front, for TCP.")
-    ] = False,
-    blobs: Annotated[
-        bool | None,
-        typer.Option("--blobs/--no-blobs", help="With output, plans and texts; bundle (has them) and jsonl."),
-    ] = None,
+    follow: FollowOption = False,
+    octets: OctetsOption = False,
+    blobs: BlobsOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
