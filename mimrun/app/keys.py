@@ -144,10 +144,10 @@ def rotate(
     require_known(home, identity, "change the log's keys")
     ring, keeper = ring_of(home), key_keeper(home.settings, home.store.log)
     _require_root(ring, root)
-    # 2. a key that an earlier try made is taken up
+    # 2. a key that an earlier try or `mimrun signer --anew` made is taken up
     here = [read_vkey(vkey) for vkey in keeper.vkeys]
     waiting = [key for key in here if ring.key(key.keyid) is None]
-    key = waiting[-1] if waiting and not anew else read_vkey(keeper.add_key(anew=anew))
+    key = waiting[-1] if waiting else read_vkey(keeper.add_key(anew=anew))
     # 3.
     start = home.store.head().size + 1
     certificate = Certificate(key, start).certify(root) if root else ""
