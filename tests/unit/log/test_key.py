@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -195,6 +196,14 @@ def test_certificate_and_request_come_back_as_they_were_given() -> None:
         open_request(asked.certify(FIRST))
     with pytest.raises(TamperError, match="log-key/v1"):
         open_certificate(asked.request(ROOT), ROOT.verifying())
+
+
+def test_notes_on_the_page_are_what_the_code_writes() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "log-format.md").read_text("utf-8")
+    first, root = FIRST.verifying(), SigningKey("example.org/root", bytes([2]) * 32)
+    assert f"```text\n{checkpoint(100, FIRST)}```" in page
+    assert f"```text\n{first.vkey}\n```" in page
+    assert f"```text\n{Certificate(first, 2).certify(root)}```" in page
 
 
 def test_longest_certificate_fits_into_its_entry_uncut() -> None:
