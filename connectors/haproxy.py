@@ -196,6 +196,9 @@ class HAProxy(Connector[HAProxySettings, HAProxyAction]):
             return Failed(reason, clean=False, data=after.data())
         return Ok(changed=True, data=after.data())
 
+    def _end(self, action: HAProxyAction, call: Call) -> str:
+        return "a command to haproxy is a single line, and takes effect at once: there is nothing to end"
+
     def _probe(self, action: HAProxyAction, call: Call) -> Probed:
         if isinstance(action, State):
             return Probed(Finding.NOT_APPLIED, "reading leaves nothing behind")

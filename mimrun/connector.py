@@ -282,6 +282,10 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
         """Find out whether the action, with this call's key, has happened."""
         return Probed(Finding.UNKNOWN, f"{self.name}.{action.verb} cannot be probed")
 
+    def _end(self, action: ActionT, call: Call) -> str:
+        """End what an attempt with this call's key still does, and say what is proven of that."""
+        return f"{self.name}.{action.verb} cannot be ended from here: whether it goes on is not known"
+
     def _check(self, action: ActionT, call: Call) -> Difference:
         """Find out what the action would change, without changing it."""
         return Difference(None, f"{self.name}.{action.verb} cannot be predicted")
@@ -319,6 +323,15 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
             return _without_secrets(self._probe(action, call), call)
         except Exception as exc:  # noqa: BLE001 - a probe that broke is a probe that does not know
             return _without_secrets(Probed(Finding.UNKNOWN, f"the probe failed: {exc}"), call)
+
+    def end(self, action: ActionT, call: Call) -> str:
+        """End what an attempt still does whose worker is gone, and say what is proven of that. Never raises."""
+        try:
+            self.open()
+            said = self._end(action, call)
+        except Exception as exc:  # noqa: BLE001 - whatever stands in the way, nothing is proven
+            said = f"whether it goes on is not known: {exc}"
+        return call.output.masker.mask_text(said)
 
     def check(self, action: ActionT, call: Call) -> Difference:
         """Find out what the action would change. Never raises an `Exception`.

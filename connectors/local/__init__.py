@@ -53,6 +53,11 @@ class Local(Connector[LocalSettings, LocalAction]):
         finding = Finding.NOT_APPLIED if difference else Finding.APPLIED
         return Probed(finding, difference or f"{action.dest} is as wanted", file.copied(action, wanted))
 
+    def _end(self, action: LocalAction, call: Call) -> str:
+        if isinstance(action, Copy):
+            return "a file is written by mimrun itself: nothing of it goes on"
+        return program.end(call)
+
     def _check(self, action: LocalAction, call: Call) -> Difference:
         if isinstance(action, Copy):
             difference = file.difference(action, action.read())

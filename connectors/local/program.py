@@ -6,10 +6,11 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +226,60 @@ def living(key: str) -> list[int]:
     return sorted(found)
 
 
+def end(call: Call) -> str:
+    """End every process of any attempt with a call's key, also of one whose worker is dead: SIGTERM, then SIGKILL.
+
+    They are known by the mark in their environment, and by what they share with those: session and descent.
+
+    Returns:
+        what is proven of that. It is of this machine alone.
+    """
+    seen: set[int] = set()
+    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        until = time.monotonic() + min(patience, max(call.left() - TICK, TICK))
+        sent: set[int] = set()
+        while time.monotonic() < until:
+            there = _of_key(call.key)
+            if not there:
+                return _ended(seen, call)
+            _signal(there - sent if number == signal.SIGTERM else there, number, call)
+            sent |= there
+            seen |= there
+            time.sleep(TICK)
+    left = ", ".join(map(str, sorted(_of_key(call.key))))
+    return f"its processes {left} could not be ended" if left else _ended(seen, call)
+
+
+def _ended(seen: set[int], call: Call) -> str:
+    where = f"on this machine ({socket.gethostname()})"
+    if seen:
+        return f"its processes {', '.join(map(str, sorted(seen)))} are proven ended {where}"
+    if call.become is not None and os.geteuid() != 0:
+        return f"none of its processes is seen {where}, and those of {call.become} cannot be looked at"
+    return f"none of its processes runs any more {where}"
+
+
+def _of_key(key: str) -> set[int]:
+    """Give the living processes of all attempts with a key."""
+    stats = dict(_stats())
+    found = {pid for pid in living(key) if pid in stats and pid != os.getpid()}
+    sessions = {stats[pid][2] for pid in found}
+    found |= {pid for pid, stat in stats.items() if stat[2] in sessions}
+    while more := {pid for pid, stat in stats.items() if stat[0] in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def _stats() -> Iterator[tuple[int, tuple[int, int, int]]]:
+    """Give parent, group and session of every process that is not a dead one. Source: proc(5)."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # The name in brackets may hold brackets itself: count from the last one.
+            stat = folder.joinpath("stat").read_text(errors="replace").rpartition(")")[2].split()
+            if stat[0] not in "ZX":
+                yield int(folder.name), (int(stat[1]), int(stat[2]), int(stat[3]))
+
+
 def _signal(pids: set[int], number: int, call: Call) -> None:
     denied = []
     for pid in pids:
@@ -242,22 +297,12 @@ def _signal(pids: set[int], number: int, call: Call) -> None:
 
 def _family(leader: int, mark: str) -> dict[int, int]:
     """Give the living processes of an attempt, with their groups: by group, session, descent or mark."""
-    parents: dict[int, int] = {}
-    groups: dict[int, int] = {}
-    found: set[int] = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            # The name in brackets may hold brackets itself: count from the last one.
-            stat = folder.joinpath("stat").read_text(errors="replace").rpartition(")")[2].split()
-            if stat[0] in "ZX":
-                continue
-            pid = int(folder.name)
-            parents[pid], groups[pid] = int(stat[1]), int(stat[2])
-            if leader in (pid, int(stat[2]), int(stat[3])) or _marked(pid, mark):
-                found.add(pid)
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+    stats = dict(_stats())
+    found = {pid for pid, (_, group, session) in stats.items() if leader in (pid, group, session)}
+    found |= {pid for pid in stats.keys() - found if _marked(pid, mark)}
+    while more := {pid for pid, stat in stats.items() if stat[0] in found} - found:
         found |= more
-    return {pid: groups[pid] for pid in found}
+    return {pid: stats[pid][1] for pid in found}
 
 
 def _marked(pid: int, mark: str) -> bool:

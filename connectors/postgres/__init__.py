@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from connectors.postgres import applied, replication, rewind, statement
+from connectors.postgres import applied, ending, replication, rewind, statement
 from connectors.postgres.actions import (
     Execute,
     PostgresAction,
@@ -92,6 +92,14 @@ class Postgres(Connector[PostgresSettings, PostgresAction]):
                 )
             case _:
                 assert_never(action)
+
+    def end(self, action: PostgresAction, call: Call) -> str:
+        """End what the server still does for an attempt; connecting counts against the call's deadline."""
+        self._call = call
+        return super().end(action, call)
+
+    def _end(self, action: PostgresAction, call: Call) -> str:
+        return ending.end(self._session, call)
 
     def _check(self, action: PostgresAction, call: Call) -> Difference:
         if action.effect is Effect.READ:

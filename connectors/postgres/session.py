@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import socket
@@ -42,9 +43,12 @@ SYNTAX_ERROR: Final = "42601"
 """Source: PostgreSQL, appendix A."""
 END: Final = """
 select pid, pg_terminate_backend(pid) from pg_stat_activity
-where application_name = %s and pid <> pg_backend_pid()
+where starts_with(application_name, %s) and pid <> pg_backend_pid()
 """
-GONE: Final = "select count(*) from pg_stat_activity where pid = any(%s) and application_name = %s"
+GONE: Final = (
+    "select count(*) from pg_stat_activity where pid = any(%s) and starts_with(application_name, %s)"
+)
+SIGN: Final = "select set_config('application_name', %s, false)"
 
 
 class Said(Exception):
@@ -63,6 +67,11 @@ class Said(Exception):
         self.data: Mapping[str, Json] = {"sqlstate": self.sqlstate}
 
 
+def mark_of(key: str) -> str:
+    """Give what a session's application name ends with while it works at a key: 16 characters of its hash."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
 class Session:
     """A connection that is made when it is needed, and made anew when it has died.
 
@@ -75,7 +84,8 @@ class Session:
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._why = ""
         # Of this session alone, so that another connection finds its process, also behind a pooler.
-        self._application = f"mimrun-{uuid.uuid4().hex[:16]}"
+        self._application = f"mimrun-{uuid.uuid4().hex[:16]}-"
+        self._signed = ""
 
     @property
     def connection(self) -> psycopg.Connection[tuple[object, ...]]:
@@ -130,7 +140,7 @@ class Session:
         import psycopg  # noqa: PLC0415 - 0.15 s that only a step of this connector pays
 
         try:
-            self._connection = self._dial(call)
+            self._connection, self._signed = self._dial(call), ""
         except psycopg.Error as exc:
             said = " ".join(str(exc).split())
             refused = ("FATAL" in said or "certificate" in said or "SSL" in said) and not any(
@@ -217,6 +227,7 @@ class Session:
         watcher = threading.Thread(target=self._watch, args=(self.connection, call, done), daemon=True)
         watcher.start()
         try:
+            self._sign(call)
             yield self.connection
         except psycopg.Error as exc:
             done.set()
@@ -226,6 +237,16 @@ class Session:
         finally:
             done.set()
             watcher.join()
+
+    def _sign(self, call: Call) -> None:
+        """Let the server's list of processes say at which key it works, for whoever has to end that later.
+
+        It is said once for all of an action, and before a transaction, which could take it back.
+        """
+        mark = mark_of(call.key)
+        if self._signed != mark and self.is_idle():
+            self.connection.execute(SIGN, (f"{self._application}{mark}",))
+            self._signed = mark
 
     def one(self, sql: str, call: Call) -> tuple[object, ...]:
         """Run a statement of ours outside of a transaction, and give its one row."""

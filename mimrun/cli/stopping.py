@@ -13,6 +13,7 @@ from mimrun.app.home import Home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.runs import RunView, find_run
 from mimrun.app.stopping import await_rest, await_seen, kill_worker, request_stop
+from mimrun.cli.driving import EXITS
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.status import can_be_undone, print_needs
 from mimrun.cli.terminal import ask, console, print_json
@@ -29,7 +30,7 @@ _REST_S: Final = {Level.PAUSE: 0.0, Level.CANCEL: 20.0, Level.ABORT: 6.0}
 
 _UNDER_WAY: Final = {
     Level.PAUSE: "what is under way is finished first",
-    Level.CANCEL: "what is under way is being ended on its target",
+    Level.CANCEL: "what is under way is being ended where its connector can, and the log says what of that is proven",
     Level.ABORT: "it is being left as it is",
 }
 
@@ -55,10 +56,11 @@ def cancel(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """End a run. Nothing new is begun; what is under way is ended on its target, and that is proven.
+    """End a run. Nothing new is begun; what is under way is ended, also where its worker is dead.
 
-    Where nobody can prove it, the target is asked what happened; where it cannot say, the step is in
-    doubt and a person must. What the run has done stays until you take it back with `mimrun undo RUN`.
+    A program here or over ssh, and a statement in PostgreSQL, are ended with proof; an HTTP request that was
+    sent cannot be called back. Then the target is asked what happened; where it cannot say, the step is in
+    doubt, a person must, and this ends with 4. What the run has done stays until `mimrun undo RUN`.
     """
     _stop(home, _Request(run, Level.CANCEL, reason, claimed), as_json=as_json)
 
@@ -75,7 +77,7 @@ def abort(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop a run now, without waiting for any target. What is under way is left in doubt.
+    """Stop a run now, without waiting for any target. What is under way is left in doubt; this ends with 4 then.
 
     `mimrun cancel` is the better way wherever there are a few seconds. An answer that comes later is kept
     as evidence for whoever settles the doubt with `mimrun resolve`.
@@ -103,13 +105,16 @@ def _stop(home: Path | None, request: _Request, *, as_json: bool) -> None:
         await_rest(opened, name, _REST_S[request.level])
         _take_effect(opened, name, request.level)
         now = find_run(opened, name)
+        in_doubt = now.summary.status is RunStatus.IN_DOUBT and request.level > Level.PAUSE
         if as_json:
             print_json(now.as_json())
-            return
+            raise typer.Exit(EXITS[RunStatus.IN_DOUBT] if in_doubt else 0)
         under_way = f"; {_UNDER_WAY[request.level]}" if now.held else ""
         typer.echo(f"{name}: {_standing(now)}{under_way}")
         print_needs(console(), opened, name)
         offer = _may_offer(opened, now)
+    if in_doubt:
+        raise typer.Exit(EXITS[RunStatus.IN_DOUBT])
     if offer and ask("Take back what it did? (shows first what that would do)"):
         undo(name, show=False, direct=False, yes=False, claimed=request.claimed, home=home, as_json=False)
 

@@ -18,14 +18,11 @@ from pydantic import JsonValue
 from mimrun.catalog import Catalog
 from mimrun.connector import (
     Action,
-    AnyConnector,
     Call,
     Effect,
     Failed,
-    Finding,
     Ok,
     Outcome,
-    Probed,
     Refused,
     Unknown,
 )
@@ -37,22 +34,16 @@ from mimrun.run.answer import answer_of
 from mimrun.run.connections import Connections
 from mimrun.run.guard import Guard
 from mimrun.run.journal import Journal
-from mimrun.run.key import idempotency_key
+from mimrun.run.look import Looks
 from mimrun.run.move import Move, is_late, last_word, next_move, timeout_ms, within
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Halt, Stop
 from mimrun.run.transitions import CellStatus
 from mimrun.run.watchdog import Left, watched
-from mimrun.run.work import NOT_TOLD, Recording, Told, may_be_told
+from mimrun.run.work import Recording, Told, may_be_told
 from mimrun.run.work import Until as Until  # noqa: PLC0414 - who hands work in finds it here
 from mimrun.run.work import Work as Work  # noqa: PLC0414 - likewise
 from mimrun.secret import MASK, Masker
-
-PROBE_PAUSES_S: Final = (0.0, 1.0, 5.0)
-"""How long to wait before each look of a probe."""
-
-LOOK_REST_S: Final = 5.0
-"""A look that leaves less of its time than this has waited for the target; another one would only wait again."""
 
 FROZEN_S: Final = 10.0
 """So old may what the guards have said be when the action is performed."""
@@ -90,6 +81,9 @@ class Attempts:
         self._journal, self._guard, self._stop, self._clock = journal, guard, stop, clock
         self._connections, self._catalog, self._masker = connections, catalog, masker
         self._recording = Recording(journal, masker)
+        self._looks = Looks(
+            journal, connections, self._recording, catalog=catalog, masker=masker, stop=stop, clock=clock
+        )
 
     def work(self, work: Work, until: Until | None = None) -> Cell:
         """Bring a cell to rest, from wherever the log says it is.
@@ -176,7 +170,7 @@ class Attempts:
             return b"", f"{work.call.action} is no reading"
         action = self._catalog.action(work.call.action).model_validate(work.call.args)
         output = Output(self._masker)
-        outcome = self._perform(work, action, self._call(work, output, 1), intent=0)
+        outcome = self._perform(work, action, self._looks.call(work, output, 1), intent=0)
         if isinstance(outcome, Left):
             return b"", self._recording.text(outcome.reason)
         if isinstance(outcome, Ok):
@@ -192,7 +186,7 @@ class Attempts:
         self._guard.check(work.path, changes=work.call.effect is not Effect.READ)
         action = self._catalog.action(work.call.action).model_validate(work.call.args)
         output = Output(self._masker)
-        call = self._call(work, output, attempt)
+        call = self._looks.call(work, output, attempt)
         try:
             intent = self._journal.write(self._recording.intent(work, action, attempt))[0].seq
         except Halt:
@@ -277,8 +271,11 @@ class Attempts:
     def _settle(self, work: Work, intent: int, told: Told) -> None:
         """Record what came of an intent; where nobody knows, ask the target first if it can tell."""
         outcome, effect = self._last_word(work, told), work.call.effect
+        if told.outcome is _DEAD and not isinstance(outcome, Ok) and self._stop.ends_work():
+            ended = self._looks.end(work)
+            outcome = replace(outcome, reason=f"{outcome.reason}; {ended}") if ended else outcome
         if isinstance(outcome, Unknown) and effect is Effect.PROBE and not self._stop.aborted_for():
-            outcome = self._probe(work, intent, outcome, left=told.left)
+            outcome = self._looks.probe(work, intent, outcome, left=told.left)
         if outcome is not told.outcome:
             told = replace(told, outcome=outcome)
         told.output.finish()
@@ -306,87 +303,6 @@ class Attempts:
         cell = self._journal.state.cell(work.key)
         last = ends or is_late(cell, work.options, self._clock())
         return last_word(outcome, effect, attempts=cell.attempts, retries=0 if last else work.options.retries)
-
-    def _probe(self, work: Work, intent: int, lost: Unknown, *, left: bool) -> Outcome:
-        """Ask the target what became of an intent.
-
-        Arguments:
-            left: the attempt may still be going on in this process, so that "not there" proves nothing.
-        """
-        action = self._catalog.action(work.call.action).model_validate(work.call.args)
-        found = Probed(Finding.UNKNOWN, "the probe was not asked")
-        for pause in PROBE_PAUSES_S:
-            self._stop.wait(pause)
-            if self._stop.aborted_for():
-                return Unknown(f"{lost.reason}; aborted before a probe could tell")
-            found, enough = self._look(work, action)
-            if left and found.finding is Finding.NOT_APPLIED:
-                found = replace(found, finding=Finding.UNKNOWN, reason=f"not there yet: {found.reason}")
-            self._journal.write(self._recording.probed(work, intent, found))
-            match found.finding:
-                case Finding.APPLIED:
-                    return may_be_told(work, _as_probed(lost, found))
-                case Finding.NOT_APPLIED:
-                    return Failed(
-                        f"{lost.reason}; a probe proves that nothing happened: {found.reason}", clean=True
-                    )
-                case Finding.UNKNOWN:
-                    if enough:
-                        break
-                case _:
-                    assert_never(found.finding)
-        return Unknown(f"{lost.reason}; a probe cannot tell: {found.reason}")
-
-    def _look(self, work: Work, action: Action) -> tuple[Probed, bool]:
-        """Ask once; say also whether that is enough, as another look would find nothing else.
-
-        It is enough when the look was told to end the work it finds, and when it has waited for the work
-        as long as the step may take.
-        """
-        name, target = work.call.action, work.key.target
-        try:
-            connector: AnyConnector = self._connections.take(name, target)
-        except Refused as exc:
-            return Probed(Finding.UNKNOWN, str(exc)), False
-        cell = self._journal.state.cell(work.key)
-        begun = self._journal.store.entry(cell.intent).ts
-        age = (self._clock() - begun).total_seconds()
-        call = replace(self._call(work, Output(self._masker), cell.attempts), age=age)
-        # A connector that does not end what it finds is not told: it would only break off its look.
-        ends = connector.ends_in_probe
-        if ends and self._stop.ends_work():
-            call.stop.set()
-        found = watched(
-            lambda: connector.probe(action, call),
-            call,
-            self._stop,
-            late=lambda _: connector.close(),
-            ends=ends,
-        )
-        enough = call.stop.is_set() or call.left() < min(LOOK_REST_S, work.options.timeout_ms / 2000)
-        if isinstance(found, Left):
-            self._connections.leave(connector)
-            return Probed(Finding.UNKNOWN, found.reason), enough
-        self._connections.give_back(name, target, connector)
-        return (replace(found, reason=NOT_TOLD, data={}) if work.options.no_log else found), enough
-
-    def _call(self, work: Work, output: Output, attempt: int) -> Call:
-        return Call(
-            key=idempotency_key(self._journal.state.run, work.key),
-            deadline=time.monotonic() + work.options.timeout_ms / 1000,
-            output=output,
-            become=work.options.become,
-            environment=work.options.environment,
-            attempt=attempt,
-            effect=work.call.effect,
-        )
-
-
-def _as_probed(lost: Unknown, found: Probed) -> Outcome:
-    """Give the outcome of an action that happened and whose answer was lost."""
-    if isinstance(found.outcome, Failed):
-        return replace(found.outcome, reason=f"{lost.reason}; a probe found: {found.outcome.reason}")
-    return found.outcome or Ok(changed=True, data=found.data)
 
 
 def uptime() -> float:

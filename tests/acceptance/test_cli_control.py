@@ -71,7 +71,7 @@ def test_abort_waits_for_no_target(desk: Desk) -> None:
     began = time.monotonic()
     said = desk("abort", "latest", "--reason", "the data centre burns")
     assert time.monotonic() - began < 8
-    assert (said.code, "in_doubt" in said.out) == (0, True)
+    assert (said.code, "in_doubt" in said.out) == (4, True)
     assert running.wait().code == 4
     assert desk("cancel").code == 5, "an abort is more than a cancel"
     assert desk("log", "verify").code == 0
@@ -87,7 +87,7 @@ def test_a_frozen_worker_is_named_and_can_be_killed(desk: Desk) -> None:
     assert "is stopped (SIGSTOP)" in said.err
     assert "--kill-worker" in said.err
     killed = desk("abort", "latest", "--kill-worker")
-    assert killed.code == 0, killed.err
+    assert killed.code == 4, killed.err
     assert "in_doubt" in killed.out
     assert running.wait().code == -signal.SIGKILL
 
@@ -98,8 +98,11 @@ def test_cancel_ends_what_nobody_executes(desk: Desk) -> None:
     running.signal(signal.SIGKILL)
     running.wait()
     said = desk("cancel", "--reason", "it is lost")
-    assert (said.code, "in_doubt" in said.out) == (0, True)
+    assert (said.code, "in_doubt" in said.out) == (4, True), said.err
+    assert "are proven ended on this machine" in " ".join(said.out.split())
+    (desk.folder / "go").touch()
     assert desk.marks() == ["one", "begun"]
+    assert desk("cancel", "--json").code == 4, "asked again it says the same"
 
 
 def test_the_kill_switch_rests_everything_within_a_second_and_two_people_lift_it(desk: Desk) -> None:

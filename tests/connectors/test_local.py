@@ -6,6 +6,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -202,6 +203,44 @@ def test_path_tells_that_a_program_was_done_or_leaves_it_in_doubt(tmp_path: Path
     removing = Shell(cmd="true", removes=str(tmp_path / "gone"))
     assert local().probe(removing, a_call(key="k-creates")).finding is Finding.APPLIED
     assert local().probe(Shell(cmd="true"), a_call()).finding is Finding.UNKNOWN
+
+
+def killed_at_work(action: Shell, begun: Path, key: str) -> str:
+    """Kill the process that runs an action, once the program is under way; give what it wrote down."""
+    worker = os.fork()
+    if worker == 0:
+        try:
+            local().perform(action, a_call(key=key))
+        finally:
+            os._exit(0)
+    said = wait_for(begun)
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    return said
+
+
+@pytest.mark.parametrize("deaf", ["", "trap '' TERM; "])
+def test_what_a_dead_worker_has_left_is_ended_with_proof(tmp_path: Path, deaf: str) -> None:
+    # One in the session, one that has left it and still carries the mark, and one that has neither name nor group.
+    begun = tmp_path / "begun"
+    loop = (deaf + "while :; do sleep 0.05; done").replace("'", '"')
+    away, bare = (f"{how} sh -c '{loop}' & echo $! >>{begun}.part" for how in ("setsid", "env -i"))
+    own = f"echo $$ >>{begun}.part; mv {begun}.part {begun}; sleep 60; sleep 60"
+    action = Shell(cmd=f"{deaf}{away}\n{bare}\n{own}")
+    pids = [int(word) for word in killed_at_work(action, begun, "k-dead").split()]
+    assert all(map(is_running, pids))
+    said = local().end(action, a_call(key="k-other"))
+    assert said.startswith("none of its processes runs any more on this machine ("), said
+    assert all(map(is_running, pids))
+    said = local().end(action, a_call(key="k-dead"))
+    assert "are proven ended on this machine (" in said
+    assert all(str(pid) in said for pid in pids)
+    assert not any(map(is_running, pids))
+
+
+def test_of_a_file_nothing_goes_on(tmp_path: Path) -> None:
+    copy = Copy(content="x", dest=str(tmp_path / "x"))
+    assert local().end(copy, a_call()) == "a file is written by mimrun itself: nothing of it goes on"
 
 
 def test_daemon_that_keeps_the_pipes_does_not_hold_us_up(tmp_path: Path) -> None:

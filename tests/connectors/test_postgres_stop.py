@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from builders.database import a_call, a_pair, await_true, connected, rows
@@ -200,3 +201,54 @@ def test_program_that_rewinds_is_ended_with_proof(
     code, said = rewind._run(primary._session, action, ["/bin/sh", "-c", script], call)
     assert (code, said) == (None, says)
     assert time.monotonic() - begun < 2
+
+
+def killed_at_work(pair: PostgresPair, action: Execute | Query, word: str, key: str) -> None:
+    """Kill the process that asked for a statement, while the server is at work with it."""
+    worker = os.fork()
+    if worker == 0:
+        try:
+            with connected(pair.primary) as postgres:
+                postgres.perform(action, a_call(key=key))
+        finally:
+            os._exit(0)
+    await_true(lambda: active(pair, word) == "1")
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+
+
+@pytest.mark.parametrize(
+    ("sql", "word", "transaction"),
+    [
+        ("insert into kept select 1 from pg_sleep(63)", "pg_sleep(63)", True),
+        ("select pg_sleep(64)", "pg_sleep(64)", False),
+        ("insert into kept select stubborn()", "select stubborn()", True),
+    ],
+)
+def test_what_the_server_does_for_a_dead_client_is_ended_with_proof(
+    pair: PostgresPair, primary: Postgres, sql: str, word: str, transaction: bool
+) -> None:
+    action = Execute(sql=sql, transaction=transaction)
+    killed_at_work(pair, action, word, "k-dead")
+    assert active(pair, word) == "1", "the server does not notice by itself"
+    said = primary.end(action, a_call(key="k-other"))
+    assert "no process of the server" in said
+    assert active(pair, word) == "1"
+    said = primary.end(action, a_call(key="k-dead"))
+    assert said.startswith("server process "), said
+    assert said.endswith("is proven ended, and what it had not committed is rolled back")
+    assert (active(pair, word), pair.primary.sql("select count(*) from kept")) == ("0", "0")
+
+
+def test_who_may_not_end_a_process_says_so(pair: PostgresPair, tmp_path: Path) -> None:
+    pair.primary.sql("create role poor login password 'x'")
+    password = tmp_path / "password"
+    password.write_text("x")
+    password.chmod(0o600)
+    action = Execute(sql="select pg_sleep(65)")
+    killed_at_work(pair, action, "pg_sleep(65)", "k-poor")
+    with connected(pair.primary, postgres_user="poor", postgres_password_file=str(password)) as poor:
+        said = poor.end(action, a_call(key="k-poor"))
+    assert "could not be ended: " in said, said
+    with connected(pair.primary) as owner:
+        assert "is proven ended" in owner.end(action, a_call(key="k-poor"))

@@ -15,7 +15,7 @@ from builders.world import HOOKS, World, WorldAction
 from mimrun.app.stopping import request_stop
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Finding, Probed
-from mimrun.run import attempt
+from mimrun.run import look
 from mimrun.run.wish import Level
 from mimrun.runbook.node import StepOptions
 
@@ -58,7 +58,7 @@ def looks(
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "PROBE_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(look, "PROBE_PAUSES_S", (0.0, 0.0, 0.0))
 
 
 def cancel(bench: Bench, run: str) -> None:

@@ -387,7 +387,7 @@ def test_what_is_left_behind_may_still_act_so_that_not_there_yet_is_a_doubt(
     node = node.model_copy(update={"targets": (node.targets[0].model_copy(update={"calls": (call,)}),)})
     run = bench.create(a_plan(bench.world, node))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mimrun.run.attempt.PROBE_PAUSES_S", (0.0,))
+        patched.setattr("mimrun.run.look.PROBE_PAUSES_S", (0.0,))
         assert bench.execute(run).status == "in_doubt"
     assert "not there yet" in bench.state(run).cell(CellKey("1", "a")).reason
     hangs.set()
