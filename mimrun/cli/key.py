@@ -14,6 +14,7 @@ from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.key_view import KeysView, view_keys
 from mimrun.app.keys import (
+    Rotated,
     install,
     read_certificate,
     read_request,
@@ -164,31 +165,7 @@ def rotate_key(
     key = _open_root(root) if root else None
     with open_home(settings_of(home)) as opened:
         came = rotate(opened, identify(opened.people(), claimed), reason, key, anew=anew)
-    if as_json:
-        print_json(
-            {
-                "keyid": came.new.key.keyid,
-                "vkey": came.new.key.vkey,
-                "from_size": came.new.from_size,
-                "retired": list(came.retired),
-                "size": came.size,
-                "waiting": list(came.waiting),
-            }
-        )
-    else:
-        typer.echo(f"key {came.new.key.keyid} signs the log from size {came.new.from_size} on")
-        for keyid in came.retired:
-            where = (
-                f"at the checkpoint of size {came.size}, which both signed"
-                if came.size
-                else "without handing over"
-            )
-            typer.echo(f"key {keyid} is retired {where}; its private part is deleted here")
-        for keyid in came.waiting:
-            typer.echo(
-                f"key {keyid} still signs: no checkpoint came that both have signed; see `mimrun key show`, then "
-                f"`mimrun key retire {keyid}`"
-            )
+    _tell_rotated(came, as_json=as_json)
     if came.waiting:
         raise typer.Exit(3)
 
@@ -235,6 +212,34 @@ def trust_root(
         print_json({"vkey": public.vkey})
         return
     typer.echo(f"pinned the root key {safe_line(str(public))}: only keys that it certified are believed here")
+
+
+def _tell_rotated(came: Rotated, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "keyid": came.new.key.keyid,
+                "vkey": came.new.key.vkey,
+                "from_size": came.new.from_size,
+                "retired": list(came.retired),
+                "size": came.size,
+                "waiting": list(came.waiting),
+            }
+        )
+    else:
+        typer.echo(f"key {came.new.key.keyid} signs the log from size {came.new.from_size} on")
+        for keyid in came.retired:
+            where = (
+                f"at the checkpoint of size {came.size}, which both signed"
+                if came.size
+                else "without handing over"
+            )
+            typer.echo(f"key {keyid} is retired {where}; its private part is deleted here")
+        for keyid in came.waiting:
+            typer.echo(
+                f"key {keyid} still signs: no checkpoint came that both have signed; see `mimrun key show`, then "
+                f"`mimrun key retire {keyid}`"
+            )
 
 
 def _print(view: KeysView) -> None:

@@ -14,47 +14,53 @@ from mimrun.errors import InputError
 from mimrun.log.proof.signer import FileSigner
 from mimrun.log.proof.signer_server import Allowed, SignerServer
 
+SocketOption = Annotated[
+    Path | None,
+    typer.Option("--socket", metavar="PATH", show_default=False, help="The Unix socket to listen on."),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="USER|@GROUP",
+        show_default=False,
+        help="Who may ask for signatures; may be given several times. Root is not allowed by itself.",
+    ),
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        show_default=False,
+        help="Where the keys are, and what each has signed. Default: signer/ in mimrun's home.",
+    ),
+]
+OriginOption = Annotated[
+    str,
+    typer.Option(
+        "--origin",
+        metavar="NAME",
+        show_default=False,
+        help="The log that is signed. Default: $MIMRUN_ORIGIN, else mimrun.",
+    ),
+]
+AnewOption = Annotated[
+    bool,
+    typer.Option(
+        "--anew",
+        help="Make a further key that does not go on from what was signed, and end: for a restored log.",
+    ),
+]
+
 
 def signer(
-    listen: Annotated[
-        Path | None,
-        typer.Option("--socket", metavar="PATH", show_default=False, help="The Unix socket to listen on."),
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow",
-            metavar="USER|@GROUP",
-            show_default=False,
-            help="Who may ask for signatures; may be given several times. Root is not allowed by itself.",
-        ),
-    ] = None,
+    listen: SocketOption = None,
+    allow: AllowOption = None,
     *,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder",
-            metavar="DIR",
-            show_default=False,
-            help="Where the keys are, and what each has signed. Default: signer/ in mimrun's home.",
-        ),
-    ] = None,
-    origin: Annotated[
-        str,
-        typer.Option(
-            "--origin",
-            metavar="NAME",
-            show_default=False,
-            help="The log that is signed. Default: $MIMRUN_ORIGIN, else mimrun.",
-        ),
-    ] = "",
-    anew: Annotated[
-        bool,
-        typer.Option(
-            "--anew",
-            help="Make a further key that does not go on from what was signed, and end: for a restored log.",
-        ),
-    ] = False,
+    folder: FolderOption = None,
+    origin: OriginOption = "",
+    anew: AnewOption = False,
     home: HomeOption = None,
 ) -> None:
     """Sign the log for others, as a user that they are not.

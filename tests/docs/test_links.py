@@ -21,8 +21,15 @@ PLACES = (
     "bench/",
     "requirements/",
 )
-# The schema's name, and the rooms whose place the import contract keeps.
-KEPT = ("mimrun/1", "mimrun/incident", "mimrun/replay", "mimrun/web")
+# Names of formats, and the rooms whose place the import contract keeps.
+KEPT = (
+    "mimrun/1",
+    "mimrun/log-key/v1",
+    "mimrun/log-key-request/v1",
+    "mimrun/incident",
+    "mimrun/replay",
+    "mimrun/web",
+)
 
 
 def dead_links(name: str, page: str, root: Path) -> Iterator[str]:

@@ -108,7 +108,8 @@ def test_every_variable_of_ours_is_on_the_page_of_settings_and_none_else() -> No
 def test_everything_in_the_home_folder_is_on_the_page_of_settings() -> None:
     settings = Settings(home=Path("/m"))
     made = [settings.log, settings.people, settings.locks, settings.prefect, settings.engine]
-    made += [settings.kill_switch, settings.program_log]
+    made += [settings.kill_switch, settings.program_log, settings.signer_folder, settings.root_key]
+    made += [settings.blob_key_file]
     names = {path.name for path in made}
     assert names <= {name.rstrip("/") for name in quoted("settings.md")}
     properties = {name for name, kind in vars(Settings).items() if isinstance(kind, property)}
