@@ -213,7 +213,7 @@ class SignerServer:
                 return {"vkey": self._keeper.add_key()}
             case "drop_key":
                 self._keeper.drop_key(str(question["keyid"]))
-                return {}
+                return {"dropped": question["keyid"]}
             case other:
                 raise ValueError(f"{str(other)[:40]!r} is nothing that a signer does")
 

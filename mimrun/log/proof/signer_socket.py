@@ -12,13 +12,16 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mimrun.errors import MimrunError, RefusedError, SettingsError
+from mimrun.errors import MimrunError, RefusedError, SettingsError, TamperError
 from mimrun.log.merkle import HASH_SIZE
+from mimrun.log.proof.note import Checkpoint, read_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Value = TypeVar("Value")
 
 MAX_LINE: Final = 512 * 1024
 """Bytes of a question or an answer."""
@@ -114,7 +117,7 @@ class SocketSigner:
     @property
     def vkeys(self) -> tuple[str, ...]:
         """The keys that it signs with; see `Signer`."""
-        return tuple(str(one) for one in self._ask({"do": "state"})["vkeys"])
+        return tuple(self._ask({"do": "state"}, "vkeys", list))
 
     @property
     def vkey(self) -> str:
@@ -126,7 +129,7 @@ class SocketSigner:
 
     def signed_size(self) -> int:
         """Up to which size all of its keys have signed; see `Signer`."""
-        return int(self._ask({"do": "state"})["size"])
+        return self._ask({"do": "state"}, "size", int)
 
     def sign(self, size: int, root: bytes, leaves: Iterable[bytes]) -> str:
         """Have a tree signed; see `Signer`."""
@@ -135,21 +138,37 @@ class SocketSigner:
             raise RefusedError(
                 f"{len(given)} entries at once are too many for the signer; {MAX_LEAVES} is the most"
             )
-        return str(self._ask({"do": "sign", "size": size, "root": root.hex()}, given)["note"])
+        note = self._ask({"do": "sign", "size": size, "root": root.hex()}, "note", str, given)
+        # What is stored as a checkpoint of this tree must be one, whatever answers there.
+        try:
+            text = read_note(note).text
+        except TamperError as exc:
+            raise SettingsError(f"what the signer at {self._path} gave is no checkpoint: {exc}") from exc
+        if text != Checkpoint(self._origin, size, root).text():
+            raise SettingsError(f"the signer at {self._path} gave a checkpoint of another tree")
+        return note
 
     def add_key(self, *, anew: bool = False) -> str:
         """Have a further key made; see `KeyKeeper`."""
-        return str(self._ask({"do": "add_key", "anew": anew})["vkey"])
+        return self._ask({"do": "add_key", "anew": anew}, "vkey", str)
 
     def drop_key(self, keyid: str) -> None:
         """Have a key deleted; see `KeyKeeper`."""
-        self._ask({"do": "drop_key", "keyid": keyid})
+        self._ask({"do": "drop_key", "keyid": keyid}, "dropped", str)
 
     def request(self, keyid: str, from_size: int) -> str:
         """Have a key ask for its certificate; see `KeyKeeper`."""
-        return str(self._ask({"do": "request", "keyid": keyid, "from_size": from_size})["note"])
+        return self._ask({"do": "request", "keyid": keyid, "from_size": from_size}, "note", str)
 
-    def _ask(self, question: dict[str, Any], leaves: Sequence[bytes] = ()) -> dict[str, Any]:
+    def _ask(
+        self, question: dict[str, Any], wanted: str, kind: type[Value], leaves: Sequence[bytes] = ()
+    ) -> Value:
+        """Ask, and give what is wanted of the answer.
+
+        Raises:
+            RefusedError: the signer says no.
+            SettingsError: it does not answer, or not as a signer does.
+        """
         if self._failed and self._clock() - self._failed[0] < self._rest:
             raise SettingsError(self._failed[1])
         try:
@@ -170,7 +189,10 @@ class SocketSigner:
         self._failed = None
         if "error" in answer:
             raise _error(answer)
-        return answer
+        value = answer.get(wanted)
+        if not isinstance(value, kind):
+            raise SettingsError(f"what answers at {self._path} is no signer: {str(answer)[:100]}")
+        return value
 
     @contextmanager
     def _connected(self) -> Iterator[Lines]:

@@ -199,6 +199,42 @@ def test_signer_that_says_nothing_is_waited_for_a_short_time(tmp_path: Path) -> 
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({}, "is no signer"),
+        ({"note": 5}, "is no signer"),
+        ({"note": "nonsense"}, "gave is no checkpoint"),
+        ({"note": "other"}, "checkpoint of another tree"),
+        ({"error": "refused"}, "and not why"),
+    ],
+    ids=range(5),
+)
+def test_answer_that_no_signer_gives_is_not_believed(
+    tmp_path: Path, answer: dict[str, object], why: str
+) -> None:
+    if answer.get("note") == "other":
+        other = FileSigner(tmp_path / "keys", ORIGIN)
+        begin_key(other)
+        answer = {"note": other.sign(5, TREE.root(5), LEAVES[:5])}
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.sock"))
+        server.listen(1)
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rwb") as lines:
+                while b'"do"' not in lines.readline():
+                    pass
+                lines.write(json.dumps(answer).encode() + b"\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises((SettingsError, RefusedError), match=why):
+            SocketSigner(str(tmp_path / "s.sock"), ORIGIN).sign(6, TREE.root(6), LEAVES[:6])
+        thread.join()
+
+
 def test_socket_of_a_dead_signer_is_taken_over_and_that_of_a_living_one_is_not(
     start: Callable[..., Running], tmp_path: Path
 ) -> None:
