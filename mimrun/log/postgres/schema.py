@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from mimrun.errors import StoreError
-from mimrun.log.postgres.encrypt import Progress, encrypt_blobs, no_progress
+from mimrun.log.encrypting import Execute, Progress, encrypt_blobs, no_progress
 
 
 class Migration(NamedTuple):
@@ -277,9 +277,17 @@ def migrate(
     for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
         db.execute(step.script.encode())
         if step.encrypts:
-            encrypt_blobs(db, blob_key(), progress)
+            encrypt_blobs(_execute(db), blob_key(), progress)
         db.execute("insert into layout (version, name) values (%s, %s)", (number, step.name))
     return db.execute("select 1 from origin").fetchone() is None
+
+
+def _execute(db: psycopg.Connection) -> Execute:
+    def execute(statement: str, /, *given: object) -> list[Any]:
+        cursor = db.execute(statement.replace("?", "%s").encode(), given, binary=True)
+        return cursor.fetchall() if cursor.description else []
+
+    return execute
 
 
 def is_current(db: psycopg.Connection) -> bool:
@@ -287,6 +295,17 @@ def is_current(db: psycopg.Connection) -> bool:
     if not _is_there(db) or _version(db) != len(MIGRATIONS):
         return False
     return db.execute("select 1 from origin").fetchone() is not None
+
+
+def layout_of(db: psycopg.Connection, name: str) -> int:
+    """How many steps of the layout a log has taken.
+
+    Raises:
+        StoreError: there is no log.
+    """
+    if not _is_there(db):
+        raise StoreError(f"there is no log in {name}; `mimrun init` makes one")
+    return _version(db)
 
 
 def check_format(db: psycopg.Connection, name: str) -> str:

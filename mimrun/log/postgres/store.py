@@ -13,13 +13,13 @@ import psycopg
 from mimrun.errors import StoreError
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.chain import Head, IncidentHead, Place, link
+from mimrun.log.encrypting import Progress, no_progress
 from mimrun.log.entry import FORMAT, Actor, Draft
 from mimrun.log.kinds import LogGenesis
 from mimrun.log.moment import utc_now, write_moment
 from mimrun.log.postgres import schema
 from mimrun.log.postgres.bell import PostgresBell
 from mimrun.log.postgres.database import Database, explain
-from mimrun.log.postgres.encrypt import Progress, no_progress
 from mimrun.log.postgres.reader import PAUSE_S, PostgresReader
 from mimrun.log.postgres.writer import MARK, PostgresWriter
 from mimrun.log.sequenced import SequencedStore
@@ -134,3 +134,28 @@ def create_log(
             return True
     except psycopg.Error as exc:
         raise explain(exc, database.name, "made") from exc
+
+
+def migrate_log(
+    database: Database, blob_key: BlobKeyPlace, progress: Progress = no_progress
+) -> tuple[int, int]:
+    """Bring the tables of a log up to date; every entry and hash stays.
+
+    Arguments:
+        database: where it is. The role owns it.
+        blob_key: where the key of its blobs is, or is to be made where they were in plain.
+        progress: told of entries that are done, and of how many there are.
+
+    Returns:
+        the layout before, and now.
+
+    Raises:
+        StoreError: there is no log, a newer mimrun made it, or the role may not.
+    """
+    try:
+        with database.connect("migrate") as db, db.transaction():
+            before = schema.layout_of(db, database.name)
+            schema.migrate(db, database.schema, lambda: blob_key.make().key, progress)
+            return before, schema.layout_of(db, database.name)
+    except psycopg.Error as exc:
+        raise explain(exc, database.name, "brought up to date") from exc
