@@ -168,6 +168,11 @@ class Engine:
                 return False
             return self._clock() - self._idle_since > self._idle_exit_s
 
+    @property
+    def stays(self) -> bool:
+        """Whether it is kept: it does not end for having nothing to do."""
+        return self._idle_exit_s is None
+
     def _stay_for(self, idle_exit_s: Json) -> None:
         """Somebody is about to need it: count anew, and never stay for less time than was promised."""
         with self._lock:

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,9 @@ from flows.server import ApiServer
 from flows.submission import Executor
 from flows.template import cache_folder
 from flows.watch import Health, Watch
+from mimrun.app.presence import stays
 from mimrun.errors import MimrunError
+from mimrun.settings import Settings
 
 LOG_BYTES: Final = 1_000_000
 TICK_S: Final = 0.5
@@ -169,10 +172,19 @@ def _connect(engine: Engine, courier: object, executor: Executor, watch: Watch) 
 
 
 def _stay(engine: Engine, rooms: Rooms, place: os.stat_result) -> None:
+    with ExitStack() as held:
+        _tick(engine, rooms, place, held)
+
+
+def _tick(engine: Engine, rooms: Rooms, place: os.stat_result, held: ExitStack) -> None:
+    seen = False
     while not engine.stopping.wait(TICK_S):
         if not _is_there(rooms.socket, place):
             _log.warning("%s is gone or another's; ending", rooms.socket)
             return
+        if engine.stays and not seen:
+            held.enter_context(stays(Settings(home=rooms.home)))
+            seen = True
         if engine.idle_enough:
             engine.stop(force=False)
         engine.settle()

@@ -14,6 +14,8 @@ from pydantic import JsonValue
 from mimrun.app.home import open_home
 from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
+from mimrun.app.presence import nobody_stays
+from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.catalog import installed_catalog
 from mimrun.errors import MimrunError, SettingsError
 from mimrun.gate.people import load_people
@@ -49,6 +51,7 @@ def examine(settings: Settings) -> list[Check]:
         _log(settings),
         _people(settings),
         *_kill_switch(settings),
+        *_worker(settings),
         *_connectors(),
         _prefect(settings),
         *_programs(),
@@ -84,6 +87,28 @@ def _kill_switch(settings: Settings) -> Iterator[Check]:
         return
     if standing.pulled:
         yield Check("kill switch", standing.why, standing.advice, ok=False)
+
+
+def _worker(settings: Settings) -> Iterator[Check]:
+    """Say whether somebody is there for dead runs, and for what is to be taken back at its time."""
+    alone = nobody_stays(settings)
+    try:
+        with open_home(settings) as home:
+            views = list_reverts(home)
+    except MimrunError:
+        return
+    due = sum(view.status in WAITING for view in views)
+    found = f"{due} changes are to be taken back at their time; " if due else ""
+    if alone:
+        # With the log in PostgreSQL it may be another machine's to do, which nobody can see from here.
+        bad = bool(due) and not settings.store
+        yield Check(
+            "worker", f"{found}none stays on this machine", "mimrun worker", ok=False if bad else None
+        )
+    else:
+        yield Check("worker", f"{found}one stays on this machine", ok=True)
+    for why in dict.fromkeys(view.why for view in views if view.why and view.status in OPEN):
+        yield Check("reverts", why, "mimrun reverts list", ok=False)
 
 
 def _people(settings: Settings) -> Check:

@@ -25,10 +25,12 @@ class Identity:
     Arguments:
         person: known from the people file, or made from the account with no role.
         auth: `os-user`, or `claimed:ACCOUNT` with the account that the operating system knows.
+        behalf: names (`mimrun.gate.people.acted`) of those for whom it is done, where that is somebody else.
     """
 
     person: Person
     auth: str
+    behalf: frozenset[str] = frozenset()
 
     def actor(self, via: str = "cli") -> Actor:
         """Give the actor as the log records it."""

@@ -15,8 +15,9 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.launching import stays_here
 from mimrun.app.persons import require_known
-from mimrun.app.runs import find_run, load_plan
+from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.app.undo import WayBackWishes, create_undo, follow_ups, plan_undo, undone_by
 from mimrun.app.undo_plan import origin
 from mimrun.errors import InputError, MimrunError, RefusedError
@@ -28,7 +29,7 @@ from mimrun.run.followup import check_followups
 from mimrun.run.reverts import Revert, reverts_in
 from mimrun.run.state import CellKey
 from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.runbook.node import PlannedAction
 
 TIMER: Final = "mimrun:timer"
@@ -50,6 +51,9 @@ OPEN: Final = frozenset(
     {RevertStatus.SCHEDULED, RevertStatus.OVERDUE, RevertStatus.UNDER_WAY, RevertStatus.TRIED}
 )
 """What still stands."""
+
+WAITING: Final = frozenset({RevertStatus.SCHEDULED, RevertStatus.OVERDUE})
+"""What a worker or the engine has to be there for."""
 
 _SETTLED: Final = frozenset({RevertStatus.DONE, RevertStatus.CANCELLED, RevertStatus.TRIED})
 """What the timer does nothing about any more."""
@@ -84,12 +88,14 @@ class _WaysBack:
         live: what a way back that is not over includes, with that run.
         tried: what a run of the timer was to take back, with that run.
         busy: a way back that is not over, whatever it includes.
+        stuck: by a way back that nobody has begun, why no worker begins it.
     """
 
     undone: Mapping[str, str]
     live: Mapping[str, str]
     tried: Mapping[str, str]
     busy: str
+    stuck: Mapping[str, str]
 
 
 def list_reverts(home: Home, run: str = "") -> list[RevertView]:
@@ -116,7 +122,9 @@ def _view(revert: Revert, forward: RunSummary, ways: _WaysBack, now: datetime) -
     if revert.cancelled:
         return RevertView(revert, RevertStatus.CANCELLED, why=revert.cancelled)
     if at in ways.live:
-        return RevertView(revert, RevertStatus.UNDER_WAY, ways.live[at])
+        return RevertView(
+            revert, RevertStatus.UNDER_WAY, ways.live[at], why=ways.stuck.get(ways.live[at], "")
+        )
     if at in ways.tried:
         why = f"{ways.tried[at]} did not take it back; look at it, then `mimrun undo {revert.run}`"
         return RevertView(revert, RevertStatus.TRIED, ways.tried[at], why)
@@ -133,19 +141,20 @@ def _ways_back(home: Home, run: str) -> _WaysBack:
     undone: dict[str, str] = {}
     live: dict[str, str] = {}
     tried: dict[str, str] = {}
-    busy = ""
+    busy, stuck = "", dict[str, str]()
     for undo in follow_ups(home, run).undos:
         summary = _summary(home, undo)
-        planned = [
-            n.undoes for n in load_plan(home, undo).walk() if isinstance(n, PlannedAction) and n.undoes
-        ]
+        plan = load_plan(home, undo)
+        planned = [n.undoes for n in plan.walk() if isinstance(n, PlannedAction) and n.undoes]
         undone |= dict.fromkeys(undone_by(home, undo), undo)
         if summary.status not in TERMINAL:
             live |= dict.fromkeys(planned, undo)
             busy = undo
+            if summary.status is RunStatus.CREATED and (away := stays_here(plan)):
+                stuck[undo] = f"{away}: type `mimrun resume {undo}` where it is set"
         elif summary.launched_by == TIMER:
             tried |= dict.fromkeys(planned, undo)
-    return _WaysBack(undone, live, tried, busy)
+    return _WaysBack(undone, live, tried, busy, stuck)
 
 
 def _summary(home: Home, run: str) -> RunSummary:
@@ -204,7 +213,8 @@ def _start(home: Home, run: str, due: set[str]) -> Started:
     def wanted(key: CellKey) -> bool:
         return origin(key) in due
 
-    timer = _Timer(Person(TIMER, TIMER), "clock")
+    # Whoever asked for the change asks for its way back as well: they do not approve it.
+    timer = _Timer(Person(TIMER, TIMER), "clock", frozenset(load_state(home, run).launchers))
     try:
         plan = plan_undo(home, run, wanted)
         return Started(run, create_undo(home, run, plan, timer, WayBackWishes(wanted, direct=True)))

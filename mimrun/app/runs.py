@@ -118,6 +118,7 @@ def _drafts(
         direct=direct,
         undo_of=plan.undo_of or "",
         retry_of=plan.retry_of or "",
+        behalf=tuple(sorted(identity.behalf)),
     )
     drafts.append(Draft(actor, frozen, inc=name, run=run, blobs=(Blob("plan", plan.encode(), "plan"),)))
     drafts.append(Draft(actor, created, inc=name, run=run))

@@ -20,6 +20,7 @@ from mimrun.app.execution import execute_run, incident_of
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import stays_here
+from mimrun.app.presence import stays
 from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
 from mimrun.app.runs import load_plan
@@ -189,7 +190,7 @@ class Worker:
         """
         self._log.info(Event.WORKER_STARTED)
         try:
-            with open_home(self._settings, catalog=self._catalog) as home:
+            with stays(self._settings), open_home(self._settings, catalog=self._catalog) as home:
                 while not self._stopping:
                     self._take(home)
                     self._rest(LOOK_S)

@@ -10,6 +10,7 @@ import typer
 from mimrun.app.checking import Prospect, check_plan
 from mimrun.app.home import open_home
 from mimrun.app.plans import draft_plan, prepare_plan
+from mimrun.app.presence import takes_back_alone
 from mimrun.canonical import Json
 from mimrun.catalog import installed_catalog
 from mimrun.cli.check_view import print_check
@@ -23,6 +24,7 @@ from mimrun.cli.options import (
     settings_of,
 )
 from mimrun.cli.plan_view import print_plan
+from mimrun.cli.revert_warning import warn_of_nobody
 from mimrun.cli.terminal import console, print_json
 
 CheckOption: TypeAlias = Annotated[
@@ -59,9 +61,11 @@ def plan(
         made = draft_plan(settings, catalog, *given)
     shown: dict[str, Json] = {}
     if as_json:
-        shown = {"digest": made.digest, "plan": json.loads(made.encode())}
+        warnings = [why for why in [takes_back_alone(settings, made)] if why]
+        shown = {"digest": made.digest, "plan": json.loads(made.encode()), "warnings": [*warnings]}
     else:
         print_plan(console(), made)
+        warn_of_nobody(settings, made)
     if check:
         steps = check_plan(made, catalog)
         seen = [f for step in steps for f in step] if as_json else print_check(console(), steps)

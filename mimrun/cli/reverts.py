@@ -10,7 +10,8 @@ from rich.text import Text
 
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
-from mimrun.app.reverts import OPEN, RevertView, cancel_reverts, list_reverts
+from mimrun.app.presence import nobody_stays
+from mimrun.app.reverts import OPEN, WAITING, RevertView, cancel_reverts, list_reverts
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
 
@@ -32,7 +33,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List what was done for a time only, what is due next first."""
-    with open_home(settings_of(home)) as opened:
+    settings = settings_of(home)
+    with open_home(settings) as opened:
         views = [view for view in list_reverts(opened) if everything or view.status in OPEN]
     if as_json:
         print_json([view.as_json() for view in views])
@@ -50,6 +52,10 @@ def list_(
             moment(view), status, revert.run, revert.step, safe_line(revert.target), view.by or revert.by
         )
     console().print(table)
+    for why in dict.fromkeys(f"{view.by or view.revert.run}: {view.why}" for view in views if view.why):
+        console().print(Text(safe_line(why, 500), "yellow"))
+    if any(view.status in WAITING for view in views) and (alone := nobody_stays(settings)):
+        console(stderr=True).print(Text(alone, "yellow"))
 
 
 def moment(view: RevertView) -> str:

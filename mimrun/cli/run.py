@@ -29,6 +29,7 @@ from mimrun.cli.options import (
 )
 from mimrun.cli.patience import WaitForLocksOption, lock_patience, when_free
 from mimrun.cli.plan_view import print_plan
+from mimrun.cli.revert_warning import warn_of_nobody
 from mimrun.cli.terminal import ask, console
 from mimrun.errors import InputError, LeaseError
 from mimrun.run.transitions import TERMINAL, RunStatus
@@ -80,6 +81,7 @@ def run(
         launcher = None if direct else wake(settings)
         if not as_json:
             print_plan(console(), plan)
+        warn_of_nobody(settings, plan)
         confirm_go(yes=yes)
         name = when_free(
             lambda: create_run(opened, plan, identity, incident=incident, direct=direct),

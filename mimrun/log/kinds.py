@@ -71,6 +71,7 @@ class RunCreated(Body):
     direct: bool
     undo_of: Word = ""
     retry_of: Word = ""
+    behalf: tuple[Name, ...] = ()
 
 
 class RunStarted(Body):

@@ -118,12 +118,14 @@ class WayBack:
     def schedule(self, key: CellKey, after_ms: int) -> None:
         """Record when what a step did is to be taken back, unless that is on record.
 
+        What a failure may have left half done is taken back, too.
+
         Arguments:
             key: the cell, at rest.
             after_ms: how long after its outcome.
         """
         state, cell = self._journal.state, self._journal.state.cell(key)
-        if cell.status is not CellStatus.OK or not _has_left_something(cell):
+        if not _has_left_something(cell):
             return
         if state.reverts.get(key) == cell.outcome:
             return

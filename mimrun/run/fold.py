@@ -65,7 +65,7 @@ def _created(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.RunCreated)
     state.run, state.incident, state.created_at = entry.run, entry.inc, write_moment(entry.ts)
     state.plan, state.title = body.plan, body.title
-    state.launchers |= {body.launched_by} | acted(entry.actor.id, entry.actor.auth)
+    state.launchers |= {body.launched_by, *body.behalf} | acted(entry.actor.id, entry.actor.auth)
 
 
 def _started(state: RunState, entry: LogEntry) -> None:
