@@ -28,6 +28,7 @@ from mimrun.canonical import Json
 from mimrun.errors import ConnectorError, LostAnswer, Refused, SettingsError, Unreachable
 from mimrun.output import Output
 from mimrun.secret import Masker, Secret, read_secret
+from mimrun.terminal import Peer, Terminal, Window
 
 __all__ = [
     "Action",
@@ -45,14 +46,17 @@ __all__ = [
     "Ok",
     "Outcome",
     "Output",
+    "Peer",
     "Probed",
     "Refused",
     "Secret",
     "Settings",
     "SettingsError",
     "Target",
+    "Terminal",
     "Unknown",
     "Unreachable",
+    "Window",
     "mask_json",
     "read_secret",
 ]
@@ -273,6 +277,17 @@ class Connector(ABC, Generic[SettingsT, ActionT]):
     @abstractmethod
     def close(self) -> None:
         """Let go of the connection. May be called twice, and must not raise."""
+
+    def open_terminal(self, window: Window) -> Terminal:
+        """Log in and give a terminal on the target, for a person; its session has not begun yet.
+
+        Closing the connector ends it.
+
+        Raises:
+            Refused: this connector has none, or the target said no.
+            Unreachable: no connection could be made.
+        """
+        raise Refused(f"{self.name}: gives no terminal; only a connector to a host does, such as ssh")
 
     @abstractmethod
     def _perform(self, action: ActionT, call: Call) -> Outcome:

@@ -17,7 +17,9 @@ from mimrun.connector import (
     Outcome,
     Probed,
     Settings,
+    Terminal,
     Unreachable,
+    Window,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +81,15 @@ class Ssh(Connector[SshSettings, SshAction]):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def open_terminal(self, window: Window) -> Terminal:
+        """Log in and give a terminal with a shell on the host; `become` is left to the person."""
+        self.open()
+        from connectors.ssh.terminal import SshTerminal  # noqa: PLC0415 - it imports paramiko
+
+        if self._connection is None:
+            raise Unreachable(f"{self.settings.where}: not connected")
+        return SshTerminal(self._connection, window)
 
     def _perform(self, action: SshAction, call: Call) -> Outcome:
         from connectors.ssh import execution, systemd, transfer  # noqa: PLC0415 - they import paramiko

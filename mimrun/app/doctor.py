@@ -16,6 +16,7 @@ from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
+from mimrun.app.shells import open_shells
 from mimrun.catalog import installed_catalog
 from mimrun.errors import MimrunError, SettingsError
 from mimrun.gate.people import load_people
@@ -51,6 +52,7 @@ def examine(settings: Settings) -> list[Check]:
         _log(settings),
         _people(settings),
         *_kill_switch(settings),
+        *_shells(settings),
         *_worker(settings),
         *_connectors(),
         _prefect(settings),
@@ -109,6 +111,18 @@ def _worker(settings: Settings) -> Iterator[Check]:
         yield Check("worker", f"{found}one stays on this machine", ok=True)
     for why in dict.fromkeys(view.why for view in views if view.why and view.status in OPEN):
         yield Check("reverts", why, "mimrun reverts list", ok=False)
+
+
+def _shells(settings: Settings) -> Iterator[Check]:
+    """Say which recorded sessions have no end on record."""
+    try:
+        with open_home(settings) as home:
+            found = open_shells(home)
+    except MimrunError:
+        return
+    for one in found:
+        cure = "" if one.here else f"mimrun shell --settle {one.shell.seq}"
+        yield Check(f"shell {one.shell.seq}", one.describe(), cure, ok=None)
 
 
 def _people(settings: Settings) -> Check:

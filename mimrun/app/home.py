@@ -30,6 +30,7 @@ from mimrun.run.lease import FileLeases, Leases
 from mimrun.run.lock import Locks
 from mimrun.run.published import PublishedVersions
 from mimrun.run.reverts import Reverts
+from mimrun.run.shell import Shells
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
@@ -41,6 +42,7 @@ PROJECTORS = (
     Breakers(),
     FollowUpRuns(),
     Reverts(),
+    Shells(),
     Erasures(),
 )
 """Every projection of the log that mimrun keeps."""

@@ -66,7 +66,9 @@ def say_moment(moment: datetime) -> str:
     shift = f"{offset[:3]}:{offset[3:5]}"
     zone = f"{name} ({shift})" if re.fullmatch("[A-Za-z]+", name) else shift
     utc = moment.astimezone(UTC)
-    return f"{own} {zone}, {utc:%H:%M:%S} UTC" + ("" if utc.date() == moment.date() else f" on {utc:%Y-%m-%d}")
+    return f"{own} {zone}, {utc:%H:%M:%S} UTC" + (
+        "" if utc.date() == moment.date() else f" on {utc:%Y-%m-%d}"
+    )
 
 
 def _read(text: str, now: datetime, localize: Localize) -> datetime:

@@ -57,6 +57,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("note", "note", "Write something down in the log of an incident."),
             Command("did", "note", "Record what you did outside of a runbook, and when."),
+            Command("shell", "shell", "Open a shell on a host, and record what it shows."),
             Command("attach", "note", "Attach files to an incident, with their digest."),
         ),
     ),

@@ -7,7 +7,7 @@ from typing import Final
 
 from mimrun.app.home import Home
 from mimrun.cli.terminal import safe_line
-from mimrun.errors import LogError
+from mimrun.errors import ErasedError, LogError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import (
     IncidentAttached,
@@ -73,7 +73,7 @@ def _text(home: Home, entry: LogEntry) -> str:
         return ""
     try:
         data = home.store.blob(entry, "text")
-    except LogError as exc:
+    except (LogError, ErasedError) as exc:
         return f"({safe_line(str(exc))})"
     return safe_line((data or b"(erased)").decode("utf-8", "backslashreplace"), _SHOWN)
 

@@ -14,7 +14,7 @@ from mimrun.app.home import Home, open_home
 from mimrun.app.records import rebuild_log, select_entries, verify_file, verify_log
 from mimrun.cli.entry_words import words_of
 from mimrun.cli.log_export import export
-from mimrun.cli.log_files import attachment
+from mimrun.cli.log_files import attachment, cast
 from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe, safe_json, safe_line
 from mimrun.log.entry import LogEntry
@@ -120,6 +120,7 @@ COMMANDS = {
             "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
             "export": (export, "mimrun log export all --format ocsf --follow"),
             "attachment": (attachment, "mimrun log attachment 42 -o screenshot.png"),
+            "cast": (cast, "mimrun log cast 42 -o db1.cast"),
             "rebuild": (rebuild, "mimrun log rebuild"),
         },
     )

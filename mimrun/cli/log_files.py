@@ -10,6 +10,7 @@ import typer
 
 from mimrun.app.attachments import kept_attachment
 from mimrun.app.home import open_home
+from mimrun.app.shells import cast_of
 from mimrun.cli.options import HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import print_json, safe_line
 from mimrun.errors import InputError
@@ -34,6 +35,28 @@ def attachment(
         print_json({"entry": kept.entry, "file": str(output), **kept.body.model_dump(mode="json")})
         return
     typer.echo(f"{output}: {safe_line(kept.body.name)}, {kept.body.size} bytes, {kept.body.digest}")
+
+
+def cast(
+    shell: Annotated[int, typer.Argument(metavar="SHELL", help="The number of the entry that opened it.")],
+    *,
+    output: OutputOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a recorded session as one asciicast v2 file, for `asciinema play FILE`.
+
+    Playing it sends to your terminal what the host sent, whatever that does there; `mimrun log show --blobs` shows
+    it harmlessly. A session that is open, or broke off, is written as far as it is on record.
+    """
+    with open_home(settings_of(home)) as opened:
+        content = cast_of(opened, shell)
+    write_new(output, content)
+    events = content.count(b"\n") - 1
+    if as_json:
+        print_json({"shell": shell, "file": str(output), "events": events, "bytes": len(content)})
+        return
+    typer.echo(f"{output}: {events} events; play it with `asciinema play {output}`")
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -18,6 +18,7 @@ from mimrun.app.killswitch import standing_of
 from mimrun.app.resolving import doubts, meanings
 from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
+from mimrun.app.shells import open_shells
 from mimrun.app.undo import plan_undo
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
@@ -223,6 +224,13 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
         if revert.status in OPEN:
             _print_revert(out, revert)
     print_needs(out, home, summary.run)
+    _print_shells(out, home, summary.incident)
+
+
+def _print_shells(out: Console, home: Home, incident: str) -> None:
+    """Print which people's sessions on hosts are open, or broke off."""
+    for one in open_shells(home, incident):
+        out.print(Text(f"  shell {one.shell.seq}: {safe_line(one.describe(), 500)}", "yellow"))
 
 
 def _print_revert(out: Console, view: RevertView) -> None:

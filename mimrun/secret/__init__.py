@@ -19,6 +19,7 @@ from mimrun.secret.reference import (
     parse_reference,
     suggest_reference,
 )
+from mimrun.secret.sieve import Sieve
 from mimrun.secret.value import MASK, Secret
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SHORTEST",
     "Masker",
     "Secret",
+    "Sieve",
     "blank",
     "is_of_this_process",
     "keyring_name",

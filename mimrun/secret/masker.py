@@ -7,6 +7,7 @@ in one pass, and only where one stands are the forms themselves compared.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -70,6 +71,13 @@ class Masker:
                 spans.append((start, end))
         return spans
 
+    def unfinished(self, data: bytes) -> int:
+        """Give where the end of the data begins that a secret may begin with; its length where none does.
+
+        What stands before can be masked and let go of: no secret that begins there goes on behind the data.
+        """
+        return self._index.unfinished(data)
+
     def mask(self, data: bytes) -> bytes:
         """Give the bytes with every form of every secret replaced by `*****`."""
         return blank(data, self.spans(data))
@@ -106,6 +114,18 @@ class _Index:
                 if end:
                     yield start, end
 
+    def unfinished(self, data: bytes) -> int:
+        """Give the first place from which all of the data is the beginning of a longer form."""
+        if not self.longest or not data:
+            return len(data)
+        tail = data[-(self.longest - 1) :]
+        begun = {start for search in self._searches for start in _starts(search, tail)}
+        for start in sorted(begun.union(range(max(len(tail) - BEGINNING + 1, 0), len(tail)))):
+            rest = tail[start:]
+            if _begins(self._sorted_exact, rest) or _begins(self._sorted_folded, rest.lower()):
+                return len(data) - len(rest)
+        return len(data)
+
     def _end(self, data: bytes, start: int) -> int:
         """Give where the longest form that begins here ends; 0 where none does."""
         longest = 0
@@ -126,6 +146,14 @@ class _Index:
     @cached_property
     def _folded(self) -> _ByBeginning:
         return _by_beginning(self.forms.folded)
+
+    @cached_property
+    def _sorted_exact(self) -> list[bytes]:
+        return sorted(self.forms.exact)
+
+    @cached_property
+    def _sorted_folded(self) -> list[bytes]:
+        return sorted(self.forms.folded)
 
     @cached_property
     def _lengths(self) -> tuple[int, ...]:
@@ -150,6 +178,13 @@ def _by_beginning(forms: Iterable[bytes]) -> _ByBeginning:
     for form in forms:
         found[form[:BEGINNING]].append(form)
     return {beginning: tuple(some) for beginning, some in found.items()}
+
+
+def _begins(forms: list[bytes], beginning: bytes) -> bool:
+    """Say whether one of the sorted forms goes on behind these bytes."""
+    # The shortest that goes on comes next to them in the order; they themselves are one place before.
+    at = bisect_right(forms, beginning)
+    return at < len(forms) and forms[at].startswith(beginning)
 
 
 def _pattern(beginning: bytes) -> bytes:

@@ -72,6 +72,7 @@ SITES: dict[str, tuple[int, str]] = {
     "ssh/connection.py:_greet": (6, "no connection, or no common algorithm: not logged in"),
     "ssh/connection.py:_log_in": (5, "not logged in, so no command"),
     "ssh/connector.py:Ssh._site": (1, "no connection, so no command"),
+    "ssh/connector.py:Ssh.open_terminal": (1, "no connection, so no terminal"),
     "ssh/execution.py:Site.ask": (
         1,
         "our own small command was not started; callers that changed something catch it",
@@ -91,6 +92,8 @@ SITES: dict[str, tuple[int, str]] = {
     "ssh/systemd.py:perform": (2, "only `systemctl show` was asked, or there is no systemctl to start"),
     "ssh/systemd.py:_show": (1, "only `systemctl show` was asked; after an order it becomes a lost answer"),
     "ssh/systemd.py:_require": (5, "only `systemctl show` was asked"),
+    "ssh/terminal.py:SshTerminal.begin": (1, "the host gives a person no terminal; no action comes this way"),
+    "ssh/terminal.py:SshTerminal._begun": (1, "no terminal was asked for yet"),
     "ssh/transfer.py:look": (1, "only read; after a write, upload turns it into a lost answer"),
     "ssh/transfer.py:upload": (1, "says only whether the script replaces the file by a rename; _send judges"),
     "ssh/transfer.py:download": (3, "the host is only read, and the local file is replaced by one rename"),

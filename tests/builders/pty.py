@@ -84,6 +84,8 @@ class Screen:
         """
         wanted, end = text.encode(), time.monotonic() + PATIENCE_S
         while (at := self.shown.find(wanted, self._at)) < 0:
+            if self._process.poll() is not None:
+                end = min(end, time.monotonic() + 1)  # what it said last may be on its way
             assert time.monotonic() < end, f"never saw {text!r} in {self.shown[self._at :]!r}"
             time.sleep(0.01)
         self._at = at + len(wanted)

@@ -39,6 +39,7 @@ from mimrun.connector import (
     Target,
     Unknown,
     Unreachable,
+    Window,
 )
 from mimrun.secret import Masker
 
@@ -445,6 +446,15 @@ def test_what_is_ended_in_the_middle_ends_soon_and_is_no_success(name: str, late
     assert took < (0.4 if late else 0.3) + 2
     if not late:
         assert "stopped by a person" in outcome.reason
+
+
+@every_connector
+def test_a_terminal_is_given_by_what_leads_to_a_host_alone(name: str, closed_port: int) -> None:
+    connector = connector_of(name, port=closed_port)
+    error, said = (Unreachable, str(closed_port)) if name == "ssh" else (Refused, "gives no terminal")
+    with pytest.raises(error, match=said):
+        connector.open_terminal(Window(80, 24))
+    connector.close()
 
 
 @every_connector
