@@ -71,7 +71,7 @@ def forms_of(value: str) -> Forms:
         for form in _text_forms(text):
             # Escapes are hexadecimal, and some write it in capitals.
             (folded if re.search(r"%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}", form) else exact).add(to_bytes(form))
-        for raw in (to_bytes(text), _utf16(text)):
+        for raw in _packed(text):
             exact.update(_base64_forms(raw))
         exact.add(_utf16(text))
         raw = to_bytes(text)
@@ -151,6 +151,13 @@ def _page_forms(text: str) -> Iterator[str]:
     escaped = html.escape(text, quote=False)
     for quotes in _QUOTES_IN_PAGES:
         yield escaped.translate({ord(letter): written for letter, written in quotes.items()})
+
+
+def _packed(text: str) -> set[bytes]:
+    """What is found in base64: the value, and what a service was given that packs a whole body: JSON, or a form."""
+    raw = to_bytes(text)
+    in_form = {urllib.parse.quote(raw, safe=""), urllib.parse.quote_plus(raw)}
+    return {raw, _utf16(text), *map(to_bytes, _json(text) | in_form)}
 
 
 def _base64_forms(raw: bytes) -> Iterator[bytes]:
