@@ -21,7 +21,8 @@ from pathlib import Path
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.kinds import StepIntent, StepOutcome
 from mimrun.log.merkle import Tree, included
-from mimrun.log.proof.bundle import export, verify_bundle
+from mimrun.log.proof.bundle import export
+from mimrun.log.proof.opened import verify_bundle
 from mimrun.log.proof.verify import verify
 from mimrun.log.sqlite.reader import LogReader
 from mimrun.log.sqlite.store import SqliteStore, create_log

@@ -14,7 +14,7 @@ from mimrun.app.home import Home
 from mimrun.app.identity import identify
 from mimrun.errors import InputError, TamperError
 from mimrun.log.chain import is_committed
-from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.entry import BlobClass, Draft, LogEntry
 from mimrun.log.export.format import Format, converter
 from mimrun.log.kinds import ExportMade
 from mimrun.log.proof.bundle import Manifest, export
@@ -80,8 +80,15 @@ class Exported:
     digest: str
 
 
-def export_bundle(home: Home, path: Path, incident: str, claimed: str | None, *, blobs: bool) -> Manifest:
+def export_bundle(
+    home: Home, path: Path, incident: str, claimed: str | None, *, classes: Iterable[BlobClass]
+) -> Manifest:
     """Write an incident, or `all`, into a bundle, and record that it left the house.
+
+    Arguments:
+        path: the file to make.
+        claimed: who acts, or None for the account.
+        classes: the classes of blobs that go with it.
 
     Raises:
         InputError: there is no such incident, or the file exists.
@@ -89,7 +96,7 @@ def export_bundle(home: Home, path: Path, incident: str, claimed: str | None, *,
     """
     identity = identify(home.people(), claimed)
     inc = None if incident == "all" else incident
-    manifest = export(home.store, path, inc=inc, blobs=blobs)
+    manifest = export(home.store, path, inc=inc, classes=classes)
     body = ExportMade(entries=manifest.entries, digest=canonical.digest_bytes(path.read_bytes()))
     home.store.append([Draft(identity.actor(), body, inc=inc or "")])
     return manifest

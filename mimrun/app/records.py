@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
+from mimrun.app.signing import pinned_root
 from mimrun.errors import InputError
 from mimrun.log.entry import LogEntry
-from mimrun.log.proof.bundle import verify_bundle
-from mimrun.log.proof.verify import Known, Report, verify
+from mimrun.log.proof.note import read_vkey
+from mimrun.log.proof.opened import verify_bundle
+from mimrun.log.proof.signed import split_notes
+from mimrun.log.proof.verify import Known, Progress, Report, Trust, verify
 from mimrun.settings import Settings
 
 
@@ -30,23 +34,78 @@ def select_entries(
     return home.store.entries(run=name, inc=incident, after=after)
 
 
-def verify_log(settings: Settings, noted: str | None = None) -> Report:
-    """Check the whole log, and that it still begins with what was noted earlier.
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a person brings along to check a log with, as it is typed.
 
     Arguments:
-        noted: `SIZE:ROOT` as a run's recap or an earlier verification printed it.
+        noted: `SIZE:ROOT`, as a run's recap or an earlier verification printed it.
+        root: the vkey of the root key that must have certified the log's keys.
+        keys: vkeys of the log that count.
+        witnesses: vkeys of witnesses that must have signed.
+        checkpoints: files of signed checkpoints that were kept elsewhere.
+        unsigned: a bundle that nobody has signed will do.
+    """
+
+    noted: str | None = None
+    root: str | None = None
+    keys: Sequence[str] = ()
+    witnesses: Sequence[str] = ()
+    checkpoints: Sequence[Path] = ()
+    unsigned: bool = False
+
+    def trust(self) -> Trust:
+        """Read it.
+
+        Raises:
+            InputError: something of it is not what it should be.
+        """
+        try:
+            return Trust(
+                root=read_vkey(self.root) if self.root else None,
+                keys=tuple(map(read_vkey, self.keys)),
+                witnesses=tuple(map(read_vkey, self.witnesses)),
+                notes=tuple(note for path in self.checkpoints for note in _notes(path)),
+                known=read_note(self.noted) if self.noted else None,
+                unsigned=self.unsigned,
+            )
+        except ValueError as exc:
+            raise InputError(str(exc)) from exc
+
+
+def verify_log(
+    settings: Settings,
+    noted: str | None = None,
+    *,
+    brought: Brought | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check the whole log: that it is what was recorded, and goes on from what was noted earlier.
+
+    Arguments:
+        noted: `SIZE:ROOT`; the same as in `brought`.
+        brought: what it is compared with. Without a root key, the one that is pinned in this home counts.
+        progress: is told how many entries have been checked.
 
     Raises:
-        InputError: that is not what one of them prints.
+        InputError: what was brought is not what it should be.
     """
-    known = read_note(noted) if noted else None
+    trust = (brought or Brought(noted=noted)).trust()
+    trust = trust if trust.root else replace(trust, root=pinned_root(settings))
     with open_home(settings) as home:
-        return verify(home.store, known=known)
+        return verify(home.store, trust=trust, progress=progress)
 
 
-def verify_file(path: Path, noted: str | None = None) -> Report:
-    """Check an exported bundle; needs nothing but the file, and what was noted earlier if anything was."""
-    return verify_bundle(path, known=read_note(noted) if noted else None)
+def verify_file(path: Path, brought: Brought) -> Report:
+    """Check an exported bundle; needs nothing but the file, and what was kept elsewhere if anything was."""
+    return verify_bundle(path, trust=brought.trust())
+
+
+def _notes(path: Path) -> tuple[str, ...]:
+    try:
+        return split_notes(path.read_text("utf-8"))
+    except (OSError, ValueError) as exc:
+        raise InputError(f"{path} cannot be compared with: {exc}") from exc
 
 
 def note_of(size: int, root: str) -> str:

@@ -14,10 +14,13 @@ import typer
 
 from mimrun.app.exports import Sink, Wanted, export_bundle, export_file, export_records, follow_records
 from mimrun.app.home import Home, open_home
+from mimrun.canonical import Json
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import print_json, safe_json
 from mimrun.errors import InputError
+from mimrun.log.entry import BlobClass
 from mimrun.log.export.format import Format
+from mimrun.log.proof.bundle import CLASSES
 
 
 class Way(StrEnum):
@@ -51,6 +54,15 @@ BlobsOption: TypeAlias = Annotated[
     typer.Option("--blobs/--no-blobs", help="With output, plans and texts; bundle (has them) and jsonl."),
 ]
 
+ClassesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class",
+        metavar="CLASS",
+        help="Only blobs of this class in a bundle: plan, output, data or text. Repeat it.",
+    ),
+]
+
 
 def export(
     incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
@@ -61,6 +73,7 @@ def export(
     follow: FollowOption = False,
     octets: OctetsOption = False,
     blobs: BlobsOption = None,
+    classes: ClassesOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -76,8 +89,10 @@ def export(
                     "a bundle is a file that has everything: --after, --follow, --octets and `-o -` are for lines"
                 )
             path = output or Path(f"{incident}.mimlog")
-            _bundle(opened, path, incident, claimed, blobs, as_json=as_json)
+            _bundle(opened, path, incident, claimed, _classes(blobs, classes), as_json=as_json)
             return
+        if classes:
+            raise InputError("--class chooses what goes into a bundle; lines have all blobs, or none")
         wanted = Wanted(incident, Format(way), after=after, blobs=bool(blobs), octets=octets)
         _lines(opened, output, wanted, claimed, follow=follow, as_json=as_json)
 
@@ -108,13 +123,26 @@ def _file(home: Home, path: Path, wanted: Wanted, claimed: str | None, *, as_jso
 
 
 def _bundle(
-    home: Home, path: Path, incident: str, claimed: str | None, blobs: bool | None, *, as_json: bool
+    home: Home, path: Path, incident: str, claimed: str | None, classes: list[BlobClass], *, as_json: bool
 ) -> None:
-    manifest = export_bundle(home, path, incident, claimed, blobs=blobs is not False)
+    manifest = export_bundle(home, path, incident, claimed, classes=classes)
     if as_json:
-        print_json({"file": str(path), "entries": manifest.entries, "root": manifest.root})
+        made: dict[str, Json] = {"file": str(path), "entries": manifest.entries, "size": manifest.size}
+        print_json({**made, "root": manifest.root, "signed": manifest.signed})
         return
     typer.echo(f"{path}: {manifest.entries} entries; check it with `mimrun log verify {path}`")
+    if not manifest.signed:
+        typer.echo(f"{path} is not signed: nobody signs this log here (see `mimrun doctor`)", err=True)
+
+
+def _classes(blobs: bool | None, chosen: list[str] | None) -> list[BlobClass]:
+    """Give the classes of blobs that go into a bundle."""
+    if blobs is False and chosen:
+        raise InputError("--no-blobs leaves all of them out; leave --class out, or --no-blobs")
+    unknown = [name for name in chosen or [] if name not in CLASSES]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no class of blobs; there are {', '.join(CLASSES)}")
+    return [name for name in CLASSES if blobs is not False and (not chosen or name in chosen)]
 
 
 class _Terminal:

@@ -1,53 +1,43 @@
-"""A bundle: a copy of the log, or of one incident, in a file that can be checked without the log.
+"""Making a bundle: a copy of the log, or of one incident, in a file that can be checked without the log.
 
-A bundle is a zip without compression, so that a damaged byte damages one entry and can be named:
-
-    manifest.json   what this is, and the size and root of the log when it was made
-    entries.jsonl   canonical entries, one a line
-    proofs.jsonl    of an incident only: for each entry, the proof that it is in the log with that root
-    blobs/<commit>  salt (32 bytes) and content of a blob
-    README.txt      how to check it
+What is in it, and how it is checked, is on the page of the format. Made as of a checkpoint, so that a key of
+the log vouches for it; where there is none at the log's end, the bundle says what it says unsigned.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-import struct
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, get_args
 
 from mimrun import canonical
-from mimrun.errors import InputError, LogError, TamperError
-from mimrun.log.chain import SALT_SIZE, Claim, StoredBlob, believe, is_committed
-from mimrun.log.entry import FORMAT, MAX_BLOB, MAX_ENTRY
+from mimrun.errors import InputError, StoreError, TamperError
+from mimrun.log.chain import IncidentHead, believe, is_committed
+from mimrun.log.entry import FORMAT, BlobClass, BlobRef, LogEntry
 from mimrun.log.field import Count, Digest, Hash, Part
+from mimrun.log.kinds import Kind, LogAnchored, LogHeads, RedactApplied
 from mimrun.log.merkle import Tree
 from mimrun.log.moment import write_moment
-from mimrun.log.proof.excerpt import Excerpt
-from mimrun.log.proof.stored import Flaw
-from mimrun.log.proof.verify import Known, Lines, Report, blob_flaw, verify
+from mimrun.log.proof.container import Container
+from mimrun.log.proof.heads import HeadProof, HeadProofs
+from mimrun.log.proof.key import KeyRing, RingKey
+from mimrun.log.proof.note import read_checkpoint, read_note
+from mimrun.log.proof.readme import readme
 from mimrun.log.store import Store
 
-BUNDLE: Final = "mimlog-bundle/1"
-MAX_LINE: Final = MAX_ENTRY + 1
-MAX_MEMBERS: Final = 500_000
-_NAMES: Final = re.compile(r"manifest\.json|entries\.jsonl|proofs\.jsonl|README\.txt|blobs/[0-9a-f]{64}")
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-_README: Final = """\
-This is a bundle of an incident log, format {bundle} (entries: {format}).
-
-Check it with `mimrun log verify {name}`: it needs nothing but this file. By hand: every line of
-entries.jsonl is an entry; its leaf hash is SHA-256 over a zero byte and the line without its line end;
-"prev" of an entry is the leaf hash of the entry before it in the log, "iprev" of that in the incident.
-
-What it shows is as good as what you compare "size" and "root" of manifest.json with: a note that was
-made of them at the time, somewhere else.
-"""
+BUNDLE: Final = "mimlog-bundle/2"
+CLASSES: Final[tuple[BlobClass, ...]] = get_args(BlobClass)
+RUNBOOKS: Final = "runbooks"
+"""Name of the blob of a frozen plan that holds the sources of its runbooks."""
+EARLIER: Final = 100
+"""Checkpoints before the bundle's own whose trees are proven to be its beginning: the latest so many, and the
+latest so many of those that were given to somebody outside."""
+_ABOUT: Final = frozenset({Kind.LOG_GENESIS, Kind.LOG_KEY, Kind.LOG_KEY_RETIRED})
+_CHANGED: Final = "the log is not what was recorded, so nothing is exported; see `mimrun log verify`"
 
 
 class Manifest(Part):
@@ -59,11 +49,11 @@ class Manifest(Part):
         log: the origin.
         inc: the incident, or "" for the whole log.
         size: how many entries the log had.
-        leaf: leaf hash (hexadecimal) of the last of them.
         root: Merkle root (hexadecimal) over them.
-        entries: how many entries are in the bundle.
-        digest: `sha256:<hex>` over entries.jsonl.
-        blobs: how many blobs are in the bundle; 0 when they were left out.
+        entries: how many entries of the incident, or of the log, are in the bundle.
+        classes: of which classes blobs are in the bundle.
+        blobs: how many blobs are in it.
+        members: `sha256:<hex>` over each other member but the blobs, by its name.
         made_at: moment of the last entry.
     """
 
@@ -72,263 +62,228 @@ class Manifest(Part):
     log: str
     inc: str
     size: Count
-    leaf: Hash
     root: Hash
     entries: Count
-    digest: Digest
+    classes: tuple[BlobClass, ...]
     blobs: Count
+    members: dict[str, Digest]
     made_at: str
 
+    @property
+    def signed(self) -> bool:
+        """Whether there is a checkpoint in it."""
+        return "checkpoint" in self.members
 
-def export(store: Store, path: Path, *, inc: str | None = None, blobs: bool = True) -> Manifest:
-    """Write a bundle.
+
+def export(
+    store: Store, path: Path, *, inc: str | None = None, classes: Iterable[BlobClass] = CLASSES
+) -> Manifest:
+    """Write a bundle, as of a checkpoint that is made for it where the log is signed from here.
 
     Arguments:
         store: the log.
         path: the file to make; it must not exist.
         inc: the incident; None for the whole log.
-        blobs: whether output, plans and texts go with it. Without them the entries are still proven.
+        classes: the classes of blobs that go with it. Without any, the entries are still proven.
 
     Raises:
         InputError: the file exists, its folder does not, or there is no such incident.
         TamperError: the log does not verify; nothing is exported from it.
     """
-    head = store.head()
-    tree = Tree(store.leaves(head.size))
-    if tree.size != head.size or tree.root().hex() != head.root:
-        raise TamperError("the log is not what was recorded, so nothing is exported; see `mimrun log verify`")
+    chosen = tuple(name for name in CLASSES if name in set(classes))
+    size, note = _cut(store, inc)
+    tree = Tree(store.leaves(size))
     try:
-        with path.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
-            manifest = _write(store, bundle, tree, inc, blobs=blobs)
-            bundle.writestr(_member("manifest.json"), canonical.encode(manifest.model_dump()))
-            readme = _README.format(bundle=BUNDLE, format=FORMAT, name=path.name)
-            bundle.writestr(_member("README.txt"), readme)
+        with Container(path) as container:
+            return _Export(store, container, tree, note, inc or "", chosen).write(path.name)
     except FileExistsError as exc:
         raise InputError(f"{path} exists; name a new file") from exc
     except OSError as exc:
-        path.unlink(missing_ok=True)
         raise InputError(f"no bundle can be written to {path}: {exc}") from exc
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return manifest
 
 
-def verify_bundle(path: Path, *, known: Known | None = None) -> Report:
-    """Check a bundle; needs nothing but the file.
+def _cut(store: Store, inc: str | None) -> tuple[int, str | None]:
+    """Where the log is cut for the bundle.
+
+    Returns:
+        The size, and the checkpoint there: a new one; else the last one, if all that is wanted is under it;
+        else the log's end, without one.
+    """
+    made = None
+    with suppress(StoreError):  # a signer that does not answer keeps nobody from the evidence
+        made = store.checkpoint()
+    size, latest = store.head().size, store.latest_checkpoint()
+    if made is None and latest is not None:
+        behind = store.entries(after=latest.size, inc=inc)
+        made = latest if all(entry.seq > size for entry in islice(behind, 1)) else None
+    return (made.size, made.note) if made is not None else (size, None)
+
+
+def ends_at(store: Store, size: int) -> dict[str, IncidentHead]:
+    """Give the ends of all incidents as they were when the log had so many entries."""
+    # In this order: what is appended meanwhile is then among the entries behind.
+    claim, ends = store.claim(), dict[str, IncidentHead]()
+    if claim is not None and claim.incidents is not None:
+        ends.update(claim.incidents)
+    moved = set()
+    for entry in store.entries(after=size):
+        if entry.inc and entry.inc not in moved:
+            moved.add(entry.inc)
+            ends[entry.inc] = IncidentHead(entry.iseq - 1, entry.iprev)
+    return {inc: end for inc, end in ends.items() if end.iseq}
+
+
+@dataclass
+class _Export:
+    """One bundle that is being written.
 
     Arguments:
-        path: the bundle, or a plain file of lines: a whole log as canonical JSON, one entry a line.
-        known: size and root that were noted earlier; compared with the bundle's own.
-
-    Raises:
-        InputError: there is no such file.
-        LogError: it is not a bundle.
+        note: the checkpoint, or None where the bundle is not signed.
+        inc: the incident, or "".
+        classes: of the blobs that go with it.
     """
-    try:
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                file.seek(0)
-                return verify(Lines(file), known=known)
-            with zipfile.ZipFile(file) as bundle:
-                return _verify_members(file, bundle, known)
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc}") from exc
-    except (zipfile.BadZipFile, struct.error, NotImplementedError) as exc:
-        raise LogError(f"{path} is not a bundle, or is damaged: {exc}") from exc
 
+    store: Store
+    container: Container
+    tree: Tree
+    note: str | None
+    inc: str
+    classes: tuple[BlobClass, ...]
+    seqs: list[int] = field(default_factory=list)
+    refs: list[tuple[LogEntry, BlobRef]] = field(default_factory=list)
+    erased: set[str] = field(default_factory=set)
+    anchored: set[int] = field(default_factory=set)
+    made_at: str = ""
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A bundle that is open for reading, with where each member's bytes lie in the file."""
+    def write(self, name: str) -> Manifest:
+        """Write everything; give what the manifest says of it."""
+        add = self.container.add
+        add("README.txt", [readme(name, self.store.log, self.inc)])
+        add("entries.jsonl", self._entries())
+        if not self.seqs:
+            raise InputError(f"the log {self.store.log} has no incident {self.inc!r}")
+        about = [entry for entry in self.store.entries(kinds=_ABOUT) if entry.seq <= self.tree.size]
+        if self.inc:
+            about += [self.store.entry(self.tree.size)] if self.note is not None else []
+            add("log.jsonl", (entry.encode() + b"\n" for entry in about))
+            add("proofs.jsonl", self._proofs([*self.seqs, *(entry.seq for entry in about)]))
+            self.made_at = max(self.made_at, write_moment(about[-1].ts))
+        ring = KeyRing.fold(self.store.log, about)
+        add("keys.json", [canonical.encode({"keys": [listed(key) for key in ring.keys]})])
+        self._write_checkpoints()
+        blobs = self._write_blobs()
+        manifest = self._manifest(blobs)
+        add("manifest.json", [canonical.encode(manifest.model_dump(mode="json"))])
+        return manifest
 
-    file: IO[bytes]
-    places: Mapping[str, tuple[int, int]]
-    manifest: Manifest
-
-    def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a member; one that is too long for an entry comes in pieces."""
-        start, left = self.places.get(name, (0, 0))
-        while left > 0:
-            self.file.seek(start)
-            line = self.file.readline(min(left, MAX_LINE))
-            if not line:
-                return
-            start, left = start + len(line), left - len(line)
-            yield line
-
-    def blob(self, commit: str) -> StoredBlob | None:
-        """A blob with its salt."""
-        start, size = self.places.get(f"blobs/{commit}", (0, 0))
-        if not SALT_SIZE <= size <= SALT_SIZE + MAX_BLOB:
-            return None
-        self.file.seek(start)
-        return StoredBlob(self.file.read(SALT_SIZE), self.file.read(size - SALT_SIZE))
-
-
-class _WholeLog(Lines):
-    """The entries of a bundle of the whole log, with its blobs if it has any."""
-
-    def __init__(self, bundle: _Open) -> None:
-        super().__init__(bundle.lines("entries.jsonl"))
-        self.log = bundle.manifest.log
-        self._bundle = bundle
-
-    def stored_blob(self, commit: str) -> StoredBlob | None:
-        return self._bundle.blob(commit)
-
-    def keeps_blobs(self) -> bool:
-        return self._bundle.manifest.blobs > 0
-
-    def claim(self) -> Claim | None:
-        manifest = self._bundle.manifest
-        return Claim(manifest.size, manifest.leaf, manifest.root, blobs=manifest.blobs or None)
-
-
-def _member(name: str) -> zipfile.ZipInfo:
-    """A member with the same date always, so that the same log gives the same bundle."""
-    return zipfile.ZipInfo(name, _EPOCH)
-
-
-def _write(store: Store, bundle: zipfile.ZipFile, tree: Tree, inc: str | None, *, blobs: bool) -> Manifest:
-    """Write all that is proven, and give what the manifest says of it."""
-    seqs, digest, commits = _write_entries(store, bundle, inc, tree.size)
-    if inc is not None:
-        if not seqs:
-            raise InputError(f"the log {store.log} has no incident {inc!r}")
-        _write_proofs(bundle, tree, seqs)
-    last = store.entry(tree.size)
-    return Manifest(
-        bundle=BUNDLE,
-        format=FORMAT,
-        log=store.log,
-        inc=inc or "",
-        size=tree.size,
-        leaf=last.leaf().hex(),
-        root=tree.root().hex(),
-        entries=len(seqs),
-        digest=digest,
-        blobs=_write_blobs(store, bundle, commits) if blobs else 0,
-        made_at=write_moment(last.ts),
-    )
-
-
-def _write_entries(
-    store: Store, bundle: zipfile.ZipFile, inc: str | None, size: int
-) -> tuple[list[int], str, list[str]]:
-    """Write the entries; give their places, the digest of the lines, and the blobs they speak of."""
-    seqs: list[int] = []
-    commits: list[str] = []
-    digest = hashlib.sha256()
-    with bundle.open(_member("entries.jsonl"), "w", force_zip64=True) as lines:
-        for row in store.rows(inc=inc):
-            if row.seq > size:
-                break
-            line = row.data + b"\n"
-            digest.update(line)
-            lines.write(line)
-            seqs.append(row.seq)
-            commits += [ref.commit for ref in believe(row).blobs]
-    return seqs, "sha256:" + digest.hexdigest(), commits
-
-
-def _write_proofs(bundle: zipfile.ZipFile, tree: Tree, seqs: list[int]) -> None:
-    with bundle.open(_member("proofs.jsonl"), "w", force_zip64=True) as lines:
-        for seq in seqs:
-            proof = [step.hex() for step in tree.inclusion(seq - 1)]
-            lines.write(canonical.encode({"proof": proof, "seq": seq}) + b"\n")
-
-
-def _write_blobs(store: Store, bundle: zipfile.ZipFile, commits: list[str]) -> int:
-    for commit in commits:
-        blob = store.stored_blob(commit)
-        if blob is None or not is_committed(blob, commit):
-            raise TamperError("a blob is not what was recorded; see `mimrun log verify`")
-        bundle.writestr(_member(f"blobs/{commit}"), blob.salt + blob.data)
-    return len(commits)
-
-
-def _open_members(file: IO[bytes], bundle: zipfile.ZipFile) -> _Open:
-    """Look at what a bundle has, before anything of it is believed.
-
-    Raises:
-        LogError: it has other members than a bundle has, compressed ones, or too many.
-    """
-    infos = bundle.infolist()
-    if len(infos) > MAX_MEMBERS or len({info.filename for info in infos}) < len(infos):
-        raise LogError(f"this is not a bundle: {len(infos)} members, or two of one name")
-    for info in infos:
-        if not _NAMES.fullmatch(info.filename) or info.compress_type != zipfile.ZIP_STORED:
-            raise LogError(f"this is not a bundle: it has a member {info.filename!r}, or compresses it")
-    places = {info.filename: _place(file, info) for info in infos}
-    start, size = places.get("manifest.json", (0, 0))
-    if not 0 < size <= MAX_ENTRY:
-        raise LogError("this is not a bundle: it has no manifest.json")
-    file.seek(start)
-    try:
-        manifest = Manifest.model_validate_json(file.read(size))
-    except ValueError as exc:
-        raise LogError(f"the manifest of the bundle cannot be read: {exc}") from exc
-    if manifest.bundle != BUNDLE or manifest.format != FORMAT:
-        raise LogError(f"the bundle is of format {manifest.bundle!r}; this mimrun knows {BUNDLE!r}")
-    return _Open(file, places, manifest)
-
-
-def _place(file: IO[bytes], info: zipfile.ZipInfo) -> tuple[int, int]:
-    """Where a member's bytes lie. Read from there, a wrong checksum at the end does not hide an entry."""
-    file.seek(info.header_offset + 26)
-    name, extra = struct.unpack("<HH", file.read(4))
-    return info.header_offset + 30 + name + extra, info.file_size
-
-
-def _verify_members(file: IO[bytes], bundle: zipfile.ZipFile, known: Known | None) -> Report:
-    opened = _open_members(file, bundle)
-    manifest = opened.manifest
-    found = _verify_incident(opened, known) if manifest.inc else verify(_WholeLog(opened), known=known)
-    flaws = list(found.flaws)
-    intact = _digest(opened.lines("entries.jsonl")) == manifest.digest
-    if not intact and not flaws:
-        flaws.append(Flaw(0, "file", "the entries are not those that the manifest was made for"))
-    if not flaws and (damaged := bundle.testzip()) is not None:
-        flaws.append(Flaw(0, "file", f"the bundle is damaged in {damaged}"))
-    return replace(found, flaws=tuple(flaws))
-
-
-def _verify_incident(opened: _Open, known: Known | None) -> Report:
-    """Check an incident's entries: each was in the log with the manifest's root, and none is left out."""
-    manifest = opened.manifest
-    excerpt = Excerpt(manifest.log, manifest.inc, manifest.size, manifest.root)
-    blobs = 0
-    pairs = zip_longest(opened.lines("entries.jsonl"), opened.lines("proofs.jsonl"))
-    for line, proof in pairs:
-        for claim in excerpt.feed((line or b"").removesuffix(b"\n"), proof or b""):
-            blobs += 1
-            if manifest.blobs and (why := blob_flaw(claim, opened.blob(claim.commit))):
-                excerpt.flaw(claim.seq, "blob", why)
-    if excerpt.count < manifest.entries:
-        excerpt.flaw(0, "missing", f"the bundle had {manifest.entries} entries and has {excerpt.count}")
-    if known is not None and (known.size, known.root) != (manifest.size, manifest.root):
-        excerpt.flaw(
-            0,
-            "anchor",
-            f"it was made of a log of size {manifest.size} and root {manifest.root}, not of the noted one",
+    def _manifest(self, blobs: int) -> Manifest:
+        return Manifest(
+            bundle=BUNDLE,
+            format=FORMAT,
+            log=self.store.log,
+            inc=self.inc,
+            size=self.tree.size,
+            root=self.tree.root().hex(),
+            entries=len(self.seqs),
+            classes=self.classes,
+            blobs=blobs,
+            members={n: d for n, d in self.container.digests.items() if not n.startswith("blobs/")},
+            made_at=self.made_at,
         )
-    return Report(
-        log=manifest.log,
-        scope=f"incident {manifest.inc}",
-        size=excerpt.count,
-        root=manifest.root,
-        first_ts=excerpt.first_ts,
-        last_ts=excerpt.last_ts,
-        incidents=1,
-        blobs=blobs,
-        flaws=tuple(excerpt.flaws),
-        known=known,
-    )
+
+    def _entries(self) -> Iterator[bytes]:
+        """The entries as lines; remember what comes with them."""
+        for row in self.store.rows(inc=self.inc or None):
+            if row.seq > self.tree.size:
+                return
+            entry = believe(row)
+            self.seqs.append(entry.seq)
+            self.refs += [(entry, ref) for ref in entry.blobs]
+            self.made_at = write_moment(entry.ts)
+            if isinstance(entry.body, RedactApplied):
+                self.erased.add(entry.body.commit)
+            yield row.data + b"\n"
+
+    def _proofs(self, seqs: Iterable[int]) -> Iterator[bytes]:
+        for seq in seqs:
+            proof = [step.hex() for step in self.tree.inclusion(seq - 1)]
+            yield canonical.encode({"proof": proof, "seq": seq}) + b"\n"
+
+    def _write_checkpoints(self) -> None:
+        """Write the checkpoint, and what shows that it stands above all of the incident and above older ones."""
+        if self.note is None:
+            if self.store.head().size == self.tree.size and self.store.head().root != self.tree.root().hex():
+                raise TamperError(_CHANGED)
+            return
+        if read_checkpoint(read_note(self.note).text).root != self.tree.root():
+            raise TamperError(_CHANGED)
+        size, add = self.tree.size, self.container.add
+        add("checkpoint", [self.note.encode()])
+        older = [one for one in self.store.checkpoints() if one.size < size]
+        if not self.inc:
+            lines = (canonical.encode({"note": one.note, "size": one.size}) + b"\n" for one in older)
+            add("checkpoints.jsonl", lines)
+            return
+        proofs, heads = HeadProofs(ends_at(self.store, size)), self.store.entry(size).body
+        if not isinstance(heads, LogHeads) or proofs.root.hex() != heads.root:
+            raise TamperError(_CHANGED)
+        add("heads.json", [canonical.encode(_head(proofs.prove(self.inc)))])
+        bodies = (e.body for e in self.store.entries(kinds={Kind.LOG_ANCHORED}) if e.seq <= size)
+        given = {
+            body.size for body in bodies if isinstance(body, LogAnchored) and body.done and body.size < size
+        }
+        sizes = {*sorted(given)[-EARLIER:], *(one.size for one in older[-EARLIER:])}
+        add("consistency.jsonl", (self._consistency(one) for one in sorted(sizes)))
+
+    def _consistency(self, size: int) -> bytes:
+        proof = [step.hex() for step in self.tree.consistency(size)]
+        return canonical.encode({"proof": proof, "root": self.tree.root(size).hex(), "size": size}) + b"\n"
+
+    def _write_blobs(self) -> int:
+        """Write the blobs of the chosen classes, and runbooks as files that people can read; give how many blobs."""
+        count, sources = 0, dict[str, bytes]()
+        for entry, ref in self.refs:
+            if ref.cls not in self.classes:
+                continue
+            blob = self.store.stored_blob(ref.commit)
+            if blob is None and ref.commit in self.erased:
+                continue
+            if blob is None or not is_committed(blob, ref.commit):
+                raise TamperError(
+                    f"blob {ref.n!r} of log entry {entry.seq} is not what was recorded; see `mimrun log verify`"
+                )
+            self.container.add(f"blobs/{ref.commit}", [blob.salt, blob.data])
+            count += 1
+            if ref.n == RUNBOOKS:
+                sources |= sources_in(blob.data)
+        for digest, source in sorted(sources.items()):
+            self.container.add(f"runbooks/{digest.removeprefix('sha256:')}.yaml", [source])
+        return count
 
 
-def _digest(lines: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line)
-    return "sha256:" + digest.hexdigest()
+def listed(key: RingKey) -> dict[str, canonical.Json]:
+    """A key as keys.json lists it."""
+    return {
+        "announced": key.announced,
+        "certificate": key.certificate,
+        "from_size": key.from_size,
+        "to_size": key.to_size,
+        "vkey": key.key.vkey,
+    }
+
+
+def sources_in(data: bytes) -> dict[str, bytes]:
+    """The sources of runbooks, by digest, in the blob of a plan."""
+    return {digest: text.encode() for digest, text in json.loads(data).items()}
+
+
+def _head(proof: HeadProof) -> dict[str, canonical.Json]:
+    """The proof of an incident's end as heads.json holds it."""
+    return {
+        "inc": proof.inc,
+        "incidents": proof.incidents,
+        "index": proof.index,
+        "iseq": proof.end.iseq,
+        "leaf": proof.end.leaf,
+        "proof": [step.hex() for step in proof.path],
+    }

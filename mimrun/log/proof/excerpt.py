@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from mimrun.canonical import Json
 from mimrun.log.chain import IncidentHead, StoredRow
@@ -26,7 +27,7 @@ class Excerpt:
         self._size = size
         self._root = bytes.fromhex(root)
         self._head: IncidentHead | None = IncidentHead()
-        self._seq = 0
+        self._seq = self._about = 0
         self.count = 0
         self.first_ts = self.last_ts = ""
         self.flaws: list[Flaw] = []
@@ -39,15 +40,8 @@ class Excerpt:
             proof: the line of JSON that proves it to be in the log.
         """
         self.count += 1
-        value = parse(data)
-        proven_seq, path = _read_proof(proof)
-        seq = proven_seq or seq_of(data) or self._seq + 1
-        leaf = leaf_hash(data)
-        wrong = wrong_entry(StoredRow(seq, data, leaf), value, leaf, self._log)
-        if wrong is None and not included(leaf, seq - 1, self._size, path, self._root):
-            wrong = ("proof", "it is not what was in the log at this place, or its proof was changed")
-        if wrong is not None or value is None:
-            self.flaw(seq, *(wrong or ("bytes", "these bytes are not an entry")))
+        seq, value = self._proven(data, proof)
+        if value is None:
             # What it was linked to is not known, so the next entry's link is not judged.
             self._head, self._seq = None, max(seq, self._seq)
             return []
@@ -57,16 +51,58 @@ class Excerpt:
         elif expected is not None and (value["iseq"], value["iprev"]) != (expected.iseq + 1, expected.leaf):
             gap = value["iseq"] - expected.iseq - 1
             self.flaw(seq, "missing", f"{gap} entries of the incident before it are missing")
-        self._head, self._seq = IncidentHead(value["iseq"], leaf.hex()), seq
+        self._head, self._seq = IncidentHead(value["iseq"], leaf_hash(data).hex()), seq
         self.first_ts, self.last_ts = self.first_ts or value["ts"], value["ts"]
         claims = blob_claims(seq, value["blobs"])
         if claims is None:
             self.flaw(seq, "body", "what it says about its blobs cannot be read")
         return claims or []
 
+    def feed_about(self, data: bytes, proof: bytes) -> bool:
+        """Check an entry about the log itself, which is of no incident; whether it is what was recorded."""
+        seq, value = self._proven(data, proof)
+        if value is not None and (value["inc"] or not value["kind"].startswith("log.") or seq <= self._about):
+            self.flaw(seq, "place", "it does not belong among the entries about the log")
+            value = None
+        self._about = max(seq, self._about)
+        return value is not None
+
+    def _proven(self, data: bytes, proof: bytes) -> tuple[int, dict[str, Any] | None]:
+        """Where an entry is, and what it says, if it is what was in the log there; else that is a flaw."""
+        value = parse(data)
+        proven_seq, path = _read_proof(proof)
+        seq = proven_seq or seq_of(data) or self._seq + 1
+        leaf = leaf_hash(data)
+        wrong = wrong_entry(StoredRow(seq, data, leaf), value, leaf, self._log)
+        if wrong is None and not included(leaf, seq - 1, self._size, path, self._root):
+            wrong = ("proof", "it is not what was in the log at this place, or its proof was changed")
+        if wrong is not None:
+            self.flaw(seq, *wrong)
+            return seq, None
+        return seq, value
+
+    @property
+    def end(self) -> IncidentHead | None:
+        """The end of the incident's chain; None where the last entry is not what was recorded."""
+        return self._head
+
     def flaw(self, seq: int, check: Check, detail: str) -> None:
         """Note a flaw."""
         self.flaws.append(Flaw(seq, check, detail))
+
+
+def read_hashes(value: object) -> tuple[bytes, ...]:
+    """Read a list of hashes in hexadecimal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("it is no list of hashes")
+    path = tuple(bytes.fromhex(step) for step in value)
+    if not all(len(step) == HASH_SIZE for step in path):
+        raise ValueError("a hash has 32 bytes")
+    return path
 
 
 def _read_proof(line: bytes) -> tuple[int, tuple[bytes, ...]]:
@@ -75,7 +111,6 @@ def _read_proof(line: bytes) -> tuple[int, tuple[bytes, ...]]:
         value: Json = json.loads(line)
         if not isinstance(value, dict) or not isinstance(value["seq"], int):
             return 0, ()
-        path = tuple(bytes.fromhex(step) for step in value["proof"])
-    except (ValueError, TypeError, KeyError):
+        return value["seq"], read_hashes(value["proof"])
+    except (ValueError, KeyError):
         return 0, ()
-    return (value["seq"], path) if all(len(step) == HASH_SIZE for step in path) else (0, ())

@@ -20,8 +20,8 @@ from mimrun.log.entry import FIELDS, MAX_ENTRY, NOTHING, VERSION
 from mimrun.log.kind import Kind
 from mimrun.log.proof.stored import are_orderly, blob_claims, wrong_keys
 
-Told: TypeAlias = "tuple[int, str, str, int]"
-"""An entry's word about one of its blobs: `seq`, name, commitment, length."""
+Told: TypeAlias = "tuple[int, str, str, int, str]"
+"""An entry's word about one of its blobs: `seq`, name, commitment, length, class."""
 
 HEADS: Final = Kind.LOG_HEADS.value
 WANTED: Final = ("log.", "redact.")
@@ -165,7 +165,7 @@ class _Page:
         claims = blob_claims(seq, refs)
         if claims is None or not are_orderly(refs):
             return False
-        self.blobs += [(seq, claim.name, claim.commit, claim.length) for claim in claims]
+        self.blobs += [(seq, claim.name, claim.commit, claim.length, claim.cls) for claim in claims]
         return True
 
 

@@ -72,6 +72,7 @@ class BlobClaim:
     name: str
     commit: str
     length: int
+    cls: str
 
 
 def stored_leaf(data: object) -> bytes:
@@ -128,7 +129,7 @@ def blob_claims(seq: int, refs: object) -> list[BlobClaim] | None:
     """What an entry says of its blobs; None when that cannot be read."""
     if not isinstance(refs, list) or not all(_is_blob_ref(ref) for ref in refs):
         return None
-    return [BlobClaim(seq, ref["n"], ref["commit"], ref["len"]) for ref in refs]
+    return [BlobClaim(seq, ref["n"], ref["commit"], ref["len"], ref["cls"]) for ref in refs]
 
 
 def seq_of(data: bytes) -> int | None:

@@ -90,11 +90,9 @@ class Bundle:
 
 
 def head_of(place: Place) -> bytes:
-    """What stands before a member in its file, without the name."""
-    size = place.end - place.start
-    return struct.pack(
-        "<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 33, place.checksum, size, size, len(place.name.encode()), 0
-    )
+    """What stands before a member in the file, and before its name."""
+    size, length = place.end - place.start, len(place.name.encode())
+    return struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 33, place.checksum, size, size, length, 0)
 
 
 def tail_of(places: Sequence[Place], at: int) -> bytes:

@@ -1,0 +1,107 @@
+"""`mimrun log verify` and `mimrun log verifier`: the proof that this is what was recorded."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final, Self, TypeAlias
+
+import typer
+from rich.text import Text
+
+from mimrun.app.records import Brought, verify_file, verify_log
+from mimrun.cli.options import HomeOption, JsonOption, settings_of
+from mimrun.cli.terminal import console, print_json, safe
+from mimrun.log.proof.standalone import verifier as program
+
+NotedOption: TypeAlias = Annotated[
+    str | None, typer.Option("--noted", metavar="SIZE:ROOT", help="What was noted earlier, somewhere else.")
+]
+CheckpointOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--checkpoint", metavar="FILE", help="Signed checkpoints that were kept elsewhere. Repeat it."
+    ),
+]
+RootOption: TypeAlias = Annotated[
+    str | None, typer.Option("--root", metavar="VKEY", help="The root key that certifies the log's keys.")
+]
+KeyOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--key", metavar="VKEY", help="A key of the log that you trust. Repeat it."),
+]
+WitnessOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--witness", metavar="VKEY", help="A witness that must have signed the last checkpoint."),
+]
+_SHOWN_S: Final = 0.2
+"""Seconds between two looks at how far it is."""
+
+
+def verify(
+    file: Annotated[
+        Path | None, typer.Argument(help="An exported bundle; the log of this home if left out.")
+    ] = None,
+    *,
+    noted: NotedOption = None,
+    checkpoint: CheckpointOption = None,
+    root: RootOption = None,
+    key: KeyOption = None,
+    witness: WitnessOption = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="A bundle that nobody signed will do.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that nothing was changed, removed or put in, and say what that proves. Ends with 6 and what is wrong.
+
+    A log that was rewritten by somebody who has its key, or cut at its end, only shows against a checkpoint or
+    SIZE:ROOT that was kept somewhere else.
+    """
+    brought = Brought(noted, root, key or (), witness or (), checkpoint or (), unsigned)
+    if file is not None:
+        report = verify_file(file, brought)
+    else:
+        with _Counting() as counting:
+            report = verify_log(settings_of(home), brought=brought, progress=counting.told)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        console().print(Text(safe(str(report)), "green" if report.ok else "bold red"))
+    if not report.ok:
+        raise typer.Exit(6)
+
+
+def verifier() -> None:
+    """Print a program that checks bundles and needs nothing but Python: one file, without mimrun.
+
+    Give it to whoever is to check a bundle, on another way than the bundle.
+    """
+    typer.echo(program(), nl=False)
+
+
+class _Counting:
+    """Shows on a terminal how many entries have been checked, if it takes a while."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + 1
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._write("")
+
+    def told(self, size: int) -> None:
+        """Show it, a few times a second."""
+        if time.monotonic() >= self._next and sys.stderr.isatty():
+            self._next, self._shown = time.monotonic() + _SHOWN_S, True
+            self._write(f"{size:,} entries checked")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()

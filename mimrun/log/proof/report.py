@@ -1,0 +1,150 @@
+"""What verifying found, for a person and for a machine; what it proves, and what not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mimrun.canonical import Json
+from mimrun.log.proof.key import VerifyingKey
+from mimrun.log.proof.stored import Flaw
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What somebody noted about the log earlier, outside of it.
+
+    Arguments:
+        size: how many entries there were.
+        root: the Merkle root over them, hexadecimal.
+    """
+
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What somebody brings along to check a log with.
+
+    Arguments:
+        root: the offline root key that must have certified the log's keys.
+        keys: the log's keys that count; none: those that the log names.
+        witnesses: keys of witnesses, of whom each must have signed the last checkpoint.
+        notes: checkpoints that were kept elsewhere, each a signed note.
+        known: a size and a root that were noted elsewhere.
+        unsigned: something that nobody has signed will do.
+    """
+
+    root: VerifyingKey | None = None
+    keys: tuple[VerifyingKey, ...] = ()
+    witnesses: tuple[VerifyingKey, ...] = ()
+    notes: tuple[str, ...] = ()
+    known: Known | None = None
+    unsigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What comes out beside the flaws.
+
+    Arguments:
+        proven: what is proven, in sentences.
+        not_proven: what is not.
+        signed: how many entries are under a checkpoint that is right.
+        since: how many are under one that was kept elsewhere, or under a noted root.
+        checkpoints: how many checkpoints were checked.
+        redacted: blobs that were erased with authority, in sentences.
+    """
+
+    proven: tuple[str, ...] = ()
+    not_proven: tuple[str, ...] = ()
+    signed: int = 0
+    since: int = 0
+    checkpoints: int = 0
+    redacted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verifying found.
+
+    Arguments:
+        log: the origin.
+        scope: what was looked at: "the whole log", or one incident of it.
+        size: how many entries there are.
+        root: Merkle root over them; note it with the size, somewhere else, to prove these entries later.
+        first_ts: moment of the first entry.
+        last_ts: moment of the last entry.
+        incidents: how many incidents there are.
+        blobs: how many blobs were compared with what their entries say.
+        flaws: what is wrong, the first entry first; empty when the log is intact.
+        more: flaws that were found and are not listed.
+        known: what was noted earlier and compared, if anything.
+        findings: what this proves and what not.
+    """
+
+    log: str
+    scope: str
+    size: int
+    root: str
+    first_ts: str
+    last_ts: str
+    incidents: int
+    blobs: int
+    flaws: tuple[Flaw, ...]
+    more: int = 0
+    known: Known | None = None
+    findings: Findings = field(default_factory=Findings)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was recorded."""
+        return not self.flaws
+
+    def as_json(self) -> dict[str, Json]:
+        """The report for a machine."""
+        found = self.findings
+        return {
+            "ok": self.ok,
+            "log": self.log,
+            "scope": self.scope,
+            "size": self.size,
+            "root": self.root,
+            "first_ts": self.first_ts,
+            "last_ts": self.last_ts,
+            "incidents": self.incidents,
+            "blobs": self.blobs,
+            "flaws": [{"seq": f.seq, "check": f.check, "detail": f.detail} for f in self.flaws],
+            "more": self.more,
+            "known": {"size": self.known.size, "root": self.known.root} if self.known else None,
+            "checkpoints": found.checkpoints,
+            "signed": found.signed,
+            "since": found.since,
+            "redacted": list(found.redacted),
+            "proven": list(found.proven) if self.ok else [],
+            "not_proven": list(found.not_proven),
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.scope} of {self.log}: {self.size} entries, {self.incidents} incidents, {self.blobs} blobs"
+            + (f", {self.first_ts} to {self.last_ts}" if self.first_ts else "")
+        ]
+        if self.flaws:
+            first = self.flaws[0].seq
+            where = f", the first at entry {first}" if first else ""
+            lines += [f"not intact: {len(self.flaws) + self.more} flaws{where}"]
+            lines += [f"  {flaw}" for flaw in self.flaws[:20]]
+            left = len(self.flaws) + self.more - 20
+            return "\n".join([*lines, f"  and {left} more"] if left > 0 else lines)
+        lines += [f"intact; size {self.size}, root {self.root}"]
+        lines += _titled("erased:", self.findings.redacted, most=20)
+        lines += _titled("proven:", self.findings.proven)
+        lines += _titled("not proven:", self.findings.not_proven)
+        return "\n".join(lines)
+
+
+def _titled(title: str, lines: tuple[str, ...], most: int = 100) -> list[str]:
+    """Sentences under a title; of very many, the first."""
+    shown = [f"{title if number == 0 else '':<11} {line}" for number, line in enumerate(lines[:most])]
+    return [*shown, f"{'':<11} and {len(lines) - most} more"] if len(lines) > most else shown

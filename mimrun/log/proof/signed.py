@@ -1,0 +1,210 @@
+"""Who has signed the log, up to where, and what that is worth to whoever asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mimrun.errors import TamperError
+from mimrun.log.chain import StoredCheckpoint
+from mimrun.log.entry import LogEntry
+from mimrun.log.kinds_proof import LogAnchored
+from mimrun.log.proof.key import CheckedCheckpoint, KeyRing
+from mimrun.log.proof.report import Findings, Trust
+from mimrun.log.proof.stored import Check
+
+Complain = Callable[[int, Check, str], None]
+_NOTE = re.compile(r"[^\n]+\n[^\n]+\n[^\n]+\n\n(?:— [^\n]+\n)+")
+_SIZE = re.compile(r"[^\n]*\n([1-9][0-9]{0,15})\n")
+
+
+def split_notes(text: str) -> tuple[str, ...]:
+    """Give the signed checkpoints that a file holds, one behind the other.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    notes = tuple(_NOTE.findall(text))
+    if not notes or "".join(notes) != text.replace("\r\n", "\n").strip("\n") + "\n":
+        raise ValueError("it holds something else than signed checkpoints")
+    return notes
+
+
+def size_said(note: str) -> int:
+    """The size that a checkpoint says, unchecked; 0 where it says none."""
+    found = _SIZE.match(note)
+    return int(found[1]) if found else 0
+
+
+@dataclass
+class Signed:
+    """Checks keys and checkpoints of a log, and remembers what they show.
+
+    Arguments:
+        log: the origin.
+        trust: what whoever asks brings along.
+        complain: is told what is wrong.
+        roots: the root of the log at each size that is known.
+    """
+
+    log: str
+    trust: Trust
+    complain: Complain
+    roots: dict[int, str]
+    ring: KeyRing = field(init=False)
+    last: CheckedCheckpoint | None = None
+    count: int = 0
+    since: int = 0
+    proven: list[str] = field(default_factory=list)
+    not_proven: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ring = KeyRing(self.log, (), self.trust.root)
+
+    def take_keys(self, entries: Iterable[LogEntry]) -> None:
+        """Read the keys that the log announces; what cannot be announced is a flaw of that entry."""
+        for entry in entries:
+            try:
+                self.ring = self.ring.after(entry)
+            except TamperError as exc:
+                self.complain(entry.seq, "key", str(exc).removeprefix(f"entry {entry.seq} "))
+
+    def check(self, note: str) -> CheckedCheckpoint:
+        """Check a note: signed by a key of the log, in its range, and by one that counts.
+
+        Raises:
+            TamperError: it is not.
+        """
+        checked = self.ring.check(note, self.trust.witnesses)
+        if self.trust.keys and not any(one.key in self.trust.keys for one in checked.signers):
+            signers = ", ".join(str(one.key) for one in checked.signers)
+            raise TamperError(f"it is signed by {signers}, which is not the key that you trust")
+        return checked
+
+    def check_stored(
+        self, stored: Sequence[StoredCheckpoint], heads: Callable[[int], bool], size: int, *, whole: bool
+    ) -> None:
+        """Check the checkpoints that are stored with a log.
+
+        Arguments:
+            stored: as they are stored, the smallest first.
+            heads: says whether the entry at a place is about the heads of the incidents.
+            size: how many entries there are.
+            whole: all checkpoints are here, so that each key has one before it that vouches for it.
+        """
+        checked = []
+        for one in stored:
+            what = f"the checkpoint of size {one.size}"
+            if one.size > size:
+                self.complain(
+                    size + 1, "missing", f"the log had {one.size} entries when a checkpoint was made"
+                )
+                continue
+            try:
+                found = self.check(one.note)
+            except TamperError as exc:
+                self.complain(0, "checkpoint", f"{what} is not right: {exc}")
+                continue
+            if found.checkpoint.size != one.size:
+                self.complain(0, "checkpoint", f"{what} is one of size {found.checkpoint.size}")
+            elif self.roots.get(one.size) not in (None, found.checkpoint.root.hex()):
+                detail = f"the first {one.size} entries are not those that {what} was made of"
+                self.complain(0, "checkpoint", detail)
+            elif not heads(one.size):
+                self.complain(
+                    one.size, "checkpoint", "it was signed, and says nothing of the incidents' ends"
+                )
+            else:
+                checked.append(found)
+        self.count += len(checked)
+        for key in self.ring.unconfirmed(checked) if whole and checked else ():
+            detail = f"no key before {key.key}, and no root key, vouches for it"
+            self.complain(key.announced, "key", detail)
+        self._take_last(checked, size)
+
+    def _take_last(self, checked: Sequence[CheckedCheckpoint], size: int) -> None:
+        if not checked:
+            self.not_proven.append("who wrote this: nobody has signed it")
+            return
+        self.last = checked[-1]
+        signed = self.last.checkpoint.size
+        key = self.last.signers[0]
+        words = f"entries up to {signed} are signed by {key.key}"
+        if self.trust.root is not None:
+            words += f", which the root key {self.trust.root} has certified"
+        elif not self.trust.keys:
+            self.not_proven.append(
+                f"that {key.key} is the right key: say with --root or --key whom you trust"
+            )
+        self.proven.append(words)
+        if signed < size:
+            self.not_proven.append(f"entries {signed + 1} to {size}: no checkpoint is above them yet")
+        seen = {one.key for one in self.last.witnesses}
+        for witness in self.trust.witnesses:
+            if witness in seen:
+                self.proven.append(f"the witness {witness} has seen the checkpoint of size {signed}")
+            else:
+                self.complain(0, "checkpoint", f"the witness {witness} has not signed that of size {signed}")
+
+    def check_kept(self, size: int, *, whole: bool) -> None:
+        """Compare with what was kept elsewhere: signed checkpoints, or a size and root.
+
+        Arguments:
+            size: how many entries the log has here.
+            whole: all of them are here, so that any earlier root can be worked out.
+        """
+        kept = []
+        for note in self.trust.notes:
+            try:
+                found = self.check(note).checkpoint
+                kept.append((found.size, found.root.hex()))
+            except TamperError as exc:
+                self.complain(0, "anchor", f"a checkpoint that was given is not right: {exc}")
+        if self.trust.known is not None:
+            kept.append((self.trust.known.size, self.trust.known.root))
+        for number, root in kept:
+            self._compare(number, root, size, whole=whole)
+        if self.since:
+            self.proven.append(f"entries up to {self.since} are those that were noted earlier, elsewhere")
+        else:
+            self.not_proven.append(
+                "that whoever may write it has not written it anew, nor cut it at its end:"
+                " it was compared with no checkpoint that was kept elsewhere"
+            )
+
+    def _compare(self, number: int, root: str, size: int, *, whole: bool) -> None:
+        here = self.roots.get(number)
+        if here == root:
+            self.since = max(self.since, number)
+        elif here is not None:
+            self.complain(0, "anchor", f"the first {number} entries are not those whose root was noted")
+        elif whole and number > size:
+            self.complain(size + 1, "missing", f"the log had {number} entries when its root was noted")
+        elif not whole:
+            self.complain(
+                0, "anchor", f"it cannot be compared with what was noted at size {number}: no proof is here"
+            )
+
+    def findings(self, erased: Iterable[str]) -> Findings:
+        """What comes out.
+
+        Arguments:
+            erased: blobs that were erased with authority, in sentences.
+        """
+        signed = self.last.checkpoint.size if self.last else 0
+        return Findings(
+            tuple(self.proven), tuple(self.not_proven), signed, self.since, self.count, tuple(erased)
+        )
+
+    def say_limits(self, entries: Iterable[LogEntry], size: int) -> None:
+        """Say where the last copy outside is, and what is behind it."""
+        done = [e for e in entries if isinstance(e.body, LogAnchored) and e.body.done]
+        if done and isinstance(body := done[-1].body, LogAnchored):
+            where = f"{body.anchor} has the checkpoint of size {body.size} (entry {done[-1].seq})"
+            if self.since < body.size:
+                self.not_proven.append(f"against the outside: {where}; compare with it by --checkpoint")
+        end = max(self.since, 0)
+        if end < size:
+            behind = f"behind entry {end}" if end else "at all"
+            self.not_proven.append(f"that nothing {behind} was changed by somebody who has the log's key")
