@@ -17,7 +17,7 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.launching import stays_here
 from mimrun.app.persons import require_known
-from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.runs import find_run, load_plan, load_state, plan_erased
 from mimrun.app.undo import WayBackWishes, create_undo, follow_ups, plan_undo, undone_by
 from mimrun.app.undo_plan import origin
 from mimrun.errors import InputError, MimrunError, RefusedError
@@ -110,6 +110,11 @@ def _by_run(
 ) -> Iterator[tuple[RunSummary, list[RevertView]]]:
     for run, several in groupby(sorted(reverts, key=lambda r: (r.run, r.due_at)), key=lambda r: r.run):
         summary = _summary(home, run)
+        if erased := plan_erased(home, summary):
+            # A plan is only erased when nothing of it is to be taken back any more.
+            why = f"its plan was erased (entry {erased})"
+            yield summary, [RevertView(revert, RevertStatus.CANCELLED, why=why) for revert in several]
+            continue
         ways = _ways_back(home, run)
         yield summary, [_view(revert, summary, ways, now) for revert in several]
 

@@ -14,6 +14,7 @@ from mimrun.app.naming import new_incident, new_run
 from mimrun.errors import InputError, KillSwitchError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
+from mimrun.log.redaction import Erasure, Erasures, key_of
 from mimrun.log.store import Store, View
 from mimrun.run.breaker import check_breaker
 from mimrun.run.fold import fold
@@ -219,10 +220,17 @@ def load_state(home: Home, run: str) -> RunState:
     return fold(home.store.entries(run=run))
 
 
+def plan_erased(home: Home, summary: RunSummary) -> int:
+    """Give the entry that says that a run's frozen plan was erased; 0 where it was not."""
+    key = key_of(summary.incident, summary.plan_seq)
+    return Erasure.decode(home.store.projection(Erasures.name, key)).applied.get("plan", 0)
+
+
 def load_plan(home: Home, run: str) -> Plan:
     """Read a run's frozen plan, and check that it is the one that was frozen.
 
     Raises:
+        ErasedError: two people had it erased.
         TamperError: it is not.
     """
     for entry in home.store.entries(run=run, kinds={Kind.PLAN_FROZEN}):

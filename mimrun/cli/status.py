@@ -23,7 +23,7 @@ from mimrun.app.undo import plan_undo
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
-from mimrun.errors import MimrunError
+from mimrun.errors import ErasedError, MimrunError
 from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import CellKey, RunState
 from mimrun.run.transitions import CellStatus
@@ -201,9 +201,12 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
             "dim",
         )
     )
-    for node in load_plan(home, summary.run).walk():
-        if not isinstance(node, Leaf):
-            continue
+    try:
+        nodes = [node for node in load_plan(home, summary.run).walk() if isinstance(node, Leaf)]
+    except ErasedError as exc:
+        out.print(Text(f"  {safe_line(str(exc), 500)}", "yellow"))
+        nodes = []
+    for node in nodes:
         word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
         if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):
             word = "waits" if view.status == "waiting" else "in doubt"
