@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -308,9 +309,10 @@ def _new_passphrase() -> str:
 
 
 def _prompt(question: str) -> str:
+    """Ask without showing what is typed; at the terminal, wherever the output goes."""
     try:
-        return str(typer.prompt(question, hide_input=True, err=True))
-    except typer.Abort:
+        return getpass(f"{question}: ", stream=sys.stderr)
+    except EOFError:
         raise KeyboardInterrupt from None
 
 

@@ -215,10 +215,10 @@ def test_root_key_certifies_where_there_is_nothing_but_two_files(desk: Desk, tmp
                 screen.write(typed + "\r")
             return screen.end(), screen.shown.decode()
 
-    said = [("Passphrase", "correct horse"), ("again", "correct horse")]
+    said = [("Passphrase for the root key: ", "correct horse"), ("again: ", "correct horse")]
     assert at_terminal("key", "root", "--out", "root.pem", answers=said)[0] == 0
     assert "ENCRYPTED" in (desk.folder / "root.pem").read_text()
-    code, shown = at_terminal("key", "certify", "--root", "root.pem", "request", answers=[("[y/N]", "n")])
+    code, shown = at_terminal("key", "certify", "--root", "root.pem", "request", answers=[("[y/N]: ", "n")])
     assert code == 5
     assert key["vkey"].split("+")[1] in shown
     code, shown = at_terminal(
@@ -227,16 +227,17 @@ def test_root_key_certifies_where_there_is_nothing_but_two_files(desk: Desk, tmp
         "--root",
         "root.pem",
         "request",
-        answers=[("[y/N]", "y"), ("Passphrase", "correct horse")],
+        answers=[("[y/N]: ", "y"), ("root.pem: ", "correct horse")],
     )
     assert code == 0
     assert "mimrun/log-key/v1" in shown
+    assert "correct horse" not in shown
     wrong = at_terminal(
-        "key", "certify", "--root", "root.pem", "-y", "request", answers=[("Passphrase", "mule")]
+        "key", "certify", "--root", "root.pem", "-y", "request", answers=[("root.pem: ", "mule")]
     )
     assert wrong[0] == 2
     assert "wrong passphrase" in wrong[1]
-    short = at_terminal("key", "root", "--out", "short.pem", answers=[("Passphrase", "short")])
+    short = at_terminal("key", "root", "--out", "short.pem", answers=[("root key: ", "short")])
     assert short[0] == 2
 
 
