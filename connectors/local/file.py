@@ -21,9 +21,11 @@ def difference(action: Copy, wanted: bytes) -> str:
     """Say in words what is not as wanted; "" when all is.
 
     Raises:
-        Refused: the file is there and cannot be read.
+        Refused: the file is there and cannot be read, or there is no folder for it.
     """
     path = Path(action.dest)
+    if not path.resolve().parent.is_dir():
+        raise Refused(f"local.copy: there is no folder for {action.dest}")
     try:
         there, mode = path.read_bytes(), path.stat().st_mode & 0o7777
     except FileNotFoundError:

@@ -147,6 +147,8 @@ def predict(site: Site, action: Execution) -> Difference:
                     changes=False,
                     detail=f"nothing would be run: {path} {'exists' if wanted else 'does not exist'}",
                 )
+    if not action.changed:
+        return Difference(changes=False, detail="would run; it is said to change nothing")
     return Difference(
         changes=None, detail=f"would run: {action.summary()}; what a command changes cannot be predicted"
     )

@@ -200,6 +200,8 @@ def predict_download(site: Site, action: Download) -> Difference:
     if found.size > action.max_bytes:
         said = f"{action.src} has {found.size} bytes; max_bytes is {action.max_bytes}"
         return Difference(None, said, fails=True)
+    if not dest.parent.is_dir():
+        return Difference(None, f"there is no folder {dest.parent} on this machine", fails=True)
     same = dest.is_file() and _digest_of(dest) == found.digest
     return Difference(not same, f"{dest} {'is as on the host' if same else 'would be written'}")
 

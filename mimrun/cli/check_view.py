@@ -46,7 +46,7 @@ def _print(out: Console, forecast: Forecast) -> None:
     line = Text(f"      {forecast.prospect:<10}", STYLES[forecast.prospect])
     line.append(f"{forecast.target}{item}", "cyan")
     if forecast.tolerated:
-        line.append("  (ignored, the run would go on)", "dim")
+        line.append("  (the run would go on)", "dim")
     head, *rest = safe(forecast.detail.strip()).split("\n")
     out.print(line.append(f"  {head}" if head else ""))
     for more in rest:

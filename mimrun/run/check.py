@@ -39,13 +39,12 @@ from mimrun.runbook.node import (
     inside_of,
     parts_of,
 )
+from mimrun.runbook.pattern import LOCALHOSTS
 from mimrun.runbook.plan import Plan
 from mimrun.runbook.render import loop_items, render_call
 
 FORKS: Final = 50
 """How many targets are looked at once."""
-
-RECOVERY: Final = "only done when a step before it fails"
 
 
 class Prospect(StrEnum):
@@ -67,7 +66,7 @@ class Forecast:
     Arguments:
         target: the inventory name; "" for a step that belongs to no host.
         detail: for a person: the difference, or why it is not known.
-        tolerated: it would fail, and the run would go on all the same (`ignore_errors`).
+        tolerated: it would fail, and the run would go on all the same: by `ignore_errors`, or with a rescue.
     """
 
     step: str
@@ -120,37 +119,60 @@ class Check:
         self._changed_by = self._by_hand = ""
         self._changed_on: dict[str, str] = {}
         self._failed: set[str] = set()
+        self._stopped = ""
+        self._rescues = 0
 
     def forecasts(self) -> Iterator[tuple[Forecast, ...]]:
         """Give what would come of each step, one step after the other, as soon as it is known."""
-        for node, conditions in self._in_order((*self._plan.nodes, *self._plan.handlers_behind("")), ()):
-            if len(self._failed) > self._plan.max_failures:
-                why = f"the run would have stopped: {', '.join(sorted(self._failed)[:3])} would have failed"
-                yield (Forecast(node.path, node.name, "", Prospect.SKIPPED, why),)
-                continue
-            match node:
-                case PlannedAction():
-                    yield self._action(node, conditions)
-                case PlannedGate():
-                    yield (Forecast(node.path, node.name, "", Prospect.ASKS, "people must agree here"),)
-                case PlannedManual():
-                    self._register_unknown(node.path, node.register_, f"a person does step {node.path}")
-                    self._changed_by = self._by_hand = node.path
-                    yield (Forecast(node.path, node.name, "", Prospect.ASKS, "done by a person"),)
-                case _:
-                    assert_never(node)
+        return self._in_order((*self._plan.nodes, *self._plan.handlers_behind("")), ())
+
+    def _leaf(self, node: Leaf, conditions: tuple[Condition, ...]) -> tuple[Forecast, ...]:
+        if self._stopped:
+            return (Forecast(node.path, node.name, "", Prospect.SKIPPED, self._stopped),)
+        match node:
+            case PlannedAction():
+                return self._action(node, conditions)
+            case PlannedGate():
+                return (Forecast(node.path, node.name, "", Prospect.ASKS, "people must agree here"),)
+            case PlannedManual():
+                self._register_unknown(node.path, node.register_, f"a person does step {node.path}")
+                self._changed_by = self._by_hand = node.path
+                return (Forecast(node.path, node.name, "", Prospect.ASKS, "done by a person"),)
+            case _:
+                assert_never(node)
+
+    def _block(self, node: PlannedBlock, conditions: tuple[Condition, ...]) -> Iterator[tuple[Forecast, ...]]:
+        """Look at a block, and, where it would fail, at its rescue; what is done in any case follows either.
+
+        As in the run, the hosts that failed take part in the rescue, and behind it. Where nothing would fail the rescue
+        is not done, and not looked at.
+        """
+        before, stopped = set(self._failed), self._stopped
+        self._rescues += bool(node.rescue)
+        yield from self._in_order(node.block, conditions)
+        self._rescues -= bool(node.rescue)
+        if node.rescue and self._stopped and not stopped:
+            self._failed, self._stopped = set(before), ""
+            yield from self._in_order(node.rescue, conditions)
+        if node.always and not stopped:
+            failed, why = self._failed, self._stopped
+            self._failed, self._stopped = set(before), ""
+            yield from self._in_order(node.always, conditions)
+            self._failed, self._stopped = self._failed | failed, why or self._stopped
+        else:
+            yield from self._in_order(node.always, conditions)
 
     def _in_order(
         self, nodes: Sequence[Node], outer: tuple[Condition, ...]
-    ) -> Iterator[tuple[Leaf, tuple[Condition, ...]]]:
-        """Give every step with the conditions that hold for it; what only a failure leads to is left out."""
+    ) -> Iterator[tuple[Forecast, ...]]:
+        """Look at steps one after the other, each with the conditions that hold for it."""
         for node in nodes:
             conditions = (*outer, Condition(node.path, node.when)) if node.when else outer
             match node:
                 case PlannedAction() | PlannedGate() | PlannedManual():
-                    yield node, conditions
+                    yield self._leaf(node, conditions)
                 case PlannedBlock():
-                    yield from self._in_order((*node.block, *node.always), conditions)
+                    yield from self._block(node, conditions)
                 case PlannedParallel():
                     for branch in node.branches:
                         self._facts.fork(branch.path)
@@ -176,6 +198,10 @@ class Check:
         if may_change and not _is_reading(node):
             self._changed_by = node.path
             self._changed_on |= dict.fromkeys(may_change, node.path)
+        gone = self._failed.intersection(target.target for target in targets)
+        if len(self._failed) > self._plan.max_failures or (gone and len(gone) == len(targets)):
+            would = f"{', '.join(sorted(self._failed)[:3])} would have failed"
+            self._stopped = f"{'its block' if self._rescues else 'the run'} would have stopped: {would}"
         return tuple(forecast for one in seen for forecast in one.forecasts)
 
     def _take(self, node: PlannedAction, target: str, seen: _Seen) -> None:
@@ -191,7 +217,8 @@ class Check:
             self._facts.register(name, target, value, source=0, path=node.path)
         else:
             self._register_unknown(node.path, name, _why_unknown(node, seen.forecasts))
-        if any(f.prospect is Prospect.FAILS and not f.tolerated for f in seen.forecasts):
+        failing = any(f.prospect is Prospect.FAILS for f in seen.forecasts)
+        if failing and not node.options.ignore_errors:
             self._failed.add(target)
 
     def _register_unknown(self, path: str, name: str | None, why: str) -> None:
@@ -203,7 +230,8 @@ class Check:
 
         def note(prospect: Prospect, detail: str = "", number: int = 0) -> None:
             shown = self._facts.masker.mask_text(detail)
-            tolerated = prospect is Prospect.FAILS and node.options.ignore_errors
+            goes_on = node.options.ignore_errors or self._rescues > 0
+            tolerated = prospect is Prospect.FAILS and goes_on
             forecast = Forecast(node.path, node.name, target.target, prospect, shown, number, tolerated)
             seen.forecasts.append(forecast)
 
@@ -214,7 +242,7 @@ class Check:
                     seen.answers.append({**_READ, "reason": f"when: {text}", "skipped": True})
                     return seen
             variables = self._variables(node.path, target.target)
-            before = self._changed_on.get(target.target, self._by_hand)
+            before = self._changed_before(target.target)
             for number, item in enumerate(self._items(node, target, variables)):
                 more = variables if node.loop is None else {**variables, "item": item}
                 call = target.calls[number if len(target.calls) > number else 0]
@@ -230,6 +258,11 @@ class Check:
         if any(f.prospect is not Prospect.READ for f in seen.forecasts):
             seen.answers.clear()
         return seen
+
+    def _changed_before(self, target: str) -> str:
+        """Give the step that may have prepared the ground: on the target itself, or here, where files come from."""
+        here = (self._changed_on[name] for name in (target, *LOCALHOSTS) if name in self._changed_on)
+        return next(here, self._by_hand)
 
     def _one(
         self,

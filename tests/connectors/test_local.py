@@ -227,15 +227,26 @@ def test_what_a_dead_worker_has_left_is_ended_with_proof(tmp_path: Path, deaf: s
     away, bare = (f"{how} sh -c '{loop}' & echo $! >>{begun}.part" for how in ("setsid", "env -i"))
     own = f"echo $$ >>{begun}.part; mv {begun}.part {begun}; sleep 60; sleep 60"
     action = Shell(cmd=f"{deaf}{away}\n{bare}\n{own}")
-    pids = [int(word) for word in killed_at_work(action, begun, "k-dead").split()]
+    key = f"k-{tmp_path}"
+    pids = [int(word) for word in killed_at_work(action, begun, key).split()]
     assert all(map(is_running, pids))
     said = local().end(action, a_call(key="k-other"))
     assert said.startswith("none of its processes runs any more on this machine ("), said
     assert all(map(is_running, pids))
-    said = local().end(action, a_call(key="k-dead"))
+    said = local().end(action, a_call(key=key))
     assert "are proven ended on this machine (" in said
     assert all(str(pid) in said for pid in pids)
     assert not any(map(is_running, pids))
+
+
+def test_a_file_without_a_folder_would_fail_and_does(tmp_path: Path) -> None:
+    copy = Copy(content="x", dest=str(tmp_path / "no" / "x"))
+    found = local().check(copy, a_call())
+    assert (found.changes, found.fails) == (None, True)
+    assert "there is no folder for" in found.detail
+    outcome = local().perform(copy, a_call())
+    assert isinstance(outcome, Failed)
+    assert outcome.clean
 
 
 def test_of_a_file_nothing_goes_on(tmp_path: Path) -> None:

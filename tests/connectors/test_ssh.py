@@ -122,6 +122,8 @@ def test_check_runs_nothing(ssh: Ssh, open_folder: Path) -> None:
     assert isinstance(difference, Difference)
     assert difference.changes is None
     assert "touch" in difference.detail
+    looks = ssh.check(Command(argv=("touch", str(open_folder / "x")), changed=False), make_call())
+    assert (looks.changes, looks.detail) == (False, "would run; it is said to change nothing")
     assert not list(open_folder.iterdir())
 
 

@@ -230,6 +230,9 @@ def test_download_of_what_is_no_file_is_a_clean_failure(ssh: Ssh, tmp_path: Path
 
 def test_download_into_a_missing_folder_is_a_clean_failure(ssh: Ssh, tmp_path: Path) -> None:
     action = Download(src="/etc/passwd", dest=str(tmp_path / "no" / "such"))
+    found = ssh.check(action, make_call())
+    assert (found.changes, found.fails) == (None, True)
+    assert f"there is no folder {tmp_path / 'no'}" in found.detail
     assert failed(ssh.perform(action, make_call())).clean
 
 

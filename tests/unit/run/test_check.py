@@ -141,9 +141,67 @@ def test_gates_and_manual_steps_ask_and_what_people_leave_is_not_known(world: Pa
     assert (seen["1"][0], seen["2"][0], seen["3 a"][0]) == ("asks", "asks", "unknown")
 
 
-def test_a_rescue_is_not_looked_at_and_what_is_done_in_any_case_is(world: Path) -> None:
+def test_a_rescue_of_what_would_not_fail_is_not_looked_at_and_what_is_done_in_any_case_is(
+    world: Path,
+) -> None:
     inner = block("1", [action("1.block.1", "idempotent")], [action("1.rescue.1")], [action("1.always.1")])
     assert set(of(world, inner)) == {"1.block.1 a", "1.always.1 a"}
+
+
+def fails(path: str, *hosts: str) -> Node:
+    strict = StepOptions(expect=f"inventory_hostname not in {[*hosts]!r}", delay_ms=1)
+    return action(path, "read", hosts=["a", "b"], options=strict)
+
+
+@pytest.mark.parametrize(("failing", "allowed"), [(["a"], 0), (["a", "b"], 1), (["a", "b"], 2)])
+def test_a_rescue_is_looked_at_where_its_block_would_fail_and_the_run_goes_on_behind_it(
+    world: Path, failing: list[str], allowed: int
+) -> None:
+    both: Any = {"hosts": ["a", "b"]}
+    node = block(
+        "1",
+        [fails("1.block.1", *failing), action("1.block.2", "idempotent", **both)],
+        [action("1.rescue.1", "idempotent", **both)],
+        [action("1.always.1", "idempotent", **both)],
+    )
+    behind = action("2", "idempotent", word="behind", **both)
+    plan = a_plan(world, node, behind, hosts=["a", "b"], failures=allowed)
+    seen = told(plan)
+    assert [seen[f"1.block.1 {host}"][0] for host in failing] == ["fails"] * len(failing)
+    assert seen["1.block.2"][0] == "skipped"
+    assert seen["1.block.2"][1].startswith("its block would have stopped: a")
+    for step in ("1.rescue.1", "1.always.1", "2"):
+        assert {seen[f"{step} {host}"][0] for host in "ab"} == {"changes"}, step
+    assert all(f.tolerated for step in check_plan(plan, WORLD) for f in step if f.prospect is Prospect.FAILS)
+
+
+def test_a_failure_that_the_run_may_lose_is_not_rescued(world: Path) -> None:
+    node = block("1", [fails("1.block.1", "a")], [action("1.rescue.1", "idempotent", hosts=["a", "b"])])
+    later = action("2", "idempotent", hosts=["a", "b"])
+    seen = told(a_plan(world, node, later, hosts=["a", "b"], failures=1))
+    assert not any(place.startswith("1.rescue") for place in seen)
+    assert {place for place in seen if place.startswith("2")} == {"2 b"}
+
+
+def test_a_rescue_that_would_fail_itself_ends_the_run_behind_what_is_done_in_any_case(world: Path) -> None:
+    node = block(
+        "1", [fails("1.block.1", "a")], [fails("1.rescue.1", "a", "b")], [action("1.always.1", "idempotent")]
+    )
+    steps = list(check_plan(a_plan(world, node, action("2"), hosts=["a", "b"]), WORLD))
+    seen = {_place(f): (f.prospect.value, f.tolerated) for step in steps for f in step}
+    assert seen["1.block.1 a"] == ("fails", True)
+    assert seen["1.rescue.1 a"] == ("fails", False)
+    assert seen["1.always.1 a"] == ("changes", False)
+    assert seen["2"] == ("skipped", False)
+
+
+def test_what_a_step_here_may_have_prepared_may_cure_a_failure_elsewhere(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, "bad")
+    here = action("1", "once", hosts=["localhost"])
+    seen = told(a_plan(world, here, action("2", word="bad"), hosts=["a", "localhost"]))
+    assert seen["2 a"][0] == "unknown"
 
 
 def test_each_item_of_a_loop_has_its_own_answer(world: Path) -> None:
