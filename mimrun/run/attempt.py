@@ -111,7 +111,9 @@ class Attempts:
                 case Move.TRY:
                     if cell.attempts > cell.voided:
                         self._pause(work.options.delay_ms / 1000)
-                    bound = timeout_ms(cell, work.options, self._clock())
+                    # What the run itself has left bounds it as well: its time is not over only where it began.
+                    left_ms = max(1, int(self._guard.time_left() * 1000))
+                    bound = min(timeout_ms(cell, work.options, self._clock()), left_ms)
                     self._try(replace(work, options=within(work.options, bound)), cell.attempts + 1)
                 case _:
                     assert_never(move)
@@ -170,7 +172,9 @@ class Attempts:
             return b"", f"{work.call.action} is no reading"
         action = self._catalog.action(work.call.action).model_validate(work.call.args)
         output = Output(self._masker)
-        outcome = self._perform(work, action, self._looks.call(work, output, 1), intent=0)
+        most = min(work.options.timeout_ms, max(1, int(self._guard.time_left() * 1000)))
+        bounded = replace(work, options=within(work.options, most))
+        outcome = self._perform(work, action, self._looks.call(bounded, output, 1), intent=0)
         if isinstance(outcome, Left):
             return b"", self._recording.text(outcome.reason)
         if isinstance(outcome, Ok):

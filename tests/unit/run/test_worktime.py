@@ -23,11 +23,12 @@ from builders.entries import (
 )
 from builders.plans import a_plan, action, block, gate, parallel, serial
 from builders.runs import Bench
-from builders.world import words
+from builders.world import World, WorldAction, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimrun.connector import Effect
+from mimrun.catalog import Catalog
+from mimrun.connector import Call, Effect, LostAnswer, Outcome
 from mimrun.errors import StoreError
 from mimrun.log.kinds import (
     Body,
@@ -36,6 +37,7 @@ from mimrun.log.kinds import (
     RunWaiting,
     StepEvidence,
     StepInDoubt,
+    StepIntent,
     StepResolved,
     StepStarted,
 )
@@ -298,3 +300,26 @@ def test_a_batch_that_was_left_out_as_a_whole_is_not_waited_for(bench: Bench) ->
     node = node.model_copy(update={"batches": (first, node.batches[1])})
     assert bench.run(a_plan(bench.world, node, hosts=["a", "b"]))[1].status == "succeeded"
     assert words(bench.world) == ["b:w1.batch.2.block.1"]
+
+
+class Patient(World):
+    """A world in which everything takes as long as it may."""
+
+    def _perform(self, action: WorldAction, call: Call) -> Outcome:
+        call.stop.wait(call.left())
+        raise LostAnswer("not ended by its deadline")
+
+
+@pytest.mark.parametrize(("verb", "status"), [("idempotent", "failed"), ("once", "in_doubt")])
+def test_an_attempt_ends_when_the_time_of_its_run_is_over(tmp_path: Path, verb: str, status: str) -> None:
+    bench = Bench(tmp_path, Catalog(connectors={"world": Patient}))
+    began = time.monotonic()
+    slow = action("1", verb, options=StepOptions(retries=3, delay_ms=1) if verb == "idempotent" else None)
+    run, verdict = bench.run(a_plan(bench.world, slow, action("2"), timeout_ms=600))
+    assert time.monotonic() - began < 5
+    assert verdict.status == status
+    with bench.home() as home:
+        intents = [one.body for one in home.store.entries(run=run, kinds={Kind.STEP_INTENT})]
+    assert len(intents) == 1
+    assert isinstance(intents[0], StepIntent)
+    assert intents[0].deadline_ms <= 600, "the intent says until when it may act"
