@@ -1,6 +1,6 @@
 """Writes the reference pages that the program itself knows best, so that they cannot say anything else.
 
-deploy/bin/write-docs            writes docs/reference/{cli,errors,kinds,actions}.md, connectors/README.md, and
+deploy/bin/write-docs            writes docs/reference/{cli,errors,kinds,exports,actions}.md, connectors/README.md, and
                                  the tables of docs/explanation/semantics.md
 deploy/bin/write-docs --check    says which of them differ, and ends with 1 if one does
 """
@@ -87,6 +87,15 @@ def kinds_page() -> str:
         " them.",
         *(_kind(kind) for kind in Kind),
     )
+
+
+def exports_page() -> str:
+    """Give the page of export formats, with the tables that the code knows."""
+    tables, text = _beside("exports"), (ROOT / "deploy" / "docs" / "exports.txt").read_text("utf-8")
+    for name in ("columns", "severities", "classes"):
+        text = text.replace(f"<{name}>", getattr(tables, name)())
+    title, _, rest = text.partition("\n\n")
+    return _page(title.removeprefix("# "), "`mimrun/log/export` and `deploy/docs/exports.txt`", rest.strip())
 
 
 def actions_page(catalog: Catalog) -> str:
@@ -261,6 +270,7 @@ def pages() -> Mapping[Path, str]:
     made: Mapping[str, Callable[[], str]] = {
         "errors.md": errors_page,
         "kinds.md": kinds_page,
+        "exports.md": exports_page,
         "actions.md": lambda: actions_page(catalog),
         "cli.md": cli_page,
         "../explanation/semantics.md": semantics_page,
