@@ -71,9 +71,15 @@ def _log(settings: Settings) -> Check:
     try:
         with open_home(settings) as home:
             head, faults = home.store.head(), home.store.faults() if settings.store else ()
+            moved = home.store.moved()
     except MimrunError as exc:
-        cure = "see docs/how-to/several-machines.md" if settings.store else "mimrun init"
+        # What is wrong with a log says itself what to do.
+        cure = "mimrun init" if isinstance(exc, SettingsError) else ""
+        cure = "see docs/how-to/several-machines.md" if settings.store else cure
         return Check("log", str(exc), cure, ok=False)
+    if moved:
+        cure = "set MIMRUN_STORE to it, or unset it where that is a file"
+        return Check("log", f"it goes on at {moved}; nothing is added to this one", cure, ok=False)
     if faults:
         return Check("log", "; ".join(faults), "mimrun log verify", ok=False)
     where = settings.store.partition("?")[0] or settings.log

@@ -82,6 +82,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
             Command("key", "key", "Show and change the keys that sign the log, and certify them."),
             Command("signer", "signer", "Sign the log for others, as a user that they are not."),
+            Command("store", "store", "Bring the log up to date, or take it to PostgreSQL or back."),
             Command("doctor", "setup", "Check this machine and say what is missing."),
             Command("demo", "demo", "Break a real PostgreSQL pair and fail it over, on this machine."),
         ),

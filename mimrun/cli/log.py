@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,12 +10,15 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.home import Home, open_home
-from mimrun.app.records import rebuild_log, select_entries, verify_file, verify_log
+from mimrun.app.records import rebuild_log, select_entries
 from mimrun.cli.entry_words import words_of
 from mimrun.cli.log_export import export
 from mimrun.cli.log_files import attachment, cast
+from mimrun.cli.log_verify import verifier, verify
 from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
-from mimrun.cli.terminal import console, print_json, safe, safe_json, safe_line
+from mimrun.cli.redact import redact
+from mimrun.cli.terminal import console, safe, safe_json, safe_line
+from mimrun.errors import ErasedError
 from mimrun.log.entry import LogEntry
 
 IncidentOption = Annotated[str | None, typer.Option("--incident", metavar="INC", help="Only this incident.")]
@@ -49,32 +51,6 @@ def show(
                 _blobs(out, opened, entry)
 
 
-def verify(
-    file: Annotated[
-        Path | None, typer.Argument(help="An exported bundle; the log of this home if left out.")
-    ] = None,
-    *,
-    noted: Annotated[
-        str | None,
-        typer.Option("--noted", metavar="SIZE:ROOT", help="What was noted earlier, somewhere else."),
-    ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check that nothing was changed, removed or put in. Ends with 6 and the entry that is wrong.
-
-    A log that was rewritten as a whole, or cut at its end, only shows against SIZE:ROOT that was noted
-    somewhere else before: every run ends by printing it.
-    """
-    report = verify_file(file, noted) if file is not None else verify_log(settings_of(home), noted)
-    if as_json:
-        print_json(report.as_json())
-    else:
-        console().print(Text(safe(str(report)), "green" if report.ok else "bold red"))
-    if not report.ok:
-        raise typer.Exit(6)
-
-
 def rebuild(home: HomeOption = None) -> None:
     """Fold the whole log anew, and say whether the states that were kept are the same."""
     same = rebuild_log(settings_of(home))
@@ -95,11 +71,23 @@ def _line(out: Console, home: Home, entry: LogEntry) -> None:
 def _json(home: Home, entry: LogEntry, *, blobs: bool) -> str:
     if not blobs:
         return entry.encode().decode()
-    texts = {ref.n: _text(home, entry, ref.n) for ref in entry.blobs}
-    return json.dumps({"entry": entry.as_json(), "blobs": texts}, ensure_ascii=False)
+    texts: dict[str, str | None] = {}
+    erased: dict[str, str] = {}
+    for ref in entry.blobs:
+        try:
+            texts[ref.n] = _text(home, entry, ref.n)
+        except ErasedError as exc:
+            texts[ref.n], erased[ref.n] = None, str(exc)
+    said = {"entry": entry.as_json(), "blobs": texts} | ({"erased": erased} if erased else {})
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _text(home: Home, entry: LogEntry, name: str) -> str:
+    """Read a blob as a text.
+
+    Raises:
+        ErasedError: two people had it erased.
+    """
     return (home.store.blob(entry, name) or b"").decode("utf-8", "backslashreplace")
 
 
@@ -107,19 +95,27 @@ def _blobs(out: Console, home: Home, entry: LogEntry) -> None:
     for ref in entry.blobs:
         if ref.n == "content":  # a file, perhaps of many megabytes: `mimrun log attachment`
             continue
-        for line in _text(home, entry, ref.n).splitlines()[:200]:
-            out.print(Text(f"         {ref.n:>12} | ", "dim").append(safe(line)))
+        begin = Text(f"         {ref.n:>12} | ", "dim")
+        try:
+            lines = _text(home, entry, ref.n).splitlines()[:200]
+        except ErasedError as exc:
+            out.print(begin.append(safe_line(str(exc), 500), "yellow"))
+            continue
+        for line in lines:
+            out.print(begin.copy().append(safe(line)))
 
 
 COMMANDS = {
     "log": group(
         "log",
-        "Show, verify, export or rebuild the incident log.",
+        "Show, verify, export, redact or rebuild the incident log.",
         {
             "show": (show, "mimrun log show latest --blobs"),
             "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
+            "verifier": (verifier, "mimrun log verifier > verify.py"),
             "export": (export, "mimrun log export all --format ocsf --follow"),
             "attachment": (attachment, "mimrun log attachment 42 -o screenshot.png"),
+            "redact": (redact, 'mimrun log redact 42 --blob stdout --reason "has a customer\'s address"'),
             "cast": (cast, "mimrun log cast 42 -o db1.cast"),
             "rebuild": (rebuild, "mimrun log rebuild"),
         },

@@ -170,6 +170,11 @@ class Reading(ABC):
         incidents = {inc: IncidentHead(iseq, leaf) for *_, inc, iseq, leaf in rows if inc is not None}
         return Claim(head.size, head.leaf, head.root, incidents, rows[0][4])
 
+    def moved(self) -> str:
+        """Where the log goes on, when it was taken to another place; "" where it goes on here."""
+        rows = self.query("select moved from origin")
+        return str(rows[0][0]) if rows else ""
+
     def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
         """Every stored checkpoint of more than `after` entries, the smallest first, unchecked."""
         statement = "select size, note from checkpoint where size > ? order by size limit ?"

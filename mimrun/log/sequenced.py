@@ -152,6 +152,10 @@ class SequencedStore:
         """The stored leaf hashes of the first `size` entries, without the first `after`, unchecked."""
         return self._reader.leaves(size, after)
 
+    def moved(self) -> str:
+        """Where the log goes on, when it was taken to another place; "" where it goes on here."""
+        return self._reader.moved()
+
     def stored_blob(self, commit: str) -> StoredBlob | None:
         """The blob stored under a commitment, decrypted and otherwise unchecked; see `Source.stored_blob`."""
         return self._reader.stored_blob(commit)

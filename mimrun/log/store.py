@@ -153,6 +153,9 @@ class Store(Source, Protocol):
     def head(self) -> Head:
         """The end of the log as it is now."""
 
+    def moved(self) -> str:
+        """Where the log goes on, when it was taken to another place; "" where it goes on here."""
+
     def leaf_at(self, seq: int) -> str:
         """The leaf hash of an entry's bytes as they are stored, hexadecimal; "" where there is no such entry."""
 

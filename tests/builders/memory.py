@@ -204,6 +204,10 @@ class MemoryStore:
             self._trouble.reading()
         return head_of(self.disk)
 
+    def moved(self) -> str:
+        """Nowhere else."""
+        return ""
+
     def follow(
         self, after: int, timeout: float, *, run: str | None = None, inc: str | None = None
     ) -> tuple[LogEntry, ...]:
