@@ -26,6 +26,8 @@ _TELLING: Final = re.compile(
     r"(^|_)(pass(word|wd|phrase)?|secret|token|api_?key|private_key)$", re.IGNORECASE
 )
 """Names of variables whose value is a secret itself."""
+_IN_FILE: Final = re.compile(r"(pass(word|wd|phrase)?|secret|token)_file$", re.IGNORECASE)
+"""Names of variables whose value is the path of a file with a secret."""
 _OF_ENVIRONMENT: Final = re.compile(r"_env$", re.IGNORECASE)
 """Names of variables whose value is the name of a variable of the environment."""
 
@@ -50,6 +52,8 @@ def known_secrets(
                 references.add(value)
             elif _OF_ENVIRONMENT.search(name):
                 references.add(f"env:{value}")
+            elif _IN_FILE.search(name):
+                references.add(f"file:{value}")
             elif _TELLING.search(name):
                 values.add(value)
     masker.learn(*(Secret(value) for value in values if value))

@@ -10,7 +10,7 @@ from typing import Final
 from mimrun.app.attachments import Attachment
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.runs import find_run, list_runs, require_incident
+from mimrun.app.runs import find_run, require_incident
 from mimrun.errors import InputError
 from mimrun.log.entry import Blob, Draft, LogEntry
 from mimrun.log.field import TITLE_LENGTH
@@ -57,12 +57,13 @@ def find_place(home: Home, incident: str | None, run: str | None) -> Place:
     if incident:
         require_incident(home, incident)
         return Place(incident)
-    newest = next(iter(list_runs(home)), None)
-    if newest is None:
+    try:
+        newest = find_run(home, "latest")
+    except InputError as exc:
         raise InputError(
             "there is no incident yet that this could belong to: a run opens one; begin with `mimrun run RUNBOOK`"
             " (`mimrun runbook list` shows which there are), then say it again"
-        )
+        ) from exc
     return Place(newest.summary.incident, assumed=True)
 
 

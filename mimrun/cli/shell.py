@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -29,38 +30,45 @@ LOST: Final = 255
 LEFT: Final = 130
 HELD: Final = 64 * 1024
 """Bytes of typing that are held for a host that does not take them; then the keyboard waits."""
+ECHO_S: Final = 0.2
+"""Seconds that an Enter waits for the host to show the line that it ends."""
+SETTLED_S: Final = 0.01
+"""Seconds without a word from the host after which the line is taken to be shown."""
 IDLE_S: Final = 0.05
 """Seconds between two looks at a host that has said its last, and not yet how it ended."""
 
 
+HostArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="HOST", show_default=False, help="The host's name in the inventory; one."),
+]
+"""A list, so that a command behind the host gets a better answer than that it is too much."""
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", show_default=False, help="Why; a reviewer will read it.")
+]
+MaskOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="REFERENCE",
+        show_default=False,
+        help="A secret that may be shown: env:NAME, file:PATH, vault:...; several times.",
+    ),
+]
+SettleOption = Annotated[
+    int,
+    typer.Option(
+        "--settle", metavar="SHELL", show_default=False, help="Record the end of a session that broke off."
+    ),
+]
+
+
 def shell(
-    host: Annotated[
-        str, typer.Argument(metavar="HOST", show_default=False, help="The host's name in the inventory.")
-    ] = "",
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    words: HostArgument = None,
     *,
-    reason: Annotated[
-        str,
-        typer.Option("--reason", metavar="TEXT", show_default=False, help="Why; a reviewer will read it."),
-    ] = "",
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--mask",
-            metavar="REFERENCE",
-            show_default=False,
-            help="A secret that may be shown: env:NAME, file:PATH, vault:...; several times.",
-        ),
-    ] = None,
-    settle: Annotated[
-        int,
-        typer.Option(
-            "--settle",
-            metavar="SHELL",
-            show_default=False,
-            help="Record the end of a session that broke off.",
-        ),
-    ] = 0,
+    reason: ReasonOption = "",
+    mask: MaskOption = None,
+    settle: SettleOption = 0,
     incident: IncidentOption = None,
     run: RunOption = None,
     inventories: InventoryOption = None,
@@ -79,16 +87,11 @@ def shell(
         if settle:
             _settle(opened, identity, settle)
             return
-        _check(host, words or [])
+        host = _host(words or [])
+        window = Window(*window_size(), os.environ.get("TERM") or "xterm")
         place = find_place(opened, incident, run)
-        columns, rows = window_size()
-        window = Window(columns, rows, os.environ.get("TERM") or "xterm")
         wanted = Wanted(host, window, place, tuple(inventories or ()), reason, tuple(mask or ()))
-        _clear_up(opened, identity)
-        with open_shell(opened, identity, wanted) as session:
-            _announce(session, wanted)
-            end = _sit(session)
-            _close(session, end)
+        end = _work(opened, identity, wanted)
     raise typer.Exit(end.code)
 
 
@@ -142,25 +145,39 @@ class Escape:
         return bytes(keys)
 
 
-def _check(host: str, words: list[str]) -> None:
-    """See that a person sits at a terminal and wants a host.
+def _host(words: list[str]) -> str:
+    """Give the host that a person at a terminal wants.
 
     Raises:
-        InputError: they do not.
+        InputError: there is no person, or they want something else.
     """
-    if words:
-        raise InputError(
-            f"`mimrun shell` is for a person at a terminal and runs no command; to run {' '.join(words)!r} on {host},"
-            " write a runbook with a step `ssh.command`, which is planned, gated and recorded"
-        )
-    if not host:
+    if not words:
         raise InputError(
             "say on which host: `mimrun shell HOST`; `mimrun inventory hosts` shows which there are"
+        )
+    host, *command_ = words
+    if command_:
+        raise InputError(
+            f"`mimrun shell` is for a person at a terminal and runs no command; to run {' '.join(command_)!r} on"
+            f" {host}, write a runbook with a step `ssh.command`, which is planned, gated and recorded"
         )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InputError(
             "`mimrun shell` needs a terminal; for work without a person write a runbook with a step `ssh.command`"
         )
+    return host
+
+
+def _work(home: Home, identity: Identity, wanted: Wanted) -> End:
+    """Open the session, and stay in it to its end."""
+    for one in open_shells(home):
+        if one.gone:
+            settle_shell(home, identity, one.shell.seq)
+    with open_shell(home, identity, wanted) as session:
+        _announce(session, wanted)
+        end = _sit(session)
+        _close(session, end)
+    return end
 
 
 def _announce(session: Session, wanted: Wanted) -> None:
@@ -207,6 +224,7 @@ class _Relay:
         self._session, self._raw = session, raw
         self._escape, self._unsent = Escape(), b""
         self._quiet = False
+        self._typed_at = self._heard_at = 0.0
 
     def carry(self) -> End:
         """Stay until it ends; see `_sit`."""
@@ -241,6 +259,7 @@ class _Relay:
         if not data:
             return None
         self._session.heard(data)
+        self._heard_at = time.monotonic()
         return None if self._raw.show(data) else _GONE
 
     def _wait(self) -> list[int]:
@@ -248,7 +267,7 @@ class _Relay:
         if len(self._unsent) < HELD:
             watched.append(INPUT)
         if self._quiet or self._unsent:
-            patience = IDLE_S
+            patience = SETTLED_S if self._unsent else IDLE_S
         if not self._quiet:
             watched.append(self._session.terminal.fileno())
         return select.select(watched, [], [], patience)[0]
@@ -264,12 +283,28 @@ class _Relay:
         return None if typed else _GONE
 
     def _send(self) -> None:
-        """Send what was typed. Before a line goes out, all that was seen is on record."""
-        if not self._unsent:
-            return
-        if any(key in self._unsent for key in b"\r\n"):
+        """Send what was typed. Before an Enter goes out, the line that it ends, as the host shows it, is on record."""
+        end = _first_enter(self._unsent)
+        if end == 0:
+            if not self._is_shown():
+                return
             self._session.save()
-        self._unsent = self._unsent[self._session.terminal.write(self._unsent) :]
+            end = len(self._unsent)
+        if end:
+            taken = self._session.terminal.write(self._unsent[:end])
+            self._unsent = self._unsent[taken:]
+            self._typed_at = time.monotonic()
+
+    def _is_shown(self) -> bool:
+        """Say whether the host has shown what was typed; it need not, and is not waited for long."""
+        now = time.monotonic()
+        answered = self._heard_at > self._typed_at and now - self._heard_at >= SETTLED_S
+        return answered or now - self._typed_at >= ECHO_S
+
+
+def _first_enter(keys: bytes) -> int:
+    """Give where the first key stands that ends a line; behind the last key where none does."""
+    return next((at for at, key in enumerate(keys) if key in b"\r\n"), len(keys))
 
 
 def _close(session: Session, end: End) -> None:
@@ -281,13 +316,6 @@ def _close(session: Session, end: End) -> None:
     }
     look = f"look at it: mimrun log cast {session.seq} -o FILE"
     _say(Text(f"shell {session.seq} {how[end.how]}; {look}", "bold"))
-
-
-def _clear_up(home: Home, identity: Identity) -> None:
-    """Record the end of sessions of this machine that broke off."""
-    for one in open_shells(home):
-        if one.gone:
-            settle_shell(home, identity, one.shell.seq)
 
 
 def _settle(home: Home, identity: Identity, seq: int) -> None:

@@ -199,6 +199,36 @@ def test_what_was_seen_is_on_record_though_mimrun_is_killed(office: Office) -> N
     assert office("shell", "--settle", str(opened["seq"])).code == 2
 
 
+def test_a_command_line_is_on_record_before_it_is_done(office: Office) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        with office.sit() as screen:
+            settle_in(screen)
+            for name in ("one", "two", "three"):
+                screen.write(f"touch {folder}/{name}\r")  # all at once, faster than anybody types
+                until(lambda name=name: (Path(folder) / name).exists(), name)  # type: ignore[misc]
+            screen.kill()
+            screen.end()
+    assert all(f"touch {folder}/{name}" in office.recorded() for name in ("one", "two", "three"))
+
+
+def test_many_lines_that_are_pasted_arrive_whole(office: Office) -> None:
+    lines = [f"line {n} of many" for n in range(400)]
+    with office.sit() as screen:
+        settle_in(screen)
+        screen.write("echo be''gun; cat >/dev/null; echo r''ead\r")
+        screen.see("begun")
+        for at in range(0, 400, 40):
+            screen.write("\r".join(lines[at : at + 40]) + "\r")
+        screen.write("\x04")
+        screen.see("line 399 of many")
+        screen.see("read")
+        screen.write("exit\r")
+        assert screen.end() == 0
+    recorded = office.recorded()
+    assert all(line in recorded for line in lines)
+
+
 def test_a_session_that_broke_off_is_ended_on_record_before_the_next_begins(office: Office) -> None:
     with office.sit() as first:
         settle_in(first)

@@ -16,7 +16,7 @@ INVENTORY = """\
 [web]
 a ansible_ssh_private_key_file=/k ssh_key_passphrase=env:KEY_PHRASE http_token_env=API_TOKEN
 b ansible_become_pass=plain-become-7 db='{{"password": "nested-pass-1", "user": "ordinary-name"}}'
-c some_reference=file:{folder}/one other=file:{folder}/none pipe=file:{folder}/pipe colour=magenta-like
+c postgres_password_file={folder}/pgpass some_reference=file:{folder}/one other=file:{folder}/none pipe=file:{folder}/pipe colour=magenta-like
 """
 
 
@@ -27,6 +27,7 @@ def test_secrets_of_the_inventory_and_the_settings_are_masked(
     monkeypatch.setenv("API_TOKEN", "token-of-the-api")
     monkeypatch.setenv("STORE_PASS", "password-of-the-store")
     (tmp_path / "one").write_text("first-line-secret\nmore\n")
+    (tmp_path / "pgpass").write_text("password-in-a-file\n")
     os.mkfifo(tmp_path / "pipe")
     settings = Settings(
         home=tmp_path,
@@ -41,6 +42,7 @@ def test_secrets_of_the_inventory_and_the_settings_are_masked(
         "plain-become-7",
         "nested-pass-1",
         "first-line-secret",
+        "password-in-a-file",
         "in/the/address",
         "in%2Fthe%2Faddress",
     ):
