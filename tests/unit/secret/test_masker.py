@@ -93,6 +93,21 @@ def test_a_secret_is_masked_in_every_encoding(encoding: str, secret: str) -> Non
     assert Masker([Secret(secret)]).mask_text(f"({shown})") == f"({MASK})"
 
 
+@pytest.mark.parametrize("before", ["", "x", "xy"])
+def test_a_secret_is_masked_in_base64_of_what_a_service_was_given(before: str) -> None:
+    secret = "Zq8/v+K&'\"<core-of-it>$x"
+    bodies = [
+        json.dumps({before: secret}),
+        urllib.parse.urlencode({f"a{before}": secret}),
+        f"{before}{secret}",
+    ]
+    for body in bodies:
+        masked = Masker([Secret(secret)]).mask(base64.b64encode(body.encode()))
+        assert b"*****" in masked, body
+        for packed in masked.split(b"*****"):
+            assert b"core-of-it" not in base64.b64decode(packed[: len(packed) // 4 * 4])
+
+
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 @given(secret=SECRETS, before=st.binary(max_size=5), after=st.binary(max_size=5))
 @example(secret=CANARY, before=b"alex:", after=b"")
