@@ -26,7 +26,9 @@ def test_pieces_make_no_difference(secrets: list[str], text: list[str], cuts: li
     shown += sieve.feed(data[at:]) + sieve.finish()
     assert shown == masker.mask(data)
     for secret in secrets:
-        assert secret.encode() not in shown.replace(MASK.encode(), b"\0"), "what stood around it is not joined"
+        assert secret.encode() not in shown.replace(MASK.encode(), b"\0"), (
+            "what stood around it is not joined"
+        )
 
 
 def test_only_what_may_become_a_secret_is_held_back() -> None:
