@@ -120,6 +120,11 @@ def lay_home(settings: Settings) -> list[str]:
         if postgres.create_log(database, blob_key_of(settings), settings.origin, actor):
             made.append(f"incident log {database.name}")
             made += _tell_key(settings)
+        elif not settings.blob_key and not settings.blob_key_file.exists():
+            made.append(
+                f"missing is the key of the log's blobs: copy blob.key of the machine that made the log to"
+                f" {settings.blob_key_file}"
+            )
     elif create_log(settings.log, settings.origin, actor, blob_key=blob_key_of(settings)):
         made.append(f"incident log {settings.log}")
         made += _tell_key(settings)

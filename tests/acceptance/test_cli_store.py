@@ -112,6 +112,12 @@ def test_a_log_goes_to_postgresql_with_a_run_that_waits_and_back_again(desk: Des
     assert desk.marks() == ["one", "two"]
     assert desk("log", "rebuild", **there).out.startswith("every state is the same")
 
+    another = desk("init", "--no-prefect", "--home", "another", **there)
+    assert "missing is the key of the log's blobs: copy blob.key" in another.out, another.err
+    assert desk("runs", "--home", "another", **there).code == 6
+    (desk.folder / "another" / "blob.key").write_bytes((desk.home / "blob.key").read_bytes())
+    assert desk("runs", "--home", "another", **there).code == 0
+
     as_owner = {"MIMRUN_STORE": owner, **password}
     (desk.folder / "back").mkdir()
     back = desk("store", "copy", "--to", "back/log.db", "--json", **as_owner)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from builders.history import keys_of, read
-from builders.log_places import Schema, a_schema, a_server
+from builders.log_places import BLOB_KEY, Schema, a_schema, a_server
 from builders.plans import a_plan, action
 from builders.runs import RESPONDER, Bench
 from builders.world import HOOKS, lines, words
@@ -72,11 +72,16 @@ class Machine(Bench):
             home=folder / name,
             store=f"{schema.owner.url}?schema={schema.name}",
             store_password=schema.owner.password,
+            blob_key=BLOB_KEY.reference,
         )
         lay_home(owner)
         schema.execute(GRANTS.format(schema=schema.name, role=CLIENT))
         self.settings = Settings(
-            home=folder / name, store=place, store_password=schema.database.password, lease_ttl_ms=ttl_ms
+            home=folder / name,
+            store=place,
+            store_password=schema.database.password,
+            lease_ttl_ms=ttl_ms,
+            blob_key=BLOB_KEY.reference,
         )
         self.settings.people.write_text((folder / "home" / "people.yaml").read_text())
         self.settings.log.with_name("log.db").unlink(missing_ok=True)
