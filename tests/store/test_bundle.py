@@ -1,8 +1,7 @@
-"""Bundles: everything a third party needs is in the file, and any change of it is found."""
+"""Bundles: everything a third party needs is in the file, and any change of it is found, by both verifiers."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import sqlite3
@@ -10,76 +9,72 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from builders.bundles import CASES, alone, flaws_of, lines, members, rewritten, rezipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimrun.errors import InputError, LogError, TamperError
-from mimrun.log.proof.bundle import export, verify_bundle
-from mimrun.log.proof.verify import Known, Report
+from mimrun.log.entry import Blob, Draft
+from mimrun.log.kinds import LogAnchored, StepFinished
+from mimrun.log.proof.bundle import ends_at, export
+from mimrun.log.proof.note import read_vkey
+from mimrun.log.proof.opened import verify_bundle
+from mimrun.log.proof.report import Known, Report, Trust
 from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite.store import SqliteStore, create_log
 from tests.store.conftest import ACTOR, ORIGIN, note, started, ticking
+from tests.store.signers import SYSTEM, begin
+
+UNSIGNED = Trust(unsigned=True)
+SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log with three incidents, taking turns."""
+    """A signed log with three incidents, taking turns; a checkpoint in the middle was given away."""
     path = tmp_path_factory.mktemp("log") / "log.db"
     create_log(path, ORIGIN, ACTOR, clock=ticking())
     with SqliteStore(path, clock=ticking()) as store:
-        store.append([note(f"note number {n:02d} é", f"INC-{n % 3}", "run-1") for n in range(20)])
+        begin(store, path.parent / "signer")
+        store.append([note(f"note number {n:02d} é", f"INC-{n % 3}", "run-1") for n in range(10)])
+        middle = store.checkpoint()
+        assert middle is not None
+        (path.parent / "anchor.txt").write_text(middle.note, "utf-8")
+        anchored = LogAnchored(anchor="file", size=middle.size, root=store.head().root, done=True)
+        store.append([Draft(SYSTEM, anchored)])
+        store.append([note(f"note number {n:02d} é", f"INC-{n % 3}", "run-1") for n in range(10, 20)])
+        export(store, path.with_name("all.mimlog"))
+        export(store, path.with_name("INC-1.mimlog"), inc="INC-1")
+        export(store, path.with_name("INC-2.mimlog"), inc="INC-2")
     return path
 
 
 @pytest.fixture(scope="module")
 def whole(log: Path) -> Path:
-    path = log.with_name("all.mimlog")
-    with SqliteStore(log) as store:
-        export(store, path)
-    return path
+    return log.with_name("all.mimlog")
 
 
 @pytest.fixture(scope="module")
 def incident(log: Path) -> Path:
-    path = log.with_name("INC-1.mimlog")
-    with SqliteStore(log) as store:
-        export(store, path, inc="INC-1")
-    return path
-
-
-def member_at(path: Path, name: str) -> tuple[int, bytes]:
-    """Where a member's bytes are in the file, and what they are."""
-    data = zipfile.ZipFile(path).read(name)
-    return path.read_bytes().index(data), data
-
-
-def rewritten(path: Path, place: Path, **members: bytes | None) -> Path:
-    """The same bundle with other members; None leaves one out. Keys have `_` for `.`."""
-    new = place / "rewritten.mimlog"
-    names = {name.replace("_", "."): data for name, data in members.items()}
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as bundle:
-        for info in old.infolist():
-            data = names.get(info.filename, old.read(info))
-            if data is not None:
-                bundle.writestr(info, data)
-    return new
-
-
-def lines(path: Path, name: str = "entries.jsonl") -> list[bytes]:
-    with zipfile.ZipFile(path) as bundle:
-        return bundle.read(name).splitlines(keepends=True)
+    return log.with_name("INC-1.mimlog")
 
 
 def named(report: Report) -> list[tuple[int, str]]:
     return [(flaw.seq, flaw.check) for flaw in report.flaws]
 
 
+def vkey(path: Path) -> str:
+    keys: list[dict[str, str]] = json.loads(members(path)["keys.json"])["keys"]
+    return keys[0]["vkey"]
+
+
 def test_a_bundle_of_the_whole_log_verifies_alone(log: Path, whole: Path) -> None:
     report = verify_bundle(whole)
     assert report.ok, str(report)
-    assert (report.log, report.size, report.incidents, report.blobs) == (ORIGIN, 21, 3, 20)
-    with SqliteStore(log) as store:
-        assert report.root == store.head().root
+    assert (report.log, report.incidents, report.blobs) == (ORIGIN, 3, 20)
+    assert report.findings.checkpoints >= 2
+    assert report.findings.signed == report.size
+    assert alone(whole)["ok"]
 
 
 def test_a_bundle_of_an_incident_holds_its_entries_and_no_others(log: Path, incident: Path) -> None:
@@ -87,9 +82,24 @@ def test_a_bundle_of_an_incident_holds_its_entries_and_no_others(log: Path, inci
     assert report.ok, str(report)
     assert (report.scope, report.size, report.blobs) == ("incident INC-1", 7, 7)
     assert {json.loads(line)["inc"] for line in lines(incident)} == {"INC-1"}
-    with SqliteStore(log) as store:
-        assert verify_bundle(incident, known=Known(store.head().size, store.head().root)).ok
-        assert named(verify_bundle(incident, known=Known(store.head().size, "ab" * 32))) == [(0, "anchor")]
+    assert {json.loads(line)["inc"] for line in lines(incident, "log.jsonl")} == {""}
+    size = json.loads(members(incident)["manifest.json"])["size"]
+    assert verify_bundle(incident, known=Known(size, report.root)).ok
+    assert named(verify_bundle(incident, known=Known(size, "ab" * 32))) == [(0, "anchor")]
+
+
+def test_a_bundle_says_what_is_proven_and_what_not(log: Path, incident: Path) -> None:
+    told = str(verify_bundle(incident))
+    assert f"signed by {ORIGIN}+" in told
+    assert "nor cut from its end" in told
+    assert "say with --root or --key whom you trust" in told
+    kept = Trust(keys=(read_vkey(vkey(incident)),), notes=(log.with_name("anchor.txt").read_text("utf-8"),))
+    report = verify_bundle(incident, trust=kept)
+    assert report.ok, str(report)
+    assert report.findings.since == 13
+    assert "entries up to 13 are those that were noted earlier" in str(report)
+    other = alone(incident, "--key", vkey(incident), "--checkpoint", str(log.with_name("anchor.txt")))
+    assert "entries up to 13" in " ".join(other["proven"])
 
 
 def test_the_same_log_gives_the_same_bundle(log: Path, whole: Path, tmp_path: Path) -> None:
@@ -98,24 +108,31 @@ def test_the_same_log_gives_the_same_bundle(log: Path, whole: Path, tmp_path: Pa
     assert (tmp_path / "all.mimlog").read_bytes() == whole.read_bytes()
 
 
-def test_a_bundle_without_blobs_still_proves_its_entries(log: Path, tmp_path: Path) -> None:
-    with SqliteStore(log) as store:
-        manifest = export(store, tmp_path / "lean.mimlog", blobs=False)
-    assert manifest.blobs == 0
-    assert b"note number" not in (tmp_path / "lean.mimlog").read_bytes()
-    assert verify_bundle(tmp_path / "lean.mimlog").ok
+def test_any_program_can_unpack_it(incident: Path) -> None:
+    with zipfile.ZipFile(incident) as bundle:
+        assert bundle.testzip() is None
+        assert b"python3 verify.py INC-1.mimlog" in bundle.read("README.txt")
+    assert incident.stat().st_mode & 0o077 == 0
 
 
-def test_what_a_bundle_says_of_itself_is_what_was_exported(log: Path, tmp_path: Path) -> None:
-    with SqliteStore(log) as store:
-        manifest = export(store, tmp_path / "x.mimlog", inc="INC-2")
-        assert (manifest.entries, manifest.size, manifest.root) == (6, 21, store.head().root)
-    with zipfile.ZipFile(tmp_path / "x.mimlog") as bundle:
-        assert json.loads(bundle.read("manifest.json"))["digest"] == manifest.digest
-        assert "mimrun log verify x.mimlog" in bundle.read("README.txt").decode()
+@pytest.mark.parametrize("classes", [["output"], ["text"], ["output", "text"], []])
+def test_blobs_go_along_by_choice(tmp_path: Path, classes: list[str]) -> None:
+    path = tmp_path / "log.db"
+    create_log(path, ORIGIN, ACTOR, clock=ticking())
+    with SqliteStore(path, clock=ticking()) as store:
+        begin(store, tmp_path / "signer")
+        blobs = (Blob("reason", b"a reason", "text"), Blob("data", b"an answer", "output"))
+        finished = StepFinished(status="ok", reason="")
+        store.append([Draft(ACTOR, finished, inc="INC-1", run="run-1", step="1", blobs=blobs)])
+        manifest = export(store, tmp_path / "x.mimlog", inc="INC-1", classes=classes)  # type: ignore[arg-type]
+    assert (manifest.blobs, list(manifest.classes)) == (len(classes), classes)
+    data = (tmp_path / "x.mimlog").read_bytes()
+    assert (b"an answer" in data, b"a reason" in data) == ("output" in classes, "text" in classes)
+    assert verify_bundle(tmp_path / "x.mimlog").ok
+    assert alone(tmp_path / "x.mimlog")["ok"]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@SETTINGS
 @given(st.data())
 def test_a_flipped_byte_of_an_entry_is_found_at_that_entry(
     whole: Path, incident: Path, tmp_path: Path, data: st.DataObject
@@ -128,64 +145,62 @@ def test_a_flipped_byte_of_an_entry_is_found_at_that_entry(
     image[at + data.draw(st.integers(0, len(entries[number]) - 2))] ^= 1 << data.draw(st.integers(0, 7))
     flipped = tmp_path / "flipped.mimlog"
     flipped.write_bytes(image)
+    seq = json.loads(entries[number])["seq"]
     report = verify_bundle(flipped)
-    assert not report.ok
-    assert report.flaws[0].seq == json.loads(entries[number])["seq"], str(report)
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_a_flipped_byte_of_anything_in_the_bundle_is_found(
-    whole: Path, incident: Path, tmp_path: Path, data: st.DataObject
-) -> None:
-    path = data.draw(st.sampled_from([whole, incident]))
-    with zipfile.ZipFile(path) as bundle:
-        name = data.draw(st.sampled_from(bundle.namelist()))
-    start, content = member_at(path, name)
-    image = bytearray(path.read_bytes())
-    image[start + data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    flipped = tmp_path / "flipped.mimlog"
-    flipped.write_bytes(image)
-    with contextlib.suppress(LogError):  # of a manifest that cannot be read any more
-        assert not verify_bundle(flipped).ok
+    assert report.flaws[0].seq == seq, str(report)
+    assert alone(flipped)["flaws"][0]["seq"] == seq
 
 
 @pytest.mark.parametrize("number", [0, 3, 6])
 def test_an_entry_left_out_of_an_incident_is_missing(incident: Path, tmp_path: Path, number: int) -> None:
     entries, proofs = lines(incident), lines(incident, "proofs.jsonl")
     del entries[number], proofs[number]
-    bad = rewritten(incident, tmp_path, entries_jsonl=b"".join(entries), proofs_jsonl=b"".join(proofs))
-    assert verify_bundle(bad).flaws[0].check == "missing"
+    bad = rewritten(
+        incident, tmp_path, {"entries.jsonl": b"".join(entries), "proofs.jsonl": b"".join(proofs)}
+    )
+    assert "missing" in str(verify_bundle(bad))
+    assert "missing" in str(alone(bad))
 
 
-def test_an_entry_of_another_incident_is_named(
-    incident: Path, whole: Path, log: Path, tmp_path: Path
+def test_an_end_cut_off_is_shown_by_the_heads_even_where_the_manifest_says_nothing(
+    incident: Path, tmp_path: Path
 ) -> None:
-    with SqliteStore(log) as store:
-        export(store, tmp_path / "INC-2.mimlog", inc="INC-2")
-    other = tmp_path / "INC-2.mimlog"
+    entries, proofs = lines(incident), lines(incident, "proofs.jsonl")
+    gone = json.loads(entries[-1])["blobs"][0]["commit"]
+    manifest = json.loads(members(incident)["manifest.json"]) | {"entries": 6, "blobs": 6}
+    del entries[-1], proofs[6]
+    changes = {"entries.jsonl": b"".join(entries), "proofs.jsonl": b"".join(proofs), f"blobs/{gone}": None}
+    bad = rewritten(incident, tmp_path, changes, manifest=manifest)
+    assert named(verify_bundle(bad)) == [(0, "heads")]
+    assert "1 entries are missing at the incident's end" in alone(bad)["flaws"][0]["detail"]
+
+
+def test_an_entry_of_another_incident_is_named(incident: Path, log: Path, tmp_path: Path) -> None:
+    other = log.with_name("INC-2.mimlog")
     entries, proofs = lines(incident), lines(incident, "proofs.jsonl")
     entries[3], proofs[3] = lines(other)[3], lines(other, "proofs.jsonl")[3]
-    bad = rewritten(incident, tmp_path, entries_jsonl=b"".join(entries), proofs_jsonl=b"".join(proofs))
+    bad = rewritten(
+        incident, tmp_path, {"entries.jsonl": b"".join(entries), "proofs.jsonl": b"".join(proofs)}
+    )
     seq = json.loads(entries[3])["seq"]
     assert (seq, "place") in named(verify_bundle(bad))
+    assert (seq, "place") in [(flaw["seq"], flaw["check"]) for flaw in alone(bad)["flaws"]]
 
 
 def test_entries_without_their_proofs_are_not_believed(incident: Path, tmp_path: Path) -> None:
-    for proofs in (b"", b"{}\n" * 7, b'{"proof":["zz"],"seq":3}\n' * 7, b'{"proof":"x","seq":"3"}\n' * 7):
-        report = verify_bundle(rewritten(incident, tmp_path, proofs_jsonl=proofs))
-        assert {flaw.check for flaw in report.flaws} <= {"proof", "place"}
-        assert len(report.flaws) >= 7
+    for proofs in (b"", b"{}\n" * 9, b'{"proof":["zz"],"seq":3}\n' * 9, b'{"proof":"x","seq":"3"}\n' * 9):
+        bad = rewritten(incident, tmp_path, {"proofs.jsonl": proofs})
+        report = verify_bundle(bad)
+        assert {"proof"} <= {flaw.check for flaw in report.flaws}
+        assert len(report.flaws) >= 9
+        assert len(alone(bad)["flaws"]) >= 9
 
 
 def test_a_blob_left_out_is_named_at_its_entry(incident: Path, tmp_path: Path) -> None:
     entry = json.loads(lines(incident)[2])
-    bad = tmp_path / "bad.mimlog"
-    with zipfile.ZipFile(incident) as old, zipfile.ZipFile(bad, "w") as bundle:
-        for info in old.infolist():
-            if not info.filename.endswith(entry["blobs"][0]["commit"]):
-                bundle.writestr(info, old.read(info))
-    assert named(verify_bundle(bad)) == [(entry["seq"], "blob")]
+    bad = rewritten(incident, tmp_path, {f"blobs/{entry['blobs'][0]['commit']}": None})
+    assert named(verify_bundle(bad))[0] == (entry["seq"], "blob")
+    assert alone(bad)["flaws"][0]["seq"] == entry["seq"]
 
 
 def test_plain_lines_are_verified_as_a_whole_log(whole: Path, tmp_path: Path) -> None:
@@ -210,18 +225,27 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(log: Path, tmp_pat
             export(store, tmp_path / "nowhere" / "x.mimlog")
 
 
-def test_nothing_is_exported_from_a_log_that_was_changed(log: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.db"
-    shutil.copy(log.with_name("blob.key"), tmp_path)
-    db = sqlite3.connect(log)
-    (blob,) = db.execute("select data from blob where rowid = 3").fetchone()
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update entry set leaf = zeroblob(32) where seq = 6",
+        "update entry set data = cast(replace(data, 'u:7', 'u:8') as blob) where inc = 'INC-1'",
+        "update incident_head set iseq = 5 where inc = 'INC-2'",
+    ],
+)
+def test_nothing_is_exported_from_a_log_that_was_changed(log: Path, tmp_path: Path, statement: str) -> None:
+    for file in (log, log.with_name("blob.key")):
+        shutil.copy(file, tmp_path / file.name)
+    db = sqlite3.connect(tmp_path / log.name)
+    for (name,) in db.execute("select name from sqlite_schema where type = 'trigger'").fetchall():
+        db.execute(f"drop trigger {name}")
+    db.execute(statement)
+    db.commit()
     db.close()
-    copy.write_bytes(log.read_bytes().replace(blob[-16:], bytes(16)))
-    with SqliteStore(copy) as store:
-        with pytest.raises(TamperError, match="cannot be decrypted: what is stored was changed"):
-            export(store, tmp_path / "x.mimlog")
+    with SqliteStore(tmp_path / log.name) as store:
+        with pytest.raises(TamperError):
+            export(store, tmp_path / "x.mimlog", inc="INC-1")
         assert not (tmp_path / "x.mimlog").exists()
-        assert export(store, tmp_path / "lean.mimlog", blobs=False).entries == 21
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"PK\x03\x04" + bytes(100)])
@@ -231,41 +255,72 @@ def test_a_file_that_is_no_bundle_is_refused(tmp_path: Path, data: bytes) -> Non
     if data:
         with pytest.raises(LogError, match="not a bundle"):
             verify_bundle(path)
-    else:
-        assert verify_bundle(path).size == 0
+    assert alone(path)["ended"] == 1
     with pytest.raises(InputError, match="cannot be read"):
         verify_bundle(tmp_path / "missing.mimlog")
+    assert alone(tmp_path / "missing.mimlog")["ended"] == 2
 
 
 def test_a_hostile_zip_is_refused(incident: Path, tmp_path: Path) -> None:
-    def zipped(name: str, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    def zipped(name: str, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
         path = tmp_path / name
         with zipfile.ZipFile(path, "w", compression) as bundle:
-            for member, data in members.items():
+            for member, data in content.items():
                 bundle.writestr(member, data)
         return path
 
+    said = json.loads(members(incident)["manifest.json"])
     for path in (
         zipped("other", {"../../etc/passwd": b""}),
         zipped("bomb", {"entries.jsonl": bytes(1_000_000)}, zipfile.ZIP_DEFLATED),
+        zipped("again", members(incident)),
         zipped("empty", {}),
-        zipped("list", {"manifest.json": b"[1]"}),
-        zipped("short", {"manifest.json": b"{}"}),
-        rewritten(
-            incident, tmp_path, manifest_json=lines(incident, "manifest.json")[0].replace(b"/1", b"/9")
-        ),
+        rezipped(tmp_path / "strange", {"etc/passwd": b""}),
+        rezipped(tmp_path / "list", {"manifest.json": b"[1]"}),
+        rezipped(tmp_path / "short", {"manifest.json": b"{}"}),
+        rewritten(incident, tmp_path, {}, manifest=said | {"bundle": "mimlog-bundle/9"}),
     ):
         with pytest.raises(LogError, match=r"not a bundle|manifest|format"):
             verify_bundle(path)
+        assert alone(path)["ended"] == 1
 
 
-def test_an_incident_still_being_worked_on_is_exported_as_it_is(
-    tmp_path: Path, store: SequencedStore
-) -> None:
+def test_what_nobody_signed_is_told_from_what_was_signed(tmp_path: Path, store: SequencedStore) -> None:
     store.append([started()])
     first = export(store, tmp_path / "first.mimlog", inc="INC-1")
+    assert not first.signed
+    assert named(verify_bundle(tmp_path / "first.mimlog")) == [(0, "checkpoint")]
+    assert verify_bundle(tmp_path / "first.mimlog", trust=UNSIGNED).ok
+    assert not alone(tmp_path / "first.mimlog")["ok"]
+    assert alone(tmp_path / "first.mimlog", "--unsigned")["ok"]
+    begin(store, tmp_path / "signer")
     store.append([started()])
     second = export(store, tmp_path / "second.mimlog", inc="INC-1")
-    assert (first.entries, second.entries) == (1, 2)
-    assert verify_bundle(tmp_path / "first.mimlog").ok
+    assert (first.entries, second.entries, second.signed) == (1, 2, True)
     assert verify_bundle(tmp_path / "second.mimlog").ok
+    assert alone(tmp_path / "second.mimlog")["ok"]
+
+
+def test_an_incident_that_others_go_on_around_is_exported_as_of_the_last_checkpoint(
+    tmp_path: Path, store: SequencedStore
+) -> None:
+    begin(store, tmp_path / "signer")
+    store.append([note("one", "INC-1"), note("two", "INC-2"), note("three", "INC-3")])
+    point = store.checkpoint()
+    assert point is not None
+    store.append([note("four", "INC-2"), note("five", "INC-4")])
+    assert ends_at(store, point.size).keys() == {"INC-1", "INC-2", "INC-3"}
+    assert ends_at(store, point.size)["INC-2"].iseq == 1
+
+
+@pytest.mark.parametrize("name", ["incident", "whole"])
+def test_bundles_of_the_first_format_are_still_checked(tmp_path: Path, name: str) -> None:
+    path = CASES / "first" / f"{name}.mimlog"
+    report = verify_bundle(path)
+    assert report.ok, str(report)
+    assert "has no checkpoint" in str(report)
+    data = path.read_bytes()
+    (tmp_path / "bad").write_bytes(data.replace(b'"u:7"', b'"u:8"', 1))
+    assert verify_bundle(tmp_path / "bad").flaws[0].seq in (1, 3)
+    assert not verify_bundle(path, trust=Trust(notes=("x",))).ok
+    assert "this program knows mimlog-bundle/2" in str(alone(path)) or not alone(path)["ok"]

@@ -45,12 +45,14 @@ class _Incident:
         self.kept: list[LogEntry] = []
         self.about: list[LogEntry] = []
         self.commits: set[str] = set()
+        self.sound = True
         self.signed = Signed(manifest.log, trust, self.excerpt.flaw, {manifest.size: manifest.root})
 
     def report(self) -> Report:
         """Check everything."""
         manifest, excerpt = self.manifest, self.excerpt
         self._read()
+        self.sound = not excerpt.flaws
         if excerpt.count != manifest.entries:
             detail = f"the bundle had {manifest.entries} entries and has {excerpt.count}"
             excerpt.flaw(0, "missing", detail)
@@ -153,9 +155,9 @@ class _Incident:
             heads = self.about[-1].body if self.about else None
             if not isinstance(heads, LogHeads) or self.about[-1].seq != self.manifest.size:
                 raise ValueError("the log did not end with the heads of its incidents")
-            if not self.excerpt.flaws and end is not None and last.iseq != end.iseq:
+            if self.sound and end is not None and last.iseq != end.iseq:
                 raise ValueError(f"{last.iseq - end.iseq} entries are missing at the incident's end")
-            if not self.excerpt.flaws and (proof.inc, last) != (self.manifest.inc, end):
+            if self.sound and (proof.inc, last) != (self.manifest.inc, end):
                 raise ValueError("it is the end of something else")
             if not proof.holds(bytes.fromhex(heads.root), heads.incidents):
                 raise ValueError("the proof does not hold")

@@ -141,6 +141,8 @@ class Report:
         lines += _titled("erased:", self.findings.redacted, most=20)
         lines += _titled("proven:", self.findings.proven)
         lines += _titled("not proven:", self.findings.not_proven)
+        if not self.findings.since and self.scope == "the whole log":
+            lines += [f"to compare later, note outside of this machine: {self.size}:{self.root}"]
         return "\n".join(lines)
 
 

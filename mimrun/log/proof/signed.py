@@ -46,12 +46,14 @@ class Signed:
         trust: what whoever asks brings along.
         complain: is told what is wrong.
         roots: the root of the log at each size that is known.
+        changed: the first entry that is known to be changed: other roots above it say no more.
     """
 
     log: str
     trust: Trust
     complain: Complain
     roots: dict[int, str]
+    changed: int = 2**53
     ring: KeyRing = field(init=False)
     last: CheckedCheckpoint | None = None
     count: int = 0
@@ -93,7 +95,7 @@ class Signed:
             size: how many entries there are.
             whole: all checkpoints are here, so that each key has one before it that vouches for it.
         """
-        checked = []
+        checked: list[CheckedCheckpoint] = []
         for one in stored:
             what = f"the checkpoint of size {one.size}"
             if one.size > size:
@@ -108,9 +110,13 @@ class Signed:
                 continue
             if found.checkpoint.size != one.size:
                 self.complain(0, "checkpoint", f"{what} is one of size {found.checkpoint.size}")
+            elif self.changed <= one.size:
+                continue
             elif self.roots.get(one.size) not in (None, found.checkpoint.root.hex()):
-                detail = f"the first {one.size} entries are not those that {what} was made of"
-                self.complain(0, "checkpoint", detail)
+                # Where every link holds, either the last entry was changed, or all from some entry on.
+                first = (checked[-1].checkpoint.size if checked else 0) + 1
+                detail = f"{what} was not made of these entries: one from {first} to {one.size} was changed"
+                self.complain(size if one.size == size else first, "checkpoint", detail)
             elif not heads(one.size):
                 self.complain(
                     one.size, "checkpoint", "it was signed, and says nothing of the incidents' ends"
@@ -175,6 +181,8 @@ class Signed:
 
     def _compare(self, number: int, root: str, size: int, *, whole: bool) -> None:
         here = self.roots.get(number)
+        if self.changed <= number:
+            return
         if here == root:
             self.since = max(self.since, number)
         elif here is not None:

@@ -23,6 +23,9 @@ __all__ = ["Known", "Lines", "Report", "Trust", "verify"]
 PAGE: Final = 1000
 """Entries that are checked at once."""
 
+_BESIDE: Final = frozenset({"blob", "column", "heads", "redaction"})
+"""What can be wrong without an entry's bytes being other ones."""
+
 Progress = Callable[[int], None]
 """Is told how many entries have been checked."""
 
@@ -89,16 +92,23 @@ class _Audit:
         """Judge what was found."""
         walk = self.walk
         about = [entry for entry in map(_decoded, walk.wanted) if entry is not None]
-        signed = Signed(walk.log or "", self.trust, walk.flaw, walk.roots)
+        self.blobs.judge(about)
+        found = list(walk.finish(claim))
+        changed = [flaw.seq for flaw in found if flaw.seq and flaw.check not in _BESIDE]
+        signed = Signed(
+            walk.log or "",
+            self.trust,
+            lambda seq, check, detail: found.append(Flaw(seq, check, detail)),
+            walk.roots,
+            min(changed, default=2**53),
+        )
         signed.take_keys(about)
         signed.check_stored(self.stored, walk.heads.__contains__, walk.seq, whole=True)
         signed.check_kept(walk.seq, whole=True)
         signed.say_limits(about, walk.seq)
-        self.blobs.judge(about)
-        flaws = walk.finish(claim)
         there = self.blobs.count - len(self.blobs.erased)
-        if not flaws and claim is not None and claim.blobs not in (None, there):
-            flaws = (Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {there}"),)
+        if not found and claim is not None and claim.blobs not in (None, there):
+            found.append(Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {there}"))
         return Report(
             log=walk.log or "",
             scope="the whole log",
@@ -108,7 +118,7 @@ class _Audit:
             last_ts=walk.last_ts,
             incidents=len(walk.incidents),
             blobs=there,
-            flaws=flaws,
+            flaws=tuple(sorted(found, key=lambda flaw: (flaw.seq == 0, flaw))),
             more=walk.more,
             known=self.trust.known,
             findings=signed.findings(self.blobs.erased),
