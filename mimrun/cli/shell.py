@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -34,6 +35,8 @@ ECHO_S: Final = 0.2
 """Seconds that an Enter waits for the host to show the line that it ends."""
 SETTLED_S: Final = 0.01
 """Seconds without a word from the host after which the line is taken to be shown."""
+_KIND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+"""What terminals are called."""
 IDLE_S: Final = 0.05
 """Seconds between two looks at a host that has said its last, and not yet how it ended."""
 
@@ -88,7 +91,8 @@ def shell(
             _settle(opened, identity, settle)
             return
         host = _host(words or [])
-        window = Window(*window_size(), os.environ.get("TERM") or "xterm")
+        kind = os.environ.get("TERM", "")
+        window = Window(*window_size(), kind if _KIND.fullmatch(kind) else "xterm")
         place = find_place(opened, incident, run)
         wanted = Wanted(host, window, place, tuple(inventories or ()), reason, tuple(mask or ()))
         end = _work(opened, identity, wanted)

@@ -119,12 +119,16 @@ class _Index:
         if not self.longest or not data:
             return len(data)
         tail = data[-(self.longest - 1) :]
+        if self._goes_on(tail):  # most often: what was held back before goes on
+            return len(data) - len(tail)
         begun = {start for search in self._searches for start in _starts(search, tail)}
         for start in sorted(begun.union(range(max(len(tail) - BEGINNING + 1, 0), len(tail)))):
-            rest = tail[start:]
-            if _begins(self._sorted_exact, rest) or _begins(self._sorted_folded, rest.lower()):
-                return len(data) - len(rest)
+            if self._goes_on(tail[start:]):
+                return len(data) - len(tail) + start
         return len(data)
+
+    def _goes_on(self, data: bytes) -> bool:
+        return _begins(self._sorted_exact, data) or _begins(self._sorted_folded, data.lower())
 
     def _end(self, data: bytes, start: int) -> int:
         """Give where the longest form that begins here ends; 0 where none does."""

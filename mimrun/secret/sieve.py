@@ -28,6 +28,8 @@ class Sieve:
         return self._release(len(self._pending))
 
     def _release(self, end: int) -> bytes:
+        if not end:
+            return b""
         data, at, shown = self._pending, self._covered, bytearray()
         for start, stop in self._masker.spans(data):
             if start >= end:
