@@ -222,11 +222,9 @@ class Action(BaseModel):
     verb: ClassVar[str]
     effect: ClassVar[Effect]
     """The weakest class that the connector can honour for any arguments."""
-
     effect_fields: ClassVar[frozenset[str]] = frozenset()
     """The arguments that `effect_class` looks at, by the names that an author writes. Where none of them
     waits for a value, the class of a call is known before the others are."""
-
     local_files: ClassVar[Mapping[str, str]] = {}
     """Arguments that name a file of mimrun's machine, each with the argument that holds the SHA-256 of its
     content. Where the author leaves that out, it is filled in when the plan is made, so that the content is
