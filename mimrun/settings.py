@@ -42,6 +42,7 @@ class Settings:
         store: the address of the PostgreSQL database that the log is in; "" for a file in the home.
         store_password: the reference of the secret to log in with there, or "".
         signer: the address of the process that signs the log, `unix:/PATH`; "" for keys in the home.
+        seen: the folder of what this account saw of logs, apart from all homes; None keeps it inside the home.
         blob_key: the reference of the secret that encrypts the log's blobs; "" for a file in the home.
         lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
@@ -55,6 +56,7 @@ class Settings:
     store: str = ""
     store_password: str = ""
     signer: str = ""
+    seen: Path | None = None
     lease_ttl_ms: int = LEASE_TTL_MS
     blob_key: str = ""
 
@@ -94,6 +96,11 @@ class Settings:
         return self.home / "root.vkey"
 
     @property
+    def seen_folder(self) -> Path:
+        """What was seen of logs; inside the home it is put back together with an old copy of it."""
+        return self.seen or self.home / "seen"
+
+    @property
     def kill_switch(self) -> Path:
         """The file that stops everything while it is there."""
         return self.home / "kill-switch"
@@ -117,16 +124,16 @@ def load_settings(
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
             MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
-            MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_SIGNER, XDG_STATE_HOME and HOME.
+            MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_SIGNER, MIMRUN_SEEN, XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
     Raises:
         SettingsError: a value cannot be used; the message names the variable.
     """
-    named = environ.get("MIMRUN_INVENTORY")
+    named, home = environ.get("MIMRUN_INVENTORY"), _home(environ, home)
     return Settings(
-        home=_home(environ, home),
+        home=home,
         inventory=inventory or (_path(environ, "MIMRUN_INVENTORY") if named else None),
         origin=_origin(environ.get("MIMRUN_ORIGIN", "")),
         engine_patience_ms=_patience(environ, "MIMRUN_ENGINE_PATIENCE", ENGINE_PATIENCE_MS),
@@ -136,7 +143,24 @@ def load_settings(
         store_password=environ.get("MIMRUN_STORE_PASSWORD", ""),
         blob_key=_blob_key(environ.get("MIMRUN_BLOB_KEY", "")),
         signer=_signer(environ.get("MIMRUN_SIGNER", "")),
+        seen=_seen(environ, home),
     )
+
+
+def _seen(environ: Mapping[str, str], home: Path) -> Path | None:
+    """Say where it is kept what was seen of logs: apart from every home, which may be put back as a whole.
+
+    A home that keeps it itself has a folder for it: that of the demo, which is made anew at times.
+    """
+    if environ.get("MIMRUN_SEEN"):
+        return _path(environ, "MIMRUN_SEEN").absolute()
+    if (home / "seen").is_dir():
+        return None
+    state, user = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
+    if state.startswith("/"):
+        return Path(state) / "mimrun-seen"
+    # A service may have no home of its own.
+    return Path(user) / ".local" / "state" / "mimrun-seen" if user.startswith("/") else None
 
 
 def _home(environ: Mapping[str, str], given: Path | None) -> Path:

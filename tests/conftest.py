@@ -96,6 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ |= {
         "HOME": str(home),
         "MIMRUN_HOME": str(home / "mimrun"),
+        "MIMRUN_SEEN": str(home / "seen"),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -68,7 +68,7 @@ def demo_settings(environ: Mapping[str, str], home: Path | None = None) -> Setti
     usual = load_settings(environ, home)
     if home is None:
         usual = replace(usual, home=usual.home.with_name(f"{usual.home.name}-demo"))
-    return replace(usual, inventory=None, origin="mimrun-demo", store="", store_password="")
+    return replace(usual, inventory=None, origin="mimrun-demo", store="", store_password="", seen=None)
 
 
 class Stage:
@@ -105,7 +105,7 @@ class Stage:
                     f" stop it with `mimrun demo stop --home {self.settings.home}`"
                 )
             self.put_aside = _put_aside(self.settings)
-            lay_home(self.settings)
+            lay_home(self.settings, anew=True)
             self.folder = folder.make()
             self.engine.start()
         except BaseException:

@@ -11,15 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import JsonValue
 
-from mimrun.app.home import open_home
+from mimrun.app.checkpoints import failure_of
+from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells
+from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
 from mimrun.errors import MimrunError, SettingsError
 from mimrun.gate.people import load_people
+from mimrun.log.chain import StoredCheckpoint
+from mimrun.log.proof.note import read_note
 from mimrun.secret import keyring_name, vault_name
 from mimrun.settings import Settings
 
@@ -50,6 +54,7 @@ def examine(settings: Settings) -> list[Check]:
         Check("python", sys.version.split()[0], ok=sys.version_info >= (3, 11)),
         Check("sqlite", _sqlite(), ok=None if sqlite3.sqlite_version_info < (3, 44, 6) else True),
         _log(settings),
+        *_checkpoints(settings),
         _people(settings),
         *_kill_switch(settings),
         *_shells(settings),
@@ -84,6 +89,37 @@ def _log(settings: Settings) -> Check:
         return Check("log", "; ".join(faults), "mimrun log verify", ok=False)
     where = settings.store.partition("?")[0] or settings.log
     return Check("log", f"{where}, {head.size} entries", ok=True)
+
+
+def _checkpoints(settings: Settings) -> Iterator[Check]:
+    """Say how far the log is signed, by which key, how long ago, and why it is not signed further."""
+    try:
+        with open_home(settings) as home:
+            store, latest = home.store, home.store.latest_checkpoint()
+            signs = open_signer(settings, store.log) is not None
+            if latest is None:
+                none = (
+                    "none yet"
+                    if signs
+                    else "none, and this machine has no key: nobody can prove this log later"
+                )
+                yield Check("checkpoints", none, "" if signs else "mimrun init", ok=None)
+            else:
+                yield Check("checkpoints", _age(home, latest, signs=signs), ok=True)
+    except MimrunError:
+        return
+    failure = failure_of(settings)
+    if failure is not None:
+        yield Check("signer", f"failed at {failure.at}: {failure.why}", "mimrun key show", ok=False)
+
+
+def _age(home: Home, latest: StoredCheckpoint, *, signs: bool) -> str:
+    signers = ", ".join(f"{one.name}+{one.keyid}" for one in read_note(latest.note).signatures)
+    minutes = int((home.clock() - home.store.entry(latest.size).ts).total_seconds() // 60)
+    ago = f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"
+    behind = home.store.end()[0] - latest.size
+    where = "" if signs else "; not signed from this machine"
+    return f"{latest.size} entries signed by {signers}, {ago}, {behind} since{where}"
 
 
 def _kill_switch(settings: Settings) -> Iterator[Check]:

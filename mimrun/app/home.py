@@ -7,11 +7,12 @@ import os
 import pwd
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mimrun.app.checkpoints import Watch, begin_checkpoints, refuse_if_gone
 from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import RefusedError, SettingsError
 from mimrun.gate.people import People, load_people
@@ -20,6 +21,7 @@ from mimrun.log.entry import Actor
 from mimrun.log.holder import this_process
 from mimrun.log.moment import utc_now
 from mimrun.log.redaction import Erasures
+from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite.store import SqliteStore, create_log
 from mimrun.log.store import Store
 from mimrun.log.tenure import LeaseTimes
@@ -87,8 +89,11 @@ class Home:
         return load_people(self.settings.people)
 
 
-def lay_home(settings: Settings) -> list[str]:
+def lay_home(settings: Settings, *, anew: bool = False) -> list[str]:
     """Make the home folder with an empty log and a people file; what is there already is left alone.
+
+    Arguments:
+        anew: make a log also where another one was seen that is gone, and give a key to one that has none.
 
     Returns:
         what was made, a line each.
@@ -96,8 +101,11 @@ def lay_home(settings: Settings) -> list[str]:
     Raises:
         SettingsError: the folder cannot be made.
         StoreError: the log cannot be made.
+        TamperError: a log that was seen here is gone.
     """
     made = []
+    if not anew and not settings.store and not settings.log.exists():
+        refuse_if_gone(settings)
     try:
         if not settings.home.exists():
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,17 +125,20 @@ def lay_home(settings: Settings) -> list[str]:
         from mimrun.log.postgres.database import Database  # noqa: PLC0415 - likewise
 
         database = Database.of(settings.store, settings.store_password)
-        if postgres.create_log(database, blob_key_of(settings), settings.origin, actor):
-            made.append(f"incident log {database.name}")
-            made += _tell_key(settings)
-        elif not settings.blob_key and not settings.blob_key_file.exists():
-            made.append(
-                f"missing is the key of the log's blobs: copy blob.key of the machine that made the log to"
-                f" {settings.blob_key_file}"
-            )
-    elif create_log(settings.log, settings.origin, actor, blob_key=blob_key_of(settings)):
-        made.append(f"incident log {settings.log}")
-        made += _tell_key(settings)
+        fresh = postgres.create_log(database, blob_key_of(settings), settings.origin, actor)
+        name = database.name
+    else:
+        fresh = create_log(settings.log, settings.origin, actor, blob_key=blob_key_of(settings))
+        name = str(settings.log)
+    if fresh:
+        made += [f"incident log {name}", *_tell_key(settings)]
+    elif settings.store and not settings.blob_key and not settings.blob_key_file.exists():
+        missing = "missing is the key of the log's blobs: copy blob.key of the machine that made the log to"
+        return [*made, f"{missing} {settings.blob_key_file}"]
+    if fresh or anew:
+        store, _ = _open_store(settings)
+        with store:
+            made += begin_checkpoints(settings, store, actor, fresh=fresh)
     return made
 
 
@@ -158,32 +169,40 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def open_home(settings: Settings, *, catalog: Catalog | None = None) -> Iterator[Home]:
+def open_home(settings: Settings, *, catalog: Catalog | None = None, watched: bool = True) -> Iterator[Home]:
     """Open the home folder for as long as the `with` lasts.
 
     Arguments:
         catalog: the connectors; the installed ones where none is given.
+        watched: refuse a log that is not the one that was seen before, have it signed, and see it. Without, it is
+            only looked at, or added to in spite of that.
 
     Raises:
         SettingsError: there is no home folder yet.
         StoreError: the log cannot be opened.
+        TamperError: it is not the log that was seen before.
     """
-    if settings.store:
-        with _open_shared(settings, catalog) as home:
-            yield home
-        return
-    if not settings.log.exists():
-        raise SettingsError(f"{settings.home} has no incident log yet; make it with `mimrun init`")
-    store = SqliteStore(settings.log, projectors=PROJECTORS, blob_key=blob_key_of(settings))
-    try:
-        yield Home(settings, store, catalog or installed_catalog())
-    finally:
-        store.close()
+    with ExitStack() as last:
+        store, leases = _open_store(settings)
+        last.callback(store.close)
+        if watched:
+            watch = Watch(settings, store)
+            watch.begin()
+            last.pop_all()
+            last.callback(watch.end)
+            last.callback(store.close)
+        yield Home(settings, store, catalog or installed_catalog(), row_leases=leases)
+        if watched:
+            watch.look()
 
 
-@contextmanager
-def _open_shared(settings: Settings, catalog: Catalog | None) -> Iterator[Home]:
-    """Open a home whose log lies in a database, where other machines have it open as well."""
+def _open_store(settings: Settings) -> tuple[SequencedStore, Leases | None]:
+    """Open the log, and the leases of the runs where they are beside it."""
+    if not settings.store:
+        if not settings.log.exists():
+            refuse_if_gone(settings)
+            raise SettingsError(f"{settings.home} has no incident log yet; make it with `mimrun init`")
+        return SqliteStore(settings.log, projectors=PROJECTORS, blob_key=blob_key_of(settings)), None
     from mimrun.log.postgres.database import Database  # noqa: PLC0415 - likewise
     from mimrun.log.postgres.lease import RowLeases  # noqa: PLC0415 - likewise
     from mimrun.log.postgres.store import PostgresStore  # noqa: PLC0415 - the driver is slow to load
@@ -192,10 +211,10 @@ def _open_shared(settings: Settings, catalog: Catalog | None) -> Iterator[Home]:
     times = LeaseTimes.of(settings.lease_ttl_ms / 1000)
     store = PostgresStore(database, blob_key_of(settings), projectors=PROJECTORS)
     try:
-        leases = RowLeases(database, store.reader, this_process(), times=times)
-        yield Home(settings, store, catalog or installed_catalog(), row_leases=leases)
-    finally:
+        return store, RowLeases(database, store.reader, this_process(), times=times)
+    except BaseException:
         store.close()
+        raise
 
 
 def operating_system_user() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
 from mimrun.app.signing import pinned_root
@@ -89,11 +90,15 @@ def verify_log(
 
     Raises:
         InputError: what was brought is not what it should be.
+        TamperError: every entry is right, and it is not the log that was seen here before.
     """
     trust = (brought or Brought(noted=noted)).trust()
     trust = trust if trust.root else replace(trust, root=pinned_root(settings))
-    with open_home(settings) as home:
-        return verify(home.store, trust=trust, progress=progress)
+    with open_home(settings, watched=False) as home:
+        report = verify(home.store, trust=trust, progress=progress)
+        if report.ok:
+            see_that_it_goes_on(settings, home.store)
+        return report
 
 
 def verify_file(path: Path, brought: Brought) -> Report:

@@ -12,6 +12,7 @@ from rich.text import Text
 from mimrun.app.home import Home, open_home
 from mimrun.app.records import rebuild_log, select_entries
 from mimrun.cli.entry_words import words_of
+from mimrun.cli.log_accept import accept
 from mimrun.cli.log_export import export
 from mimrun.cli.log_files import attachment, cast
 from mimrun.cli.log_verify import verifier, verify
@@ -115,6 +116,10 @@ COMMANDS = {
             "verifier": (verifier, "mimrun log verifier > verify.py"),
             "export": (export, "mimrun log export all --format ocsf --follow"),
             "attachment": (attachment, "mimrun log attachment 42 -o screenshot.png"),
+            "accept": (
+                accept,
+                'mimrun log accept --reason "restored the backup of 02:00 after the disk failed"',
+            ),
             "redact": (redact, 'mimrun log redact 42 --blob stdout --reason "has a customer\'s address"'),
             "cast": (cast, "mimrun log cast 42 -o db1.cast"),
             "rebuild": (rebuild, "mimrun log rebuild"),

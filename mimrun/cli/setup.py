@@ -24,7 +24,7 @@ def init(
 ) -> None:
     """Make mimrun's home: an empty log, a people file, and Prefect's database, so that runs start fast."""
     settings = settings_of(home)
-    made = lay_home(settings)
+    made = lay_home(settings, anew=True)
     if prefect:
         launcher = find_launcher(settings)
         if launcher is not None:

@@ -126,7 +126,7 @@ class Seen:
                 type(v) is str for k, v in value.items() if k != "size"
             ):
                 raise ValueError("a value of another type")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as exc:
             raise SettingsError(

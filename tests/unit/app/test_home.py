@@ -16,7 +16,7 @@ PEOPLE = "people:\n  alex: {roles: [change_manager]}\n"
 def test_a_home_is_laid_once_and_left_alone_then(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "deep" / "home")
     made = lay_home(settings)
-    assert [line.split()[0] for line in made] == ["home", "people", "incident", "key"]
+    assert [line.split()[0] for line in made] == ["home", "people", "incident", "key", "key"]
     assert settings.home.stat().st_mode & 0o777 == 0o700
     settings.people.write_text(PEOPLE)
     assert lay_home(settings) == []
