@@ -28,10 +28,12 @@ class Standing:
     Arguments:
         status: a verdict's word, or `interrupted`.
         detail: why, for a person.
+        waits_on: what for, where it waits.
     """
 
     status: str
     detail: str
+    waits_on: str = ""
 
 
 class RunExecutor:
@@ -96,4 +98,4 @@ class RunExecutor:
             return None
         if view.held or view.summary.run != run or view.status not in STANDS:
             return None
-        return Standing(view.status, view.summary.reason)
+        return Standing(view.status, view.summary.reason, view.summary.waits_on)

@@ -22,7 +22,15 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Sched
 
 from flows.submission import Ending
 
-AWAITING: Final = "AwaitingApproval"
+AWAITING: Final = "Waiting"
+AWAITS: Final = {
+    "gate": "AwaitingApproval",
+    "manual": "AwaitingManualStep",
+    "lock": "AwaitingLock",
+    "pause": "PausedByPerson",
+    "killswitch": "KillSwitchPulled",
+}
+"""What a waiting flow run is called, by what the run waits for."""
 IN_DOUBT: Final = "InDoubt"
 RESUMING: Final = "Resuming"
 
@@ -88,7 +96,7 @@ def put_back(client: SyncPrefectClient, flow_run: UUID, before: State[Any]) -> N
 def settle(client: SyncPrefectClient, flow_run: FlowRun, ending: Ending) -> None:
     """Bring a flow run to the state that mimrun's log tells, when Prefect has not seen the end itself."""
     said = f"finished directly, Prefect was away; see `mimrun log`. {ending.detail}".strip()
-    client.set_flow_run_state(flow_run.id, end_state(ending.status, said), force=True)
+    client.set_flow_run_state(flow_run.id, end_state(ending, said), force=True)
 
 
 def open_flow_runs(client: SyncPrefectClient, flow: Flow[Any, Any]) -> list[FlowRun]:
@@ -112,7 +120,7 @@ def correct(client: SyncPrefectClient, flow_run: FlowRun, standing: Ending) -> b
         said = "the process ended while it executed this; `mimrun status` knows more, `mimrun resume` goes on"
         wanted: State[Any] = Crashed(message=said)
     else:
-        wanted = end_state(standing.status, f"see `mimrun log`. {standing.detail}".strip())
+        wanted = end_state(standing, f"see `mimrun log`. {standing.detail}".strip())
     shown = flow_run.state
     if shown is not None and (shown.type, shown.name) == (wanted.type, wanted.name):
         return False
@@ -120,15 +128,15 @@ def correct(client: SyncPrefectClient, flow_run: FlowRun, standing: Ending) -> b
     return True
 
 
-def end_state(status: str, detail: str, key: str = "") -> State[Any]:
+def end_state(ending: Ending, detail: str, key: str = "") -> State[Any]:
     """Give the state of a flow run whose execution ended.
 
     Arguments:
-        status: the verdict's.
+        ending: how, and what for it waits.
         detail: shown as the state's message.
         key: names this wait; Prefect does not let a flow run pause twice under one name.
     """
-    match status:
+    match ending.status:
         case "succeeded":
             return Completed(message=detail)
         case "failed":
@@ -136,7 +144,7 @@ def end_state(status: str, detail: str, key: str = "") -> State[Any]:
         case "cancelled":
             return Cancelled(message=detail)
         case "waiting":
-            return _paused(AWAITING, detail, key)
+            return _paused(AWAITS.get(ending.waits_on, AWAITING), detail, key)
         case "in_doubt":
             return _paused(IN_DOUBT, detail, key)
         case _:

@@ -125,7 +125,7 @@ def picture(ending: Ending | None, health: Health) -> State[Any]:
     if ending.status in WAITS and flow_run is not None and flow_run.deployment_id is not None:
         # A worker lets go by raising Pause, and enters again when somebody resumes the flow run in Prefect.
         suspend_flow_run(key=uuid4().hex)
-    return end_state(ending.status, ending.detail, uuid4().hex)
+    return end_state(ending, ending.detail, uuid4().hex)
 
 
 def show(title: str, step: Once) -> None:

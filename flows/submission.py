@@ -26,6 +26,10 @@ class Ending(Protocol):
     def detail(self) -> str:
         """The same in a sentence."""
 
+    @property
+    def waits_on(self) -> str:
+        """What for, where it waits: gate, manual, lock, pause or killswitch."""
+
 
 class Executor(Protocol):
     """What the engine needs of mimrun."""

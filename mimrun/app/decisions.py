@@ -30,7 +30,7 @@ from mimrun.log.kinds import (
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
 from mimrun.run.guard import request_of
-from mimrun.run.state import GateState
+from mimrun.run.state import GateState, RunState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.run.wish import Level
 from mimrun.runbook.model import EvidenceType
@@ -124,9 +124,8 @@ def decide(
     return role
 
 
-def verdict_of(home: Home, run: str) -> Literal["open", "waiting", "closed"]:
+def verdict_of(home: Home, state: RunState, plan: Plan) -> Literal["open", "waiting", "closed"]:
     """Say how a run's last gate stands now, with the votes that are on record."""
-    state, plan = load_state(home, run), load_plan(home, run)
     path = max(state.gates, key=lambda gate: state.gates[gate].request)
     node, asked = plan.node(path), state.gates[path]
     assert isinstance(node, PlannedGate)

@@ -65,11 +65,13 @@ class Verdict:
         status: the run's end, or what it waits for; `refused` when this worker did not act at all.
         detail: why, for a person.
         exit_code: what the command line ends with.
+        waits_on: what for, where it waits: gate, manual, lock, pause or killswitch.
     """
 
     status: Literal["succeeded", "failed", "cancelled", "waiting", "in_doubt", "refused"]
     detail: str
     exit_code: int
+    waits_on: str = ""
 
 
 def execute_run(
@@ -281,6 +283,6 @@ def _verdict(result: Result) -> Verdict:
         case Cancelled(reason):
             return Verdict("cancelled", reason, 7)
         case Parked(on, _, reason):
-            return Verdict("in_doubt", reason, 4) if on == "doubt" else Verdict("waiting", reason, 3)
+            return Verdict("in_doubt", reason, 4) if on == "doubt" else Verdict("waiting", reason, 3, on)
         case _:
             assert_never(result)

@@ -112,9 +112,10 @@ def _drafts(
         stage=ref.stage,
         risk=ref.risk,
     )
+    of = "undo of " if plan.undo_of else "retry of " if plan.retry_of else ""
     created = RunCreated(
         plan=plan.digest,
-        title=ref.title,
+        title=f"{of}{ref.title}",
         launched_by=identity.person.id,
         direct=direct,
         undo_of=plan.undo_of or "",

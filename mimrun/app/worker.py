@@ -23,14 +23,16 @@ from mimrun.app.launching import stays_here
 from mimrun.app.presence import stays
 from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
-from mimrun.app.runs import load_plan
+from mimrun.app.runs import load_plan, load_state
 from mimrun.catalog import Catalog
 from mimrun.errors import LockError, MimrunError, RefusedError, SettingsError
 from mimrun.run.due import Candidate, Why, due_work
 from mimrun.run.lock import missing_locks
 from mimrun.run.result import StepLabel
+from mimrun.run.state import RunState
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import RunStatus
+from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
 LOOK_S: Final = 1.0
@@ -51,11 +53,13 @@ class Lookout:
         monotonic: a clock in seconds.
         settled: time-boxed changes that nobody has to look at any more.
         refused: runs whose changes could not be taken back, and until when they are left alone.
+        known: plan and state of runs that it may go on with, as they were at their last entry.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     settled: set[tuple[str, int]] = field(default_factory=set)
     refused: dict[str, float] = field(default_factory=dict)
+    known: dict[str, _Known] = field(default_factory=dict)
 
     def due(self, home: Home, log: FilteringBoundLogger) -> list[tuple[str, Why]]:
         """Ask for what the timer is to take back, and give every run that a worker may go on with.
@@ -74,7 +78,7 @@ class Lookout:
         for started in start_due(home, self.settled, alone):
             with about(**incident_of(home, started.forward)):
                 self._tell(log, started)
-        return due_work(_candidates(home))
+        return due_work(list(self._candidates(home)))
 
     def _tell(self, log: FilteringBoundLogger, started: Started) -> None:
         if started.undo:
@@ -86,22 +90,48 @@ class Lookout:
             self.refused[started.forward] = self.monotonic() + LONGEST_PAUSE_S
             log.warning(Event.REVERT_REFUSED, run=started.forward, reason=started.why)
 
+    def _candidates(self, home: Home) -> Iterator[Candidate]:
+        before, self.known = self.known, {}
+        for _, state in home.store.projections(RunSummaries.name):
+            summary = RunSummary.decode(state)
+            if not summary.run or not _may_go_on(summary):
+                continue
+            known = before.get(summary.run)
+            if known is None or known.last_seq != summary.last_seq:
+                known = _Known(summary.last_seq)
+            self.known[summary.run] = known
+            if home.leases.is_held(summary.run):
+                continue
+            yield Candidate(
+                summary,
+                held=False,
+                ready=_is_ready(home, summary, known),
+                by_timer=summary.launched_by == TIMER,
+                away=stays_here(known.plan_of(home, summary.run)),
+            )
 
-def _candidates(home: Home) -> Iterator[Candidate]:
-    for _, state in home.store.projections(RunSummaries.name):
-        summary = RunSummary.decode(state)
-        if not summary.run or not _may_go_on(summary):
-            continue
-        if home.leases.is_held(summary.run):
-            continue
-        plan = load_plan(home, summary.run)
-        yield Candidate(
-            summary,
-            held=False,
-            ready=_is_ready(home, summary),
-            by_timer=summary.launched_by == TIMER,
-            away=stays_here(plan),
-        )
+
+@dataclass(slots=True)
+class _Known:
+    """What was read of a run that waits, which its entries alone can change; read when it is asked for.
+
+    Arguments:
+        last_seq: the run's last entry when it was read.
+    """
+
+    last_seq: int
+    plan: Plan | None = None
+    state: RunState | None = None
+
+    def plan_of(self, home: Home, run: str) -> Plan:
+        """Give the run's plan."""
+        self.plan = self.plan or load_plan(home, run)
+        return self.plan
+
+    def state_of(self, home: Home, run: str) -> RunState:
+        """Give the run's state."""
+        self.state = self.state or load_state(home, run)
+        return self.state
 
 
 def _may_go_on(summary: RunSummary) -> bool:
@@ -117,19 +147,20 @@ def _may_go_on(summary: RunSummary) -> bool:
             return False
 
 
-def _is_ready(home: Home, summary: RunSummary) -> bool:
+def _is_ready(home: Home, summary: RunSummary, known: _Known) -> bool:
     """Say whether what a run waits for does not hold it up any more."""
     if summary.status is not RunStatus.WAITING:
         return False
     if summary.waits_on == "gate":
         try:
-            return verdict_of(home, summary.run) != "waiting"
+            plan, state = known.plan_of(home, summary.run), known.state_of(home, summary.run)
+            return verdict_of(home, state, plan) != "waiting"
         except SettingsError:
             # A people file that cannot be read opens no gate, and keeps the worker from no other run.
             return False
     if summary.waits_on == "lock":
         try:
-            missing_locks(home.store, summary.run, load_plan(home, summary.run).locks)
+            missing_locks(home.store, summary.run, known.plan_of(home, summary.run).locks)
         except LockError:
             return False
         return True

@@ -186,7 +186,7 @@ def _cast(settings: Settings, vote: _Vote, *, ask: bool, as_json: bool) -> None:
         digest = pending.request.digest if vote.digest is None else vote.digest
         role = decide(opened, pending, identity, vote.decision, digest=digest, reason=vote.reason)
         name = pending.run.summary.run
-        verdict = verdict_of(opened, name)
+        verdict = verdict_of(opened, load_state(opened, name), pending.plan)
         taken = verdict != "waiting" and _go_on(settings, name, pending.plan)
     if verdict == "closed" and not taken:
         # Nothing is done behind a gate that is closed: what is left is to write the end down.

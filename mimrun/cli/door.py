@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from mimrun import __version__
 from mimrun.cli.commands import BY_NAME, SECTIONS
-from mimrun.errors import MimrunError
+from mimrun.errors import InputError, MimrunError
 
 EXIT_CODES: Final = """\
   0  done                          4  in doubt: a person must say what happened
@@ -98,24 +98,34 @@ def main() -> None:
 
 def run_command(args: Sequence[str]) -> int:
     """Run one command and give its exit code. Anything mimrun can explain is explained in words."""
+    as_json = "--json" in args
     try:
         try:
-            typer.main.get_command(app).main(args=list(args), prog_name="mimrun")
+            # Whoever wants JSON gets it also for words that the parser itself refuses.
+            done = typer.main.get_command(app).main(
+                args=list(args), prog_name="mimrun", standalone_mode=not as_json
+            )
         finally:
             sys.stdout.flush()
+        return done if isinstance(done, int) else 0
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         return 130
     except MimrunError as exc:
-        _explain(exc, as_json="--json" in args)
+        _explain(exc, as_json=as_json)
         return exc.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    except Exception as exc:
+        said = getattr(exc, "format_message", None)  # typer has no public name for its usage errors
+        if said is None:
+            raise
+        _explain(InputError(said()), as_json=as_json)
+        return InputError.exit_code
 
 
 def _explain(error: MimrunError, *, as_json: bool) -> None:

@@ -116,7 +116,7 @@ def _after_waiting(home: Home, view: RunView, state: RunState) -> str:
     name, at = view.summary.run, view.summary.waits_at
     go_on = f"mimrun resume {name}"
     match view.summary.waits_on:
-        case "gate" if verdict_of(home, name) == "waiting":
+        case "gate" if verdict_of(home, state, load_plan(home, name)) == "waiting":
             digest = state.gates[at].digest[7:19]
             return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
         case "manual" if not state.manuals[at].attested:

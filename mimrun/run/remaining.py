@@ -43,8 +43,10 @@ def remaining(plan: Plan, state: RunState) -> tuple[Node, ...]:
     4. Gates stay that something is left behind.
     5. The rescue and always parts of a block stay on the hosts that something of the block is left on, and
        where they themselves have failed or were never begun.
+    6. Where nothing else is left, the readings that failed, or were never begun: what they say is not known yet.
     """
     left = _without(plan.nodes, lambda node: _left_of(node, state), state)
+    left = left or _without(plan.nodes, lambda node: _unread(node, state), state)
     if not left:
         return ()
     hosts = targets_of(left)
@@ -132,6 +134,11 @@ def _left_of(node: Node, state: RunState) -> Node | None:
             return None if node.path in state.finished and state.finished[node.path] != "failed" else node
         case _:
             return None
+
+
+def _unread(node: Node, state: RunState) -> Node | None:
+    """Give what is left of a reading."""
+    return _cut(node, state) if isinstance(node, PlannedAction) and _only_reads(node) else None
 
 
 def _again(node: Node, state: RunState, hosts: Set[str], needed: frozenset[str]) -> Node | None:

@@ -27,6 +27,34 @@ def refused(desk: Desk, *words: str) -> Said:
     return said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plan", "--json", "--inventry", "x"], "--inventry"),
+        (["plan", "--json"], "Missing argument"),
+        (["resolve", "latest", "--json"], "Missing argument"),
+        (["aprove", "--json"], "did you mean 'approve'"),
+        (["runs", "--json", "--limit", "many"], "Invalid value for '--limit'"),
+        (["locks", "--json", "surplus"], "surplus"),
+    ],
+)
+def test_words_that_make_no_command_are_refused_as_json_where_json_was_asked_for(
+    desk: Desk, words: list[str], said: str
+) -> None:
+    refused = desk(*words)
+    assert refused.code == 2, refused.err
+    assert (refused.json["exit_code"], refused.json["kind"], refused.json["problems"]) == (
+        2,
+        "InputError",
+        [],
+    )
+    assert said in refused.json["error"]
+    assert refused.err == ""
+    plain = desk(*(word for word in words if word != "--json"))
+    assert (plain.code, plain.out) == (2, "")
+    assert said in plain.err
+
+
 def test_broken_yaml_is_named_by_line_and_column(desk: Desk) -> None:
     path = desk.write("broken.yaml", "schema: mimrun/1\nname: [\n")
     said = refused(desk, str(path))

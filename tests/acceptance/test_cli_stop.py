@@ -72,6 +72,10 @@ class Terminal:
             seen = seen + 1 if state == "S" else 0
             time.sleep(0.01)
 
+    def hang_up(self) -> None:
+        """Close the window."""
+        os.close(self._end)
+
     def ends(self) -> int:
         """Wait for the end; gives the exit code."""
         while self._read():
@@ -175,6 +179,21 @@ def test_a_run_that_waits_for_people_goes_on_by_itself_when_they_have_decided(de
     assert desk.marks() == ["two"]
 
 
+def test_a_terminal_that_is_closed_interrupts_the_run_and_no_more(desk: Desk) -> None:
+    terminal = Terminal(desk, "run", "--direct", "--yes", desk.runbook(mark("one") + SLOW + mark("last")))
+    until(lambda: "begun" in desk.marks())
+    terminal.hang_up()
+    assert terminal.process.wait(PATIENCE_S) == -signal.SIGHUP
+    assert desk.status()["status"] == "interrupted"
+    (desk.folder / "go").touch()
+    until(lambda: "ended" in desk.marks())
+    assert desk("resume", "--direct").code == 4, "who knows how far it came"
+    assert desk("resolve", "latest", "2", "--applied", "--reason", "its words are there").code == 0
+    assert desk("resume", "--direct").code == 0
+    assert desk.marks() == ["one", "begun", "ended", "last"]
+    assert desk("log", "verify").code == 0
+
+
 def test_ctrl_c_while_people_are_waited_for_leaves_the_run_waiting(desk: Desk) -> None:
     terminal = Terminal(desk, "run", "--direct", "--yes", desk.runbook(GATE + mark("two")))
     terminal.shows("mimrun approve run-")
@@ -232,7 +251,7 @@ def test_cancel_from_another_process_ends_what_is_under_way_and_says_so(desk: De
     running = desk.begin("run", "--direct", "--yes", desk.runbook(SLOW + mark("never")))
     until(lambda: desk.marks() == ["begun"])
     said = desk("cancel", "latest", "--reason", "wrong cluster")
-    assert said.code == 0
+    assert said.code == 4
     assert "in_doubt" in said.out
     assert "mimrun resolve run-" in said.out
     assert running.wait().code == 4

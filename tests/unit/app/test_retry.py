@@ -253,6 +253,26 @@ def test_what_a_verification_refused_is_done_again(bench: Bench) -> None:
     assert planned(bench, run) == {"1": ["a"], "2": ["a"]}
 
 
+def test_a_reading_that_alone_has_failed_is_made_again(bench: Bench) -> None:
+    look = action("2", "read", options=StepOptions(expect="'a:w2' in result.words | string", delay_ms=1))
+    run, verdict = bench.run(a_plan(bench.world, action("1"), look, action("3", "read")))
+    assert verdict.status == "failed"
+    assert planned(bench, run) == {"2": ["a"], "3": ["a"]}
+    bench.world.write_text(bench.world.read_text() + "a:w2 w2 k\n")
+    assert again(bench, run)[1].status == "succeeded"
+    assert words(bench.world)[:1] == ["a:w1"], "what was done is not done again"
+
+
+def test_the_title_says_what_a_run_repeats_or_takes_back(bench: Bench) -> None:
+    steps = (action("1", undo=call("once", word="u")), action("2", verify=check("false")))
+    run, _ = bench.run(a_plan(bench.world, *steps))
+    retry, _ = again(bench, run)
+    with bench.home() as home:
+        undo = create_undo(home, run, plan_undo(home, run), RESPONDER)
+        titles = [find_run(home, one).summary.title for one in (run, retry, undo)]
+    assert titles == ["A test", "retry of A test", "undo of A test"]
+
+
 def test_where_nothing_failed_nothing_is_repeated(bench: Bench) -> None:
     run, _ = bench.run(a_plan(bench.world, action("1"), action("2", when="false")))
     with bench.home() as home, pytest.raises(RunError, match="failed nowhere"):

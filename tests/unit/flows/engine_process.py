@@ -31,6 +31,7 @@ from mimrun.errors import RunError
 class Verdict:
     status: str
     detail: str
+    waits_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class FileExecutor:
             self.write(run, f"mode {mode} {reason}".strip())
             (self.folder / f"{run}.verdict").unlink(missing_ok=True)
             verdict = self._steps(run, around_step or (lambda label, do: do()))
-            (self.folder / f"{run}.verdict").write_text(verdict.status)
+            (self.folder / f"{run}.verdict").write_text(f"{verdict.status} {verdict.waits_on}")
             return verdict
 
     def standing(self, run: str) -> Verdict | None:
@@ -78,7 +79,8 @@ class FileExecutor:
             except BlockingIOError:
                 return None
             file = self.folder / f"{run}.verdict"
-            return Verdict(file.read_text() if file.exists() else "interrupted", "so it stands")
+            status, _, on = (file.read_text() if file.exists() else "interrupted").partition(" ")
+            return Verdict(status, "so it stands", on)
 
     def due(self) -> list[str]:
         return []
@@ -90,7 +92,7 @@ class FileExecutor:
             if line in self.lines(run):
                 continue
             if "gate" in step and not Path(step["gate"]).exists():
-                return Verdict("waiting", f"step {number} waits for an approval")
+                return Verdict("waiting", f"step {number} waits for an approval", "gate")
             if "at_once" in step:
                 self._at_once(run, number, step["at_once"], around_step)
                 continue

@@ -20,6 +20,7 @@ from flows.watch import Health
 class Verdict:
     status: str
     detail: str = ""
+    waits_on: str = ""
 
 
 @dataclass

@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from flows.execution import Standing
+from flows.resuming import end_state
+
 pytestmark = pytest.mark.needs("prefect")
 
 Lab = Any
@@ -77,6 +80,25 @@ def test_a_waiting_run_holds_no_thread_and_goes_on_in_the_same_flow_run(shared: 
     assert ended["id"] == waiting["id"]
     tasks = until(lambda: len(found := shared.tasks("gated")) == 3 and found)
     assert [name for name, _, _ in tasks] == ["1 A", "2 The gate", "3 C"]
+
+
+@pytest.mark.parametrize(
+    ("status", "waits_on", "name", "kind"),
+    [
+        ("waiting", "gate", "AwaitingApproval", "PAUSED"),
+        ("waiting", "manual", "AwaitingManualStep", "PAUSED"),
+        ("waiting", "lock", "AwaitingLock", "PAUSED"),
+        ("waiting", "pause", "PausedByPerson", "PAUSED"),
+        ("waiting", "killswitch", "KillSwitchPulled", "PAUSED"),
+        ("in_doubt", "doubt", "InDoubt", "PAUSED"),
+        ("succeeded", "", "Completed", "COMPLETED"),
+    ],
+)
+def test_a_waiting_run_is_called_by_what_it_waits_for(
+    status: str, waits_on: str, name: str, kind: str
+) -> None:
+    state = end_state(Standing(status, "why", waits_on), "why", "k")
+    assert (state.name, state.type.value) == (name, kind)
 
 
 def test_resuming_in_vain_leaves_the_picture_as_it_was(shared: Lab, tmp_path: Path) -> None:
