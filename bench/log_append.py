@@ -21,6 +21,7 @@ from pathlib import Path
 
 from mimrun.log.entry import Actor, Draft, LogEntry
 from mimrun.log.kinds import StepOutcome
+from mimrun.log.proof.signer import FileSigner, begin_key
 from mimrun.log.proof.verify import verify
 from mimrun.log.sqlite.store import SqliteStore, create_log
 
@@ -58,11 +59,15 @@ def append_for(store: SqliteStore, run: str, seconds: float) -> list[float]:
     return times
 
 
-def by_threads(folder: Path, threads: int, seconds: float) -> list[float]:
-    path = folder / f"threads-{threads}.db"
+def by_threads(folder: Path, threads: int, seconds: float, *, signed: bool = False) -> list[float]:
+    path = folder / f"threads-{threads}{'-signed' * signed}.db"
     create_log(path, "bench", ACTOR)
     times: list[float] = []
     with SqliteStore(path, projectors=[Count()]) as store:
+        if signed:
+            signer = FileSigner(folder / f"signer-{threads}", "bench")
+            store.append([Draft(ACTOR, begin_key(signer, size=1))])
+            store.sign_with(signer)
         store.append([outcome("warm")])
 
         def work(number: int) -> None:
@@ -164,6 +169,8 @@ def main() -> None:
         show("bare 1 KiB + fdatasync", bare_disk(place, given.seconds), given.seconds)
         for threads in (1, 4, 16, 64):
             show(f"{threads} threads", by_threads(place, threads, given.seconds), given.seconds)
+            times = by_threads(place, threads, given.seconds, signed=True)
+            show(f"{threads} threads, signed", times, given.seconds)
         for processes in (1, 2, 4, 8):
             show(f"{processes} processes", by_processes(place, processes, given.seconds), given.seconds)
         verifying(place, 30_000)
