@@ -201,14 +201,16 @@ def _records(store: Store, entries: Iterable[LogEntry], wanted: Wanted) -> Itera
 
 
 def _blobs(store: Store, entry: LogEntry) -> dict[str, bytes | None]:
-    """Give an entry's blobs; None for one that is not there any more.
+    """Give an entry's blobs; None for one that was erased.
 
     Raises:
-        TamperError: one is not what was recorded.
+        TamperError: one is not what was recorded, or is gone without an entry that says so.
     """
     found: dict[str, bytes | None] = {}
     for ref in entry.blobs:
         stored = store.stored_blob(ref.commit)
+        if stored is None and not any(one.commit == ref.commit for one in store.redactions()):
+            raise TamperError(f"blob {ref.n!r} of log entry {entry.seq} is missing, and nobody erased it")
         if stored is not None and not is_committed(stored, ref.commit):
             raise TamperError(f"blob {ref.n!r} of log entry {entry.seq} is not what was recorded")
         found[ref.n] = stored.data if stored is not None else None
