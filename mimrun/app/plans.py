@@ -18,6 +18,7 @@ from mimrun.runbook.inputs import parse_inputs
 from mimrun.runbook.inventory import Inventory, load_inventory
 from mimrun.runbook.library import find_runbook, includes_from
 from mimrun.runbook.lint import lint_rest
+from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.plan import Plan
 from mimrun.runbook.planner import check_parts, make_plan
 from mimrun.settings import Settings
@@ -68,9 +69,16 @@ def draft_plan(
         except PlanError as more:
             raise PlanError(problems=exc.problems + more.problems) from exc
         raise
-    includes = includes_from(library_folders())
-    plan = make_plan(loaded, given, inventory, catalog, connector_versions(), includes=includes)
-    return pin_files(plan, catalog)
+    includes, sources = includes_from(library_folders()), {loaded.digest: loaded.source}
+
+    def included(reference: str) -> LoadedRunbook:
+        found = includes(reference)
+        sources[found.digest] = found.source
+        return found
+
+    plan = make_plan(loaded, given, inventory, catalog, connector_versions(), includes=included)
+    texts = {digest: source.decode() for digest, source in sources.items()}
+    return pin_files(plan, catalog).with_sources(texts)
 
 
 def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory:

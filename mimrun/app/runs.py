@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.naming import new_incident, new_run
-from mimrun.errors import InputError, KillSwitchError, RunError, TamperError
+from mimrun.errors import ErasedError, InputError, KillSwitchError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.redaction import Erasure, Erasures, key_of
@@ -122,9 +125,22 @@ def _drafts(
         retry_of=plan.retry_of or "",
         behalf=tuple(sorted(identity.behalf)),
     )
-    drafts.append(Draft(actor, frozen, inc=name, run=run, blobs=(Blob("plan", plan.encode(), "plan"),)))
+    blobs = [Blob("plan", plan.encode(), "plan")]
+    if sources := plan.sources or _earlier_sources(home, plan):
+        blobs.append(Blob("runbooks", canonical.encode(sources), "plan"))
+    drafts.append(Draft(actor, frozen, inc=name, run=run, blobs=tuple(blobs)))
     drafts.append(Draft(actor, created, inc=name, run=run))
     return drafts
+
+
+def _earlier_sources(home: Home, plan: Plan) -> Mapping[str, str]:
+    """Give the runbooks of the run that a plan takes back or repeats; none where they were erased."""
+    run = plan.undo_of or plan.retry_of
+    for entry in home.store.entries(run=run, kinds={Kind.PLAN_FROZEN}) if run else ():
+        with suppress(ErasedError):
+            sources: Mapping[str, str] = json.loads(home.store.blob(entry, "runbooks") or b"{}")
+            return sources
+    return {}
 
 
 def check_launch(home: Home, plan: Plan, *, locks: bool = True) -> None:

@@ -48,10 +48,10 @@ class IncidentNote(Body):
 
 
 class PlanFrozen(Body):
-    """A plan was made and will not change; the blob is its canonical JSON."""
+    """A plan was made and will not change; the blobs are its canonical JSON, and the runbooks that it was made of."""
 
     kind = Kind.PLAN_FROZEN
-    blobs = frozenset({"plan"})
+    blobs = frozenset({"plan", "runbooks"})
     digest: Digest
     runbook: Name
     version: Word

@@ -72,6 +72,17 @@ class Plan(Part):
         """`sha256:<hex>` over the canonical JSON of the plan."""
         return canonical.digest_bytes(self.encode())
 
+    @cached_property
+    def sources(self) -> Mapping[str, str]:
+        """The runbooks that the plan was made of, by digest: no part of it, and only there where it was just made."""
+        return {}
+
+    def with_sources(self, sources: Mapping[str, str]) -> Plan:
+        """Give the same plan together with the text of its runbooks, by digest."""
+        copy = self.model_copy()
+        copy.__dict__["sources"] = dict(sources)
+        return copy
+
     def encode(self) -> bytes:
         """Give the plan's canonical bytes, as they are stored and approved."""
         return canonical.encode(self.model_dump(mode="json", by_alias=True))
