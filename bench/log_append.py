@@ -1,9 +1,9 @@
 """How fast the log takes entries, by threads in one process and by processes, and how fast it verifies.
 
-    python bench/log_append.py [--seconds 2] [--folder .]
+    python bench/log_append.py [--seconds 2] [--folder .] [--blob 2048]
 
-Each append is one entry with a small projection, durable when it returns (WAL, synchronous=FULL). Beside
-it, for what the disk can do: a bare 1 KiB append with fdatasync.
+Each append is one entry with a small projection, durable when it returns (WAL, synchronous=FULL); with --blob
+it has an output of so many bytes. Beside it, for what the disk can do: a bare 1 KiB append with fdatasync.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from mimrun.log.entry import Actor, Draft, LogEntry
+from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import StepOutcome
 from mimrun.log.proof.signer import FileSigner, begin_key
 from mimrun.log.proof.verify import verify
 from mimrun.log.sqlite.store import SqliteStore, create_log
 
 ACTOR = Actor("worker", "w:7f3a", "engine", "lease")
+BLOB = "BENCH_BLOB"
+"""The variable by which the processes of this script know how long an output is."""
 
 
 class Count:
@@ -47,7 +49,11 @@ def outcome(run: str) -> Draft:
     body = StepOutcome(
         status="ok", changed=True, clean=False, unreachable=False, reason="", dur_ms=1834, intent=1233
     )
-    return Draft(ACTOR, body, inc="INC-1", run=run, step="3.block.1", target="db1", attempt=1, epoch=17)
+    size = int(os.environ.get(BLOB, "0"))
+    blobs = (Blob("stdout", os.urandom(size), "output"),) if size else ()
+    return Draft(
+        ACTOR, body, inc="INC-1", run=run, step="3.block.1", target="db1", attempt=1, epoch=17, blobs=blobs
+    )
 
 
 def append_for(store: SqliteStore, run: str, seconds: float) -> list[float]:
@@ -152,15 +158,18 @@ def verifying(folder: Path, count: int) -> None:
         rebuilt = time.perf_counter() - begun
     print(f"{'verify':26s} {count / wall:8.0f} entries/s by the clock, {count / used:.0f} by processor time")
     print(f"{'rebuild':26s} {count / rebuilt:8.0f} entries/s")
+    print(f"{'file':26s} {path.stat().st_size / count:8.0f} bytes an entry, with its blob if it has one")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--folder", type=Path, default=None, help="where to write; a disk, not a tmpfs")
+    parser.add_argument("--blob", type=int, default=0, help="bytes of output that each entry has")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--run", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    os.environ.setdefault(BLOB, str(given.blob))
     if given.child:
         child(given.child, given.run, given.seconds)
         return
