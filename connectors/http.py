@@ -190,9 +190,6 @@ class Http(Connector[HttpSettings, Request]):
         if client is not None:
             client.close()
 
-    def _end(self, action: Request, call: Call) -> str:
-        return "a request that was sent cannot be called back: whether the other side goes on with it is not known"
-
     def _perform(self, action: Request, call: Call) -> Outcome:
         import httpx  # noqa: PLC0415 - see open()
 

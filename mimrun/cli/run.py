@@ -34,6 +34,8 @@ from mimrun.cli.terminal import ask, console
 from mimrun.errors import InputError, LeaseError
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.run.wish import Level
+from mimrun.runbook.plan import Plan
+from mimrun.settings import Settings
 
 DirectOption = Annotated[
     bool, typer.Option("--direct", help="Leave Prefect out: this process executes the run, at once.")
@@ -79,9 +81,7 @@ def run(
             require_incident(opened, incident)
         check_launch(opened, plan, locks=not patience_ms)
         launcher = None if direct else wake(settings)
-        if not as_json:
-            print_plan(console(), plan)
-        warn_of_nobody(settings, plan)
+        _show(settings, plan, as_json=as_json)
         confirm_go(yes=yes)
         name = when_free(
             lambda: create_run(opened, plan, identity, incident=incident, direct=direct),
@@ -92,6 +92,12 @@ def run(
         wishes = Wishes(launcher, settings.engine_patience_ms, stay, as_json, lock_patience_ms=patience_ms)
         code = drive(opened, name, wishes)
     raise typer.Exit(code)
+
+
+def _show(settings: Settings, plan: Plan, *, as_json: bool) -> None:
+    if not as_json:
+        print_plan(console(), plan)
+    warn_of_nobody(settings, plan)
 
 
 def resume(

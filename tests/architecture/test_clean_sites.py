@@ -43,7 +43,7 @@ SITES: dict[str, tuple[int, str]] = {
     # local
     "local/__init__.py:Local._perform": (1, "called off before anything was begun"),
     "local/actions.py:Sourced.read": (2, "reads a file, before anything is written or started"),
-    "local/file.py:difference": (1, "reads a file, before anything is written"),
+    "local/file.py:difference": (2, "looks at the folder and reads the file, before anything is written"),
     "local/file.py:copy": (3, "the file is replaced by one rename as the last thing that can fail"),
     "local/program.py:become_words": (3, "sudo was asked to run `true` at most"),
     "local/program.py:run": (2, "called off before the start, or execve(2) itself failed"),
