@@ -64,8 +64,11 @@ class _Incident:
         self._check_end()
         self.blobs.judge(self.kept)
         there = {name.removeprefix("blobs/") for name in self.bundle.names("blobs/")}
-        if there - self.commits or len(there) != manifest.blobs:
-            excerpt.flaw(0, "blob", f"{len(there)} blobs are here, {manifest.blobs} belong to it")
+        # What an entry speaks of that was changed is not known.
+        if strange := len(there - self.commits) if self.sound else 0:
+            excerpt.flaw(0, "blob", f"{strange} blobs are here of which no entry speaks")
+        elif len(there) != manifest.blobs:
+            excerpt.flaw(0, "blob", f"the bundle had {manifest.blobs} blobs and has {len(there)}")
         return Report(
             log=manifest.log,
             scope=f"incident {manifest.inc}",

@@ -158,8 +158,10 @@ def _whole_flaws(bundle: Bundle, manifest: Manifest, found: Report, trust: Trust
     if not signed and not trust.unsigned:
         yield Flaw(0, "checkpoint", "no checkpoint is above it: nobody has signed what it says")
     blobs = len(bundle.names("blobs/"))
-    if blobs != manifest.blobs or (found.ok and manifest.classes and blobs != found.blobs):
-        yield Flaw(0, "blob", f"{blobs} blobs are here, {manifest.blobs} belong to it")
+    if found.ok and manifest.classes and blobs != found.blobs:
+        yield Flaw(0, "blob", f"{blobs} blobs are here, and the entries speak of {found.blobs}")
+    elif blobs != manifest.blobs:
+        yield Flaw(0, "blob", f"the bundle had {manifest.blobs} blobs and has {blobs}")
 
 
 class _WholeLog(Lines):

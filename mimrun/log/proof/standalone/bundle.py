@@ -133,7 +133,7 @@ class Examination:
             self.entries.flaws += self.entries.wrong_heads
         self._check_consistency()
         self._check_notes()
-        self.contents.check()
+        self.contents.check(changed=not self.sound)
         if not self.entries.flaws:
             self._check_members()
         return sorted(set(self.entries.flaws), key=lambda flaw: (flaw.seq == 0, flaw))

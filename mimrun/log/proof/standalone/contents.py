@@ -25,10 +25,16 @@ class Contents:
     def __init__(self, bundle: Bundle, classes: list[str], count: int, entries: Entries) -> None:
         self.bundle, self.classes, self.count, self.entries = bundle, classes, count, entries
         self.blobs = 0
+        self.changed = False
         self.erased: list[str] = []
 
-    def check(self) -> None:
-        """Check everything."""
+    def check(self, *, changed: bool) -> None:
+        """Check everything.
+
+        Arguments:
+            changed: some entries are not what was recorded.
+        """
+        self.changed = changed
         self._check_blobs()
         self._check_runbooks()
 
@@ -47,8 +53,11 @@ class Contents:
                         value["seq"], "blob", f"its blob {ref['n']!r} was to be left out, and is here"
                     )
         there = set(self.bundle.names("blobs/"))
-        if there - spoken or len(there) != self.count:
-            self.entries.flaw(0, "blob", f"{len(there)} blobs are here, {self.count} belong to it")
+        # What an entry speaks of that was changed is not known.
+        if there - spoken and not self.changed:
+            self.entries.flaw(0, "blob", f"{len(there - spoken)} blobs are here of which no entry speaks")
+        elif len(there) != self.count:
+            self.entries.flaw(0, "blob", f"the bundle had {self.count} blobs and has {len(there)}")
 
     def _check_blob(self, seq: int, ref: dict[str, Any], data: bytes | None, gone: str | None) -> None:
         name = ref["n"]
