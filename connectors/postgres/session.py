@@ -140,7 +140,8 @@ class Session:
         import psycopg  # noqa: PLC0415 - 0.15 s that only a step of this connector pays
 
         try:
-            self._connection, self._signed = self._dial(call), ""
+            self._signed = mark_of(call.key) if call is not None else ""
+            self._connection = self._dial(call)
         except psycopg.Error as exc:
             said = " ".join(str(exc).split())
             refused = ("FATAL" in said or "certificate" in said or "SSL" in said) and not any(
@@ -151,13 +152,14 @@ class Session:
 
     def _dial(self, call: Call | None) -> psycopg.Connection[tuple[object, ...]]:
         """Connect in a thread of its own: a name or a host that does not answer cannot be interrupted."""
+        application, patience = f"{self._application}{self._signed}", self.settings.postgres_connect_timeout
         if call is None:
-            return self._connect(self._application, self.settings.postgres_connect_timeout)
+            return self._connect(application, patience)
         dialled: Future[psycopg.Connection[tuple[object, ...]]] = Future()
 
         def dial() -> None:
             try:
-                dialled.set_result(self._connect(self._application, self.settings.postgres_connect_timeout))
+                dialled.set_result(self._connect(application, patience))
             except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
                 dialled.set_exception(exc)
 
@@ -241,7 +243,7 @@ class Session:
     def _sign(self, call: Call) -> None:
         """Let the server's list of processes say at which key it works, for whoever has to end that later.
 
-        It is said once for all of an action, and before a transaction, which could take it back.
+        It is said with the connection, or once for all of an action and before its transaction, which could take it back.
         """
         mark = mark_of(call.key)
         if self._signed != mark and self.is_idle():
