@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -145,6 +146,45 @@ class Tree:
 def root(leaves: Iterable[bytes]) -> bytes:
     """Give the root over leaf hashes, in memory that grows with the logarithm of their number."""
     return Frontier().extend(leaves).root()
+
+
+def prove_consistency(leaves: Iterable[bytes], first: int, second: int) -> tuple[bytes, ...]:
+    """Prove what `Tree.consistency` proves, in memory that grows with the logarithm of the number of leaves.
+
+    Arguments:
+        leaves: leaf hashes, in order; the first `second` of them are looked at, each once.
+        first, second: sizes of the two trees.
+
+    Raises:
+        ValueError: there are not so many leaves, or the first tree is the larger one.
+    """
+    if not 0 <= first <= second:
+        raise ValueError(f"a tree of {first} leaves is not the beginning of one of {second}")
+    if first in (0, second):
+        return ()
+    # The subtrees that the proof names, the outermost first. They do not overlap, so one pass finds all of them.
+    spans: list[tuple[int, int]] = []
+    low, high, whole = 0, second, True
+    while first != high:
+        middle = low + _split(high - low)
+        if first <= middle:
+            spans.append((middle, high))
+            high = middle
+        else:
+            spans.append((low, middle))
+            low, whole = middle, False
+    if not whole:
+        spans.append((low, high))
+    found, at, left = dict[tuple[int, int], bytes](), 0, iter(leaves)
+    for low, high in sorted(spans):
+        # Only the first tree as a whole is skipped: whoever checks the proof has its root.
+        if sum(1 for _ in islice(left, low - at)) != low - at:
+            raise ValueError(f"there are not {second} leaves")
+        frontier = Frontier().extend(islice(left, high - low))
+        if frontier.size != high - low:
+            raise ValueError(f"there are not {second} leaves")
+        found[low, high], at = frontier.root(), high
+    return tuple(found[span] for span in reversed(spans))
 
 
 def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected: bytes) -> bool:
