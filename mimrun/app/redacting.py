@@ -129,9 +129,7 @@ def _redact(home: Home, identity: Identity, targets: Sequence[Target], reason: s
     if not reason.strip():
         raise InputError("say why, with --reason: it stays on record in the place of what is erased")
     require_known(home, identity, "erase content of the log", roles=REDACTORS)
-    whole = {target.entry.seq for target in targets}
-    for target in targets:
-        _refuse_needed_for_later(home, target, whole)
+    _refuse_needed_for_later(home, targets)
     agreed = [part for target in targets if (part := _by_another(home, identity, target)) is not None]
     fresh = [part for target in targets if (part := _not_proposed(target)) is not None]
     if agreed:
@@ -269,6 +267,19 @@ def refuse_needed(view: View, entry: LogEntry, names: Sequence[str]) -> None:
             )
 
 
+def _refuse_needed_for_later(home: Home, targets: Sequence[Target]) -> None:
+    """Refuse to erase what a run needs, or what is still to be taken back at its time."""
+    whole = {target.entry.seq for target in targets}
+    seen: set[str] = set()
+    for target in targets:
+        refuse_needed(home.store, target.entry, target.names)
+        _refuse_way_back(home, target, whole)
+        run = target.entry.run
+        if run and run not in seen and NEEDED.intersection(target.names):
+            seen.add(run)
+            _refuse_scheduled(home, run, target.entry.seq)
+
+
 def _refuse_way_back(home: Home, target: Target, also: Collection[int]) -> None:
     """Refuse to erase what a way back has done while it could be gone a second time.
 
@@ -288,15 +299,10 @@ def _refuse_way_back(home: Home, target: Target, also: Collection[int]) -> None:
             )
 
 
-def _refuse_needed_for_later(home: Home, target: Target, also: Collection[int]) -> None:
-    """Refuse it also while something of the run is still to be taken back at its time."""
-    refuse_needed(home.store, target.entry, target.names)
-    _refuse_way_back(home, target, also)
-    if target.entry.run and NEEDED.intersection(target.names):
-        for view in list_reverts(home, target.entry.run):
-            if view.status in OPEN:
-                raise RefusedError(
-                    f"what {target.entry.run} did is to be taken back at {view.revert.due_at}, which needs"
-                    f" entry {target.entry.seq}; take it back with `mimrun undo`, or let it stand with"
-                    " `mimrun reverts cancel`, then erase it"
-                )
+def _refuse_scheduled(home: Home, run: str, seq: int) -> None:
+    for view in list_reverts(home, run):
+        if view.status in OPEN:
+            raise RefusedError(
+                f"what {run} did is to be taken back at {view.revert.due_at}, which needs entry {seq}; take it"
+                " back with `mimrun undo`, or let it stand with `mimrun reverts cancel`, then erase it"
+            )

@@ -117,16 +117,51 @@ def test_a_whole_incident_is_erased_with_its_key_and_runs_and_status_say_so(desk
     [
         (["1", *WHY], 2, "has no blob"),
         (["999", *WHY], 6, "has no entry 999"),
-        (["3"], 2, "--reason"),
-        (["3", "--blob", "nothing", *WHY], 2, "has no blob 'nothing'"),
+        (["PLAN"], 2, "--reason"),
+        (["PLAN", "--blob", "nothing", *WHY], 2, "has no blob 'nothing'"),
         ([*WHY], 2, "name an entry"),
         (["--all", *WHY], 2, "--all --incident INC"),
         (["--all", "--incident", "INC-404", *WHY], 2, "no output, text or file"),
-        (["3", *WHY, "--as", "nobody"], 2, "nobody"),
+        (["PLAN", *WHY, "--as", "nobody"], 2, "nobody"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(desk: Desk, words: list[str], code: int, told: str) -> None:
     desk.run(desk.runbook(mark("one")))
-    said = desk("log", "redact", *words)
+    plan = str(entries(desk, "plan.frozen")[0]["seq"])
+    said = desk("log", "redact", *(plan if word == "PLAN" else word for word in words))
     assert (said.code, told in said.err) == (code, True), said.err
     assert entries(desk, "redact.proposed") == []
+
+
+TIMED = (
+    "  - name: Raise\n    local.shell: {cmd: 'echo raised >> marks'}\n"
+    "    undo: {local.shell: {cmd: 'echo lowered >> marks'}}\n    revert_after: 1h\n"
+)
+
+
+def plan_of(desk: Desk, run: str) -> str:
+    (seq,) = [entry["seq"] for entry in entries(desk, "plan.frozen") if entry["run"] == run]
+    return str(seq)
+
+
+def test_what_is_to_be_taken_back_is_not_erased_and_what_was_is_not_taken_back_twice(desk: Desk) -> None:
+    desk.run(desk.runbook(TIMED))
+    forward = desk.status()["run"]
+    refused = desk("log", "redact", plan_of(desk, forward), *WHY)
+    assert (refused.code, "is to be taken back at" in refused.err) == (5, True), refused.err
+    undone = desk("undo", forward, "--direct", "--yes")
+    assert undone.code == 0, undone.err
+    undo = desk.status()["run"]
+    assert undo != forward
+    refused = desk("log", "redact", plan_of(desk, undo), *WHY)
+    assert (refused.code, f"erase the plan of {forward} first" in refused.err) == (5, True), refused.err
+    for run in (forward, undo):
+        for who in ("responder", "alex"):
+            said = desk("log", "redact", plan_of(desk, run), *WHY, "--as", who)
+            assert said.code == 0, said.err
+    shown = desk("reverts", "list", "--all", "--json").json
+    assert [one["status"] for one in shown] == ["cancelled"]
+    assert "its plan was erased" in shown[0]["why"]
+    assert (desk("runs").code, desk("status", forward).code, desk("status", undo).code) == (0, 0, 0)
+    assert desk("undo", forward, "--direct", "--yes").code != 0
+    assert desk.marks() == ["raised", "lowered"]
