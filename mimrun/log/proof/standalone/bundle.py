@@ -113,6 +113,7 @@ class Examination:
         self.entries = Entries(self.manifest["log"], self.manifest["inc"], self.manifest["size"], self.root)
         self.ring: list[RingKey] = []
         self.sound = True
+        self.head: Head | None = None
         self.earlier: dict[int, bytes] = {}
         self.proven: list[str] = []
         self.open: list[str] = []
@@ -164,27 +165,31 @@ class Examination:
 
     def _read_head(self, note: str) -> Head:
         """Read a checkpoint that a key of the log has signed in its range. Raises ValueError where it is none."""
-        known = [one.key for one in self.ring]
-        text, signers = check_note(note, [*known, *(k for k in self.given.keys if k not in known)])
+        text, signers = check_note(note, [one.key for one in self.ring])
         origin, number, root, end = [*text.split("\n"), "", "", ""][:4]
         size = int(number) if re.fullmatch(r"0|[1-9][0-9]{0,15}", number) else LARGEST + 1
         if text != f"{origin}\n{number}\n{root}\n" or end or size > LARGEST or len(unbase(root)) != 32:
             raise ValueError("it is no checkpoint of an incident log")
         if origin != self.manifest["log"]:
             raise ValueError(f"it is of the log {origin!r}")
-        doubts = []
-        for key in signers:
-            one = next((one for one in self.ring if one.key == key), None)
-            if one is not None and not one.covers(size):
-                end = "on" if one.to_size is None else f"to {one.to_size}"
-                doubts.append(f"key {key} may sign trees from size {one.from_size} {end}, and not this one")
-            elif self.given.keys and key not in self.given.keys:
-                doubts.append(f"key {key} is not the one that you trust")
-            elif self.given.root is not None and (one is None or one.certified is None):
-                doubts.append(f"key {key} is not certified by the root key {self.given.root}")
+        doubts, good = [], []
+        for one in self.ring:
+            if one.key not in signers:
+                continue
+            if not one.covers(size):
+                until = "on" if one.to_size is None else f"to {one.to_size}"
+                doubts.append(
+                    f"key {one.key} may sign trees from size {one.from_size} {until}, and not this one"
+                )
+            elif self.given.root is not None and one.certified is None:
+                doubts.append(f"key {one.key} is not certified by the root key {self.given.root}")
             else:
-                return Head(size, unbase(root), [key])
-        raise ValueError("; ".join(doubts) or "no key of the log has signed it")
+                good.append(one.key)
+        if self.given.keys and good and not any(key in self.given.keys for key in good):
+            raise ValueError(f"it is signed by {good[0]}, which is not the key that you trust")
+        if not good:
+            raise ValueError("; ".join(doubts) or "no key of the log has signed it")
+        return Head(size, unbase(root), good)
 
     def _check_checkpoint(self) -> None:
         """The log as it was then is signed: by one of its keys, and by the witnesses that were asked for."""
@@ -199,6 +204,9 @@ class Examination:
             head = self._read_head(note.decode("utf-8"))
             if (head.size, head.root) != (size, self.root):
                 raise ValueError(f"it is of a log of {head.size} entries, or of another one")
+            if self.whole and not self.entries.flaws and size not in self.entries.heads:
+                raise ValueError("the log's last entry says nothing of the incidents' ends")
+            self.head = head
             for witness in self.given.witnesses:
                 if witness not in check_note(note.decode("utf-8"), [witness]).keys:
                     raise ValueError(f"the witness {witness} has not signed it")
@@ -244,7 +252,6 @@ class Examination:
 
     def _check_older(self) -> None:
         """Each checkpoint that was stored with a whole log is of its beginning, and ends with the heads."""
-        heads = {value["seq"] for value, _ in self.entries.kept if value["kind"] == "log.heads"}
         found: list[Head] = []
         for line in self.bundle.lines("checkpoints.jsonl"):
             size: Any = 0
@@ -252,7 +259,7 @@ class Examination:
                 value = read_canonical(line)
                 size = value["size"]
                 found.append(self._read_head(value["note"]))
-                if len(value) != 2 or found[-1].size != size or size not in heads:
+                if len(value) != 2 or found[-1].size != size or size not in self.entries.heads:
                     raise ValueError("it is of another size, or does not end with the heads of the incidents")
             except (ValueError, KeyError, TypeError) as exc:
                 self._flaw(0, "checkpoint", f"the checkpoint of size {size} is not right: {exc}")
@@ -263,6 +270,19 @@ class Examination:
                 if self.earlier.get(one.size) != one.root:
                     detail = f"the first {one.size} entries are not those that the checkpoint was made of"
                     self._flaw(0, "checkpoint", detail)
+            self._check_succession([*found, *([self.head] if self.head else [])])
+
+    def _check_succession(self, heads: list[Head]) -> None:
+        """Each key but the first is vouched for: by the root key, or by one that was vouched for before."""
+        believed = {one.key for one in self.ring if one.certified is not None}
+        if self.given.root is None:
+            believed |= {one.key for one in self.ring[:1]}
+        for head in heads:
+            if not believed.isdisjoint(head.keys):
+                believed |= {one.key for one in self.ring if one.announced <= head.size}
+        for one in self.ring if heads else ():
+            if one.key not in believed:
+                self._flaw(one.announced, "key", f"no key before {one.key}, and no root key, vouches for it")
 
     def _root_at(self, size: int) -> bytes | None:
         """The root of the log when it had so many entries, as far as the bundle proves it; else None."""

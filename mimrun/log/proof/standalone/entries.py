@@ -133,6 +133,8 @@ class Entries:
         self.about: list[Entry] = []
         """The entries about the log itself that are in the bundle of an incident."""
         self.flaws: list[Flaw] = []
+        self.heads: set[int] = set()
+        """Where the log says how its incidents ended; and where that is not so."""
         self.wrong_heads: list[Flaw] = []
         self._last_seq = 0
         self._known = True
@@ -227,6 +229,7 @@ class Entries:
             self.flaw(guilty, "link", f"entries {seq - 1} and {seq} are not linked: it was changed")
 
     def _compare_heads(self, value: dict[str, Any], heads: dict[str, bytes]) -> None:
+        self.heads.add(value["seq"])
         said = (value["body"].get("incidents"), value["body"].get("root"))
         if said != (len(heads), root_of([heads[inc] for inc in sorted(heads)]).hex()):
             self.wrong_heads.append(Flaw(value["seq"], "heads", "it does not say where the incidents ended"))
