@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from mimrun.app.demo_evidence import Evidence, prove
 from mimrun.app.demo_report import FenceProof, Held, Moment, Report, fence_proof, timeline
 from mimrun.app.demo_run import DemoRun, Narrator
 from mimrun.app.demo_stage import RESPONDER, SERVICE_DESK, Stage
@@ -131,6 +132,7 @@ class FailoverDemo:
         notes = lab.writer.notes()
         outage = notes.outage(died)
         proof = fence_proof(run.plan, run.entries())
+        evidence = prove(run.home, run.state.incident, self.narrator)
         checked = verify_log(self.stage.settings)
         one = lab.pair.primary
         closed = not loopback.accepts(one.host, one.port)
@@ -142,7 +144,7 @@ class FailoverDemo:
             mode=run.state.mode,
             begin=self.died_at,
             timeline=self._timeline(run, outage),
-            held=self._held(run, outage, proof, checked, closed=closed),
+            held=(*self._held(run, outage, proof, checked, closed=closed), *evidence.held()),
             figures={
                 "outage_ms": None if outage is None else round(outage * 1000),
                 "acknowledged": len(notes.acknowledged),
@@ -151,9 +153,10 @@ class FailoverDemo:
                 "proxied": lab.proxy is not None,
                 "fence": {"fenced": proof.fenced, "proven": proof.proven, "promoting": proof.promoting},
                 "log": {"size": checked.size, "root": checked.root, "ok": checked.ok},
+                "evidence": evidence.as_json(),
                 "summary": _summary(outage, lost, notes),
             },
-            next=self._next(run, lab),
+            next=self._next(run, lab, evidence),
         )
 
     def _timeline(self, run: DemoRun, outage: float | None) -> list[Moment]:
@@ -185,12 +188,13 @@ class FailoverDemo:
             Held(log, checked.ok),
         )
 
-    def _next(self, run: DemoRun, lab: FailoverLab) -> Sequence[tuple[str, str]]:
+    def _next(self, run: DemoRun, lab: FailoverLab, evidence: Evidence) -> Sequence[tuple[str, str]]:
         where = f"--home {self.stage.settings.home}"
         looks = [
             (f"mimrun status {run.name} {where}", "each step of the run"),
             (f"mimrun log show {run.name} {where}", "what was done, entry by entry"),
             (f"mimrun log verify {where}", "that nobody has changed it"),
+            (evidence.command, "the same of the incident, without mimrun"),
             (f"mimrun runbook show {RUNBOOK}", "the runbook"),
         ]
         if not self.stage.keep:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from mimrun.app.demo_evidence import prove
 from mimrun.app.demo_report import Held, Report, timeline
 from mimrun.app.demo_run import DemoRun, Narrator
 from mimrun.app.demo_stage import RESPONDER, Stage
@@ -92,8 +93,9 @@ class HostsDemo:
     def _report(
         self, name: str, begin: datetime, runs: Sequence[DemoRun], held: Iterable[Held], summary: str
     ) -> Report:
-        checked = verify_log(self.stage.settings)
         first, where = runs[0], f"--home {self.stage.settings.home}"
+        evidence = prove(first.home, first.state.incident, self.narrator)
+        checked = verify_log(self.stage.settings)
         moments = [moment for run in runs for moment in timeline(run.plan, run.entries())]
         ended = [
             Held(
@@ -112,15 +114,17 @@ class HostsDemo:
             mode=first.state.mode,
             begin=begin,
             timeline=moments,
-            held=(*ended, *held, log),
+            held=(*ended, *held, log, *evidence.held()),
             figures={
                 "log": {"size": checked.size, "root": checked.root, "ok": checked.ok},
+                "evidence": evidence.as_json(),
                 "summary": summary,
             },
             next=(
                 (f"mimrun status {first.name} {where}", "each step of the run"),
                 (f"mimrun log show {first.name} {where}", "what was done, entry by entry"),
                 (f"mimrun log verify {where}", "that nobody has changed it"),
+                (evidence.command, "the same of the incident, without mimrun"),
                 *stop,
             ),
         )

@@ -47,6 +47,9 @@ class Narrator(Protocol):
     def seen(self, seen: Seen) -> None:
         """Show an entry of the log as it is written."""
 
+    def answer(self, text: str, *, ok: bool) -> None:
+        """Show what a program answered, and whether that is as it should be."""
+
     def busy(self, text: str) -> AbstractContextManager[object]:
         """Say that something takes a moment."""
 

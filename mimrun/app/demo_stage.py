@@ -22,7 +22,8 @@ from typing import Final, Self
 from mimrun.app.home import lay_home, open_home, operating_system_user
 from mimrun.app.launching import Launcher, find_launcher
 from mimrun.app.runbooks import whole_library
-from mimrun.errors import LabError, MimrunError, RefusedError, SettingsError
+from mimrun.app.stores import migrate_store
+from mimrun.errors import LabError, MimrunError, RefusedError, SettingsError, StoreError
 from mimrun.lab import folder, leftover
 from mimrun.run.published import PublishedVersions
 from mimrun.settings import Settings, load_settings
@@ -68,7 +69,8 @@ def demo_settings(environ: Mapping[str, str], home: Path | None = None) -> Setti
     usual = load_settings(environ, home)
     if home is None:
         usual = replace(usual, home=usual.home.with_name(f"{usual.home.name}-demo"))
-    return replace(usual, inventory=None, origin="mimrun-demo", store="", store_password="", seen=None)
+    own = replace(usual, store="", store_password="", seen=None, signer="", blob_key="")
+    return replace(own, inventory=None, origin="mimrun-demo")
 
 
 class Stage:
@@ -259,14 +261,24 @@ def _put_aside(settings: Settings) -> str:
     library = {
         f"{entry.runbook.name}@{entry.runbook.version}": entry.digest for entry in whole_library().runbooks
     }
-    with open_home(settings) as home:
-        ran = {key: state.decode() for key, state in home.store.projections(PublishedVersions.name)}
+    try:
+        ran = _versions(settings)
+    except StoreError:
+        # An earlier version of mimrun has played here; where that is not why, this fails as well, and says it.
+        migrate_store(settings)
+        ran = _versions(settings)
     if all(library.get(key, digest) == digest for key, digest in ran.items()):
         return ""
     number = next(n for n in itertools.count(1) if not (settings.home / f"log-{n}.db").exists())
     for file in sorted(settings.home.glob(f"{settings.log.name}*")):
         file.rename(file.with_name(file.name.replace(settings.log.name, f"log-{number}.db", 1)))
     return f"log-{number}.db"
+
+
+def _versions(settings: Settings) -> dict[str, str]:
+    """Give the digests of the runbooks that ran in the log, by name and version."""
+    with open_home(settings) as home:
+        return {key: state.decode() for key, state in home.store.projections(PublishedVersions.name)}
 
 
 def _take(settings: Settings) -> int:

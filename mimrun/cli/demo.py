@@ -32,6 +32,8 @@ from mimrun.runbook.plan import Plan
 
 WIDTH: Final = 100
 """Columns of the narration, where the terminal has as many."""
+COLUMN: Final = 88
+"""Characters of a command that what it is for is set beside in line; behind a longer one it follows."""
 
 
 class Play(StrEnum):
@@ -86,6 +88,11 @@ class Storyteller:
     def seen(self, seen: Seen) -> None:
         """Print an entry of the log."""
         self._progress.show(seen)
+
+    def answer(self, text: str, *, ok: bool) -> None:
+        """Print what a program answered, line by line."""
+        for line in text.splitlines():
+            self._out.print(Text(f"  {safe(line)}", "green" if ok else "bold red"))
 
     def busy(self, text: str) -> AbstractContextManager[object]:
         """Show that something takes a moment."""
@@ -184,9 +191,9 @@ def _print(out: Console, report: Report, seconds: float, *, keep: bool) -> None:
     out.print(Text(f"Driven {driven}; the demo took {seconds:.0f} s; {stays}.", "dim"))
     out.print(Text("\nWhere to look next", "bold cyan"))
     looks = [(typed(words), purpose) for words, purpose in report.next]
-    longest = max((len(words) for words, _ in looks), default=0)
+    longest = max((len(words) for words, _ in looks if len(words) <= COLUMN), default=0)
     for words, purpose in looks:
-        out.print(Text(f"  {words:<{min(longest, 88)}}", "bold").append(f"  # {purpose}", "dim"))
+        out.print(Text(f"  {words:<{longest}}", "bold").append(f"  # {purpose}", "dim"))
 
 
 COMMANDS = {

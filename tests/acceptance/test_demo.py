@@ -121,6 +121,13 @@ def test_the_demo_fails_over_by_prefect_and_leaves_nothing_running(place: Path) 
         "Fence the old primary",
         "Promote the standby",
         "The service desk says that",
+        "No module named 'mimrun'",
+        "everything is as it was recorded",
+        "nothing was left out of the incident, nor cut from its end",
+        "change-manager becomes responder refused: entry ",
+        "3 entries are missing at the incident's end",
+        "no key of the log has signed it",
+        "3 of 3 forged copies are refused",
         "no split brain: the old primary was fenced",
         "Outage ",
         "Driven by Prefect",
@@ -149,10 +156,10 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
     assert texts[0] == "the primary is killed"
     assert texts.index("done: Fence the old primary") < texts.index("done: Promote the standby")
     for each in report["next"]:
-        words = each["command"].split()[1:]
+        program, *words = each["command"].split()
         if words[0] != "demo":
             looked = subprocess.run(
-                [sys.executable, "-c", COMMAND, *words],
+                [sys.executable, *(["-c", COMMAND] if program == "mimrun" else ["-I", "-S"]), *words],
                 env=environment(place),
                 capture_output=True,
                 text=True,
@@ -164,6 +171,32 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
     again = mimrun(place, "demo", "--direct", "--json")
     assert again.returncode == 0, "the second time works as the first"
     assert json.loads(again.stdout)["log"]["size"] > report["log"]["size"]
+
+
+@pytest.mark.needs("postgres", "sshd")
+def test_the_evidence_of_the_demo_is_checked_without_mimrun_and_forgeries_are_refused(place: Path) -> None:
+    done = mimrun(place, "demo", "--direct", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    evidence = report["evidence"]
+    assert evidence["without_mimrun"] == "ModuleNotFoundError: No module named 'mimrun'"
+    assert evidence["verified"] is True
+    # What was told is what the bundle says that lies there, to whoever asks it again.
+    asked = [sys.executable, "-I", "-S", evidence["verifier"], evidence["bundle"], "--key", evidence["key"]]
+    again = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    assert again.returncode == 0, again.stdout
+    assert again.stdout.strip() == evidence["said"]
+    shown = mimrun(place, "log", "show", "--incident", report["incident"], "--json").stdout.splitlines()
+    entries = [entry for entry in map(json.loads, shown) if entry["seq"] <= evidence["size"]]
+    assert len(entries) == evidence["entries"]
+    decided = next(entry["seq"] for entry in entries if entry["kind"] == "gate.decided")
+    refused = {each["name"]: each["why"] for each in evidence["forgeries"] if each["refused"]}
+    assert set(refused) == {"edited", "cut", "signed"}
+    assert refused["edited"].startswith(f"entry {decided}: ")
+    assert "3 entries are missing" in refused["cut"]
+    assert "no key of the log has signed it" in refused["signed"]
+    vkeys = [key["vkey"] for key in json.loads(mimrun(place, "key", "show", "--json").stdout)["keys"]]
+    assert vkeys == [evidence["key"]]
 
 
 @pytest.mark.needs("postgres", "sshd")
