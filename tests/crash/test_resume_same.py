@@ -27,7 +27,7 @@ MOST = 160
 """More appends than any of these runs makes."""
 QUICK_SEEDS = 10
 QUICK_CUTS = 3
-HEAVY_SEEDS = 600
+HEAVY_SEEDS = 200
 
 
 @dataclass(frozen=True, slots=True)
