@@ -68,7 +68,7 @@ def _is_first(file: IO[bytes]) -> bool:
         with zipfile.ZipFile(file) as bundle:
             info = bundle.getinfo("manifest.json")
             return info.file_size < 10_000 and _FIRST in bundle.read(info)
-    except (KeyError, ValueError, zipfile.BadZipFile, struct.error, NotImplementedError):
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile, struct.error, NotImplementedError):
         return False
 
 
