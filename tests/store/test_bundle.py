@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from builders.bundles import CASES, alone, flaws_of, lines, members, rewritten, rezipped
+from builders.bundles import CASES, alone, lines, members, rewritten, rezipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
