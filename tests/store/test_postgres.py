@@ -283,7 +283,7 @@ def test_an_append_that_nobody_could_ask_about_is_said_to_be_unknown(schema: Sch
         store = PostgresStore(database, BLOB_KEY, patience=0.2)
         store.append([started()])
         line.refuse()
-        line.arm(b"insert into entry", forward=True)
+        line.arm(COMMIT, forward=True)
         with pytest.raises(StoreError, match=r"nobody knows yet whether entry 3 .* recorded") as refusal:
             store.append([started()])
         assert refusal.value.exit_code == 6

@@ -1,9 +1,13 @@
-"""Reading the log in PostgreSQL: one connection, opened anew when the server was restarted."""
+"""Reading the log in PostgreSQL: one connection, opened anew when the server was restarted.
+
+What is read is on disk when it is given out: a crash of the server takes back nothing that anybody has seen.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +17,7 @@ from mimrun.errors import MimrunError, StoreError
 from mimrun.log.blob_key import BlobKey, BlobKeyPlace
 from mimrun.log.postgres import schema
 from mimrun.log.postgres.database import Database, explain, is_gone
+from mimrun.log.postgres.flush import SETTLED, SIZE, WAIT, Flushed, Vigil
 from mimrun.log.reading import Reading
 
 PAUSE_S: Final = 0.1
@@ -25,20 +30,29 @@ class PostgresReader(Reading):
     Arguments:
         database: where it is.
         patience: seconds for which a server that has gone away is waited for.
+        flushed: what is known to be on disk. None for who writes: what it reads, it gives out when its own
+            transaction is on disk.
         blob_key: the key of its blobs, or where it is.
 
     Raises:
         StoreError: the server cannot be reached, or there is no log in it that this version can read.
     """
 
-    def __init__(self, database: Database, *, patience: float, blob_key: BlobKeyPlace | BlobKey) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        patience: float,
+        flushed: Flushed | None,
+        blob_key: BlobKeyPlace | BlobKey,
+    ) -> None:
         super().__init__(database.name)
-        self.database, self._patience = database, patience
+        self.database, self._patience, self._flushed = database, patience, flushed
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._db: psycopg.Connection | None = None
         try:
-            self._db = database.connect("reader", default_transaction_read_only="on")
+            self._db = self._connect()
             self.log = schema.check_format(self._db, self.place)
             self.take_key(blob_key)
         except psycopg.Error as exc:
@@ -57,8 +71,8 @@ class PostgresReader(Reading):
                     raise StoreError(f"the log {self.place} has been closed")
                 try:
                     if self._db is None:
-                        self._db = self.database.connect("reader", default_transaction_read_only="on")
-                    return self._db.execute(_ours(statement), given, binary=True).fetchall()
+                        self._db = self._connect()
+                    return self._read(self._db, statement, given)
                 except psycopg.Error as exc:
                     end = end or time.monotonic() + self._patience
                     if not is_gone(exc, self._db) or time.monotonic() >= end:
@@ -87,7 +101,37 @@ class PostgresReader(Reading):
         with self._lock:
             self._drop()
 
+    def _connect(self) -> psycopg.Connection:
+        db = self.database.connect("reader", default_transaction_read_only="on")
+        if self._flushed is not None:
+            self._vigil = Vigil(db)
+            db.execute(WAIT)
+        return db
+
+    def _read(self, db: psycopg.Connection, statement: str, given: Sequence[object]) -> list[Any]:
+        """Read, and where that may be ahead of the disk, wait for it; all on one connection.
+
+        Where the server goes away in between, all of it is done again: what was read may be gone.
+        """
+        if self._flushed is None:
+            return db.execute(_ours(statement), given, binary=True).fetchall()
+        known = self._flushed.size
+        with db.pipeline():
+            found = db.execute(_ours(statement), given, binary=True)
+            # Looked at afterwards, so that it is not behind what was found.
+            end = db.execute(SIZE, binary=True)
+        rows, ((size,),) = found.fetchall(), end.fetchall()
+        while size > known:
+            self._vigil.cut_short = False
+            ((known, _),) = db.execute(SETTLED, binary=True).fetchall()
+            if self._vigil.cut_short:
+                known = 0
+        self._flushed.note(known)
+        return rows
+
     def _drop(self) -> None:
+        if self._flushed is not None:
+            self._flushed.forget()
         if self._db is not None:
             self._db.close()
             self._db = None

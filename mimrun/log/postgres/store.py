@@ -20,6 +20,7 @@ from mimrun.log.moment import utc_now, write_moment
 from mimrun.log.postgres import schema
 from mimrun.log.postgres.bell import PostgresBell
 from mimrun.log.postgres.database import Database, explain
+from mimrun.log.postgres.flush import Flushed
 from mimrun.log.postgres.reader import PAUSE_S, PostgresReader
 from mimrun.log.postgres.writer import MARK, PostgresWriter
 from mimrun.log.sequenced import SequencedStore
@@ -61,7 +62,8 @@ class PostgresStore(SequencedStore):
         self.database = database
         """Where the log is."""
         self._away: StoreError | None = None
-        self.reader = PostgresReader(database, patience=patience, blob_key=blob_key)
+        flushed = Flushed()
+        self.reader = PostgresReader(database, patience=patience, flushed=flushed, blob_key=blob_key)
         bell, key = PostgresBell(database), self.reader.blob_key
 
         def open_writer() -> PostgresWriter:
@@ -69,7 +71,9 @@ class PostgresStore(SequencedStore):
             end = time.monotonic() + patience
             while True:
                 try:
-                    writer = PostgresWriter(database, projectors, clock, patience=patience, blob_key=key)
+                    writer = PostgresWriter(
+                        database, projectors, clock, patience=patience, flushed=flushed, blob_key=key
+                    )
                     self._away = None
                     return writer
                 except StoreError as exc:

@@ -1,11 +1,12 @@
 """Writing the log in PostgreSQL: the one connection of this process that may.
 
-Whoever appends holds the row of the log's end locked, so that one transaction at a time, of all processes on
-all machines, adds entries. A snapshot is taken anew for each statement (READ COMMITTED), so what is read
+Whoever appends holds the end of the log locked, so that one transaction at a time, of all processes on all
+machines, adds entries. A snapshot is taken anew for each statement (READ COMMITTED), so what is read
 behind the lock is the newest there is. SERIALIZABLE would not do: whoever waited for the lock would then go on
 with what was there before, and fail on the primary key.
 
-A transaction is two trips to the server: lock and look; then everything that is written, with the commit.
+A transaction is two trips to the server: lock and look; then everything that is written, with the commit, and
+with the waiting for the disk, which comes after the lock was let go of; see `mimrun.log.postgres.flush`.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from mimrun.errors import MimrunError, StoreError
 from mimrun.log.batch import Batch
 from mimrun.log.blob_key import BlobKey, BlobKeyPlace
 from mimrun.log.chain import Head, IncidentHead
-from mimrun.log.cipher import CANARY_ID
 from mimrun.log.entry import Draft
-from mimrun.log.moment import write_moment
+from mimrun.log.postgres.change import COMMIT, statements
 from mimrun.log.postgres.database import Database, explain, is_gone
+from mimrun.log.postgres.flush import FLUSH, WAIT, Flushed, Vigil
+from mimrun.log.postgres.look import PREPARE, Keys, Seen, read_seen, take_hold
+from mimrun.log.postgres.message import Messages, Statement
 from mimrun.log.postgres.reader import PostgresReader
-from mimrun.log.reading import read_head
 from mimrun.log.store import Projector
 from mimrun.log.writing import Interrupted, Sent, Writing
 
@@ -37,52 +38,8 @@ IDLE_S: Final = 8
 """Seconds after which the server ends a transaction whose process says nothing: frozen, or cut off."""
 MARK: Final = 8
 """Random bytes that tell the entries of one transaction from those of any other."""
-
-_LOCK: Final = (
-    "begin; select id from head for update;"
-    # A statement of its own: its snapshot is taken when the lock is held, and its moment read then.
-    " select size, leaf, ts, frontier, clock_timestamp() from head"
-)
-_INSERT: Final = (
-    "insert into entry (seq, data, leaf, kind, inc, run, mark) select *, %b::bytea from"
-    " unnest(%b::int8[], %b::bytea[], %b::bytea[], %t::text[], %t::text[], %t::text[])"
-)
-
-_ERASE: Final = (
-    'insert into redaction ("commit", seq) values (%b, %s)',
-    'delete from blob where "commit" = %b',
-)
-_DROP_KEYS: Final = (
-    "delete from data_key where id <> %b and not exists (select 1 from blob where key = data_key.id)"
-)
-"""What encrypts nothing any more: every key is stored together with a blob."""
-
-
-class Keys(NamedTuple):
-    """What entries that are coming are likely to touch."""
-
-    incidents: list[str]
-    runs: list[str]
-
-    @classmethod
-    def of(cls, drafts: Sequence[Draft]) -> Keys:
-        """Give the keys of drafts."""
-        return cls(sorted({d.inc for d in drafts if d.inc}), sorted({d.run for d in drafts if d.run}))
-
-    def statement(self, projectors: Sequence[str]) -> str:
-        """Ask for how far projectors are, for the incidents' ends, and for the runs' states."""
-        names, incidents, runs = (
-            ", ".join(map(_quoted, values)) or "null" for values in (projectors, self.incidents, self.runs)
-        )
-        return (
-            "; select name, size from projector"  # noqa: S608 - quoted by the driver
-            f"; select inc, iseq, leaf from incident_head where inc in ({incidents})"
-            f"; select name, key, state from projection where name in ({names}) and key in ({runs})"
-        )
-
-
-def _quoted(value: str) -> str:
-    return sql.Literal(value).as_string()
+FLUSHED: Final = Statement("mim_flush", FLUSH)
+"""Waits for the disk."""
 
 
 class PostgresWriter(Writing):
@@ -93,6 +50,7 @@ class PostgresWriter(Writing):
         projectors: what to fold entries through.
         clock: gives the present moment; None takes the server's, which is one for all machines.
         patience: seconds to wait for another session that holds the log.
+        flushed: told what is on disk.
         blob_key: the key of its blobs, or where it is.
 
     Raises:
@@ -106,13 +64,16 @@ class PostgresWriter(Writing):
         clock: Callable[[], datetime] | None,
         *,
         patience: float,
+        flushed: Flushed,
         blob_key: BlobKeyPlace | BlobKey,
     ) -> None:
-        super().__init__(PostgresReader(database, patience=patience, blob_key=blob_key), projectors)
-        self._clock, self._name = clock, database.name
+        reader = PostgresReader(database, patience=patience, flushed=None, blob_key=blob_key)
+        super().__init__(reader, projectors)
+        self._clock, self._name, self._flushed = clock, database.name, flushed
         self.channel = channel_of(database)
         self._others = False
-        self._fetched: tuple[Keys, list[list[Any]]] | None = None
+        self._keys: Keys | None = None
+        self._seen: Seen | None = None
         session = {
             # The appends that wait are told so a little earlier, by the sequencer: provably unrecorded.
             "lock_timeout": int((patience + 1) * 1000),
@@ -124,12 +85,9 @@ class PostgresWriter(Writing):
         except (psycopg.Error, MimrunError) as exc:
             self._reader.close()
             raise _told(exc, self._name) from exc.__cause__ or exc
+        self._messages, self._vigil = Messages(self._db), Vigil(self._db)
         try:
-            # What is stronger (a standby must have applied it) is left as it is.
-            self._db.execute(
-                "select set_config('synchronous_commit', 'on', false)"
-                " where current_setting('synchronous_commit') <> 'remote_apply'"
-            )
+            self._db.execute(f"{WAIT}; {PREPARE}".encode())
         except psycopg.Error as exc:
             self.close()
             raise _told(exc, self._name) from exc
@@ -167,12 +125,16 @@ class PostgresWriter(Writing):
                 "select mark from entry where seq = %s", (sent.seq,), binary=True
             ).fetchall()
             self._db.execute("rollback")
+            if rows != [(sent.mark,)]:
+                return False
+            # It may have been committed without having reached the disk.
+            self._require_flushed(self._messages.send([FLUSHED])[0], sent)
         except psycopg.Error as exc:
             self._roll_back(exc)
             if is_gone(exc, self._db):
                 raise Interrupted(sent, str(explain(exc, self._name, "read"))) from exc
             raise explain(exc, self._name, "read") from exc
-        return rows == [(sent.mark,)]
+        return True
 
     def keep(self, size: int, note: str) -> None:
         """Store a checkpoint; see `Writing.keep`."""
@@ -214,90 +176,42 @@ class PostgresWriter(Writing):
         While others write as well, what is remembered is of no use: then what belongs to the entries that
         are coming is fetched in the same trip, which keeps the log locked for a shorter time.
         """
-        # One message, so one trip. Not a pipeline: behind one, the server at times forgets to end a
-        # transaction that is idle for too long (seen with PostgreSQL 18).
-        statement, keys = _LOCK, Keys.of(coming)
-        if self._others:
-            statement += keys.statement([*self._projectors])
-        cursor = self._db.execute(statement.encode())
-        found = [cursor.fetchall()] if cursor.description else []
-        while cursor.nextset():
-            found.append(cursor.fetchall() if cursor.description else [])
-        _, rows, *fetched = found[-5:] if self._others else found[-2:]
-        self._fetched = (keys, fetched) if self._others else None
+        self._keys = Keys.of(coming) if self._others else None
+        seen = self._seen = read_seen(self._messages.ask(take_hold(self._projectors, self._keys)), self._name)
         asked = time.monotonic()
-        head = read_head([row[:4] for row in rows], self._name)
-        self._others = self._head is not None and head.leaf != self._head.leaf
-        now: datetime = rows[0][4]
-        return head, lambda: now + timedelta(seconds=time.monotonic() - asked)
+        self._others = self._head is not None and seen.head.leaf != self._head.leaf
+        return seen.head, lambda: seen.now + timedelta(seconds=time.monotonic() - asked)
 
     def _send(self, batch: Batch, sent: Sent | None) -> None:
-        change, db = batch.change, self._db
-        with db.pipeline():
-            if sent is not None:
-                self._send_entries(batch, sent)
-                head = change.head
-                db.execute(
-                    "update head set size = %s, leaf = %s, ts = %s, frontier = %s",
-                    (head.size, head.leaf, write_moment(head.ts), head.frontier.encode()),
-                )
-                db.execute("select pg_notify(%s, '')", (self.channel,))
-            if change.incidents:
-                ends = change.incidents.values()
-                db.execute(
-                    "insert into incident_head (inc, iseq, leaf)"
-                    " select * from unnest(%t::text[], %b::int8[], %t::text[])"
-                    " on conflict (inc) do update set iseq = excluded.iseq, leaf = excluded.leaf",
-                    ([*change.incidents], [end.iseq for end in ends], [end.leaf for end in ends]),
-                )
-            if change.states:
-                places = change.states.keys()
-                db.execute(
-                    "insert into projection (name, key, state)"
-                    " select * from unnest(%t::text[], %t::text[], %b::bytea[])"
-                    " on conflict (name, key) do update set state = excluded.state",
-                    ([name for name, _ in places], [key for _, key in places], [*change.states.values()]),
-                )
-            if self._projectors:
-                db.execute(
-                    "insert into projector (name, size) select unnest(%t::text[]), %s::int8"
-                    " on conflict (name) do update set size = excluded.size where projector.size <> excluded.size",
-                    ([*self._projectors], change.head.size),
-                )
-            done = db.execute("commit")
-        if done.statusmessage != "COMMIT":
-            raise StoreError(
-                f"the log {self._name} cannot be written: the server answered {done.statusmessage}"
-            )
+        """Commit, which lets go of the lock, and then wait for the disk together with others."""
+        change = batch.change
+        # Also who is refused is not told of what a crash could take back. What this process has waited for
+        # before, and nothing else, needs no waiting.
+        waits = sent is not None or change.incidents or change.states or self._head is None
+        writing = [*statements(batch, sent, [*self._projectors], self.channel), COMMIT]
+        answers = self._messages.send([*writing, FLUSHED] if waits else writing)
+        for answer in answers[: len(writing)]:
+            if isinstance(answer, psycopg.Error):
+                raise answer
+        if (done := answers[len(writing) - 1]) != "COMMIT":
+            raise StoreError(f"the log {self._name} cannot be written: the server answered {done}")
+        if waits:
+            self._require_flushed(answers[-1], sent)
+            self._flushed.note(change.head.size)
 
-    def _send_entries(self, batch: Batch, sent: Sent) -> None:
-        linked = batch.linked
-        entries = [one.entry for one in linked]
-        columns = (
-            [entry.seq for entry in entries],
-            [one.data for one in linked],
-            [one.leaf for one in linked],
-            [entry.kind.value for entry in entries],
-            [entry.inc for entry in entries],
-            [entry.run for entry in entries],
-        )
-        self._db.execute(_INSERT, (sent.mark, *columns))
-        for key in batch.keys.values():
-            self._db.execute(
-                "insert into data_key (id, inc, wrapped) values (%b, %s, %b) on conflict do nothing",
-                (key.id, key.inc, key.wrapped),
-            )
-        for blob in batch.blobs:
-            self._db.execute(
-                'insert into blob ("commit", key, data) values (%b, %b, %b)',
-                (blob.commit, blob.key, blob.data),
-            )
-        for said in batch.redactions:
-            commit = bytes.fromhex(said.commit)
-            self._db.execute(_ERASE[0], (commit, said.seq))
-            self._db.execute(_ERASE[1], (commit,))
-        if batch.redactions:
-            self._db.execute(_DROP_KEYS, (CANARY_ID,))
+    def _require_flushed(self, answer: str | psycopg.Error | None, sent: Sent | None) -> None:
+        """See that the disk, and standbys that the server waits for, have been waited for."""
+        if isinstance(answer, psycopg.Error):
+            why = explain(answer, self._name, "written")
+        elif self._vigil.cut_short:
+            self._vigil.cut_short = False
+            why = StoreError(f"the log {self._name}: the waiting for a standby was ended by an administrator")
+        else:
+            return
+        if sent is None:
+            raise why
+        # It is committed, but might still be lost: it is looked for, and waited for again.
+        raise Interrupted(sent, str(why))
 
     def _ask(self, statement: str, *given: object) -> list[Any]:
         """All rows of a query in the transaction. Guards ask, so what the server says comes out in our words."""
@@ -310,18 +224,17 @@ class PostgresWriter(Writing):
 
     def _recall(self) -> None:
         """Take up what was fetched with the end of the log."""
-        if self._fetched is None:
+        keys, seen = self._keys, self._seen
+        if keys is None or seen is None:
             return
-        keys, (_, incidents, states) = self._fetched
-        self._incidents = dict.fromkeys(keys.incidents, IncidentHead())
-        self._incidents |= {inc: IncidentHead(iseq, leaf) for inc, iseq, leaf in incidents}
-        self._states = {(name, key): state for name, key, state in states}
+        self._incidents = dict.fromkeys(keys.incidents, IncidentHead()) | seen.incidents
+        self._states = seen.states
         self._absent = {(name, run) for name in self._projectors for run in keys.runs} - self._states.keys()
 
     def _folded(self) -> dict[str, int]:
-        if self._fetched is None:
+        if self._keys is None or self._seen is None:
             return super()._folded()
-        return dict(self._fetched[1][0])
+        return self._seen.folded
 
     def _take_time(self) -> None:
         """Folding a long log anew is quiet for longer than a frozen process may be."""
