@@ -20,6 +20,9 @@ ENGINE_PATIENCE_MS: Final = 5_000
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
+ANCHOR_EVERY_MS: Final = 300_000
+"""How long is waited between two checkpoints that are given to places outside."""
+
 LEASE_TTL_MS: Final = 30_000
 """How long the lease of a run is good for without being renewed, where the log is in PostgreSQL."""
 
@@ -44,6 +47,7 @@ class Settings:
         signer: the address of the process that signs the log, `unix:/PATH`; "" for keys in the home.
         seen: the folder of what this account saw of logs, apart from all homes; None keeps it inside the home.
         blob_key: the reference of the secret that encrypts the log's blobs; "" for a file in the home.
+        anchor_every_ms: how long is waited between two checkpoints for places outside; 0: they are given by hand.
         lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
 
@@ -59,6 +63,7 @@ class Settings:
     seen: Path | None = None
     lease_ttl_ms: int = LEASE_TTL_MS
     blob_key: str = ""
+    anchor_every_ms: int = ANCHOR_EVERY_MS
 
     @property
     def log(self) -> Path:
@@ -79,6 +84,11 @@ class Settings:
     def people(self) -> Path:
         """Who may do what."""
         return self.home / "people.yaml"
+
+    @property
+    def anchors(self) -> Path:
+        """Which places outside are given the log's checkpoints."""
+        return self.home / "anchors.yaml"
 
     @property
     def locks(self) -> Path:
@@ -124,7 +134,8 @@ def load_settings(
     Arguments:
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
             MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
-            MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_SIGNER, MIMRUN_SEEN, XDG_STATE_HOME and HOME.
+            MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_ANCHOR_EVERY, MIMRUN_SIGNER, MIMRUN_SEEN,
+            XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
 
@@ -142,6 +153,7 @@ def load_settings(
         store=_store(environ.get("MIMRUN_STORE", "")),
         store_password=environ.get("MIMRUN_STORE_PASSWORD", ""),
         blob_key=_blob_key(environ.get("MIMRUN_BLOB_KEY", "")),
+        anchor_every_ms=_anchor_every(environ.get("MIMRUN_ANCHOR_EVERY", "")),
         signer=_signer(environ.get("MIMRUN_SIGNER", "")),
         seen=_seen(environ, home),
     )
@@ -208,6 +220,14 @@ def _patience(environ: Mapping[str, str], name: str, usual: int) -> int:
         return usual
     if not re.fullmatch(r"[0-9]{1,3}", value):
         raise SettingsError(f"{name}={value!r}: give whole seconds, 0 to 999")
+    return int(value) * 1000
+
+
+def _anchor_every(value: str) -> int:
+    if not value:
+        return ANCHOR_EVERY_MS
+    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > 86_400:
+        raise SettingsError(f"MIMRUN_ANCHOR_EVERY={value!r}: give whole seconds, 0 to 86400; 0 is never")
     return int(value) * 1000
 
 

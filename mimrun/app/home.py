@@ -16,6 +16,7 @@ from mimrun.app.checkpoints import Watch, begin_checkpoints, refuse_if_gone
 from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import RefusedError, SettingsError
 from mimrun.gate.people import People, load_people
+from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
 from mimrun.log.holder import this_process
@@ -46,6 +47,7 @@ PROJECTORS = (
     Reverts(),
     Shells(),
     Erasures(),
+    AnchorRecords(),
 )
 """Every projection of the log that mimrun keeps."""
 

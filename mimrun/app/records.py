@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mimrun.app.anchoring import ask_anchors
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
@@ -99,6 +100,28 @@ def verify_log(
         if report.ok:
             see_that_it_goes_on(settings, home.store)
         return report
+
+
+def verify_with_anchors(
+    settings: Settings, brought: Brought, *, progress: Progress | None = None
+) -> tuple[Report, tuple[str, ...]]:
+    """Check the whole log as `verify_log` does, and compare it with what places outside have.
+
+    Returns:
+        the report, and the places that should have answered and did not.
+
+    Raises:
+        InputError: what was brought, anchors.yaml or the inventory is not what it should be.
+        TamperError: as for `verify_log`.
+    """
+    trust = brought.trust()
+    with open_home(settings, watched=False) as home:
+        asked = ask_anchors(home)
+        trust = replace(trust, root=trust.root or pinned_root(settings), kept=asked.kept)
+        report = asked.added_to(verify(home.store, trust=trust, progress=progress))
+        if report.ok:
+            see_that_it_goes_on(settings, home.store)
+        return report, asked.silent
 
 
 def verify_file(path: Path, brought: Brought) -> Report:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mimrun.app.home import Home, open_home
 from mimrun.app.records import rebuild_log, select_entries
+from mimrun.cli.anchor import anchor, anchors
 from mimrun.cli.entry_words import words_of
 from mimrun.cli.log_accept import accept
 from mimrun.cli.log_export import export
@@ -120,6 +121,8 @@ COMMANDS = {
                 accept,
                 'mimrun log accept --reason "restored the backup of 02:00 after the disk failed"',
             ),
+            "anchor": (anchor, "mimrun log anchor vault-host"),
+            "anchors": (anchors, "mimrun log anchors"),
             "redact": (redact, 'mimrun log redact 42 --blob stdout --reason "has a customer\'s address"'),
             "cast": (cast, "mimrun log cast 42 -o db1.cast"),
             "rebuild": (rebuild, "mimrun log rebuild"),

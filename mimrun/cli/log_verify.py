@@ -10,9 +10,10 @@ from typing import Annotated, Final, Self, TypeAlias
 import typer
 from rich.text import Text
 
-from mimrun.app.records import Brought, verify_file, verify_log
+from mimrun.app.records import Brought, verify_file, verify_log, verify_with_anchors
 from mimrun.cli.options import HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import console, print_json, safe
+from mimrun.errors import InputError
 from mimrun.log.proof.standalone import verifier as program
 
 NotedOption: TypeAlias = Annotated[
@@ -49,6 +50,9 @@ def verify(
     root: RootOption = None,
     key: KeyOption = None,
     witness: WitnessOption = None,
+    anchors: Annotated[
+        bool, typer.Option("--anchors", help="Compare with what the places in anchors.yaml have.")
+    ] = False,
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="A bundle that nobody signed will do.")
     ] = False,
@@ -58,20 +62,28 @@ def verify(
     """Check that nothing was changed, removed or put in, and say what that proves. Ends with 6 and what is wrong.
 
     A log that was rewritten by somebody who has its key, or cut at its end, only shows against a checkpoint or
-    SIZE:ROOT that was kept somewhere else.
+    SIZE:ROOT that was kept somewhere else. With --anchors it ends with 1 where such a place could not be asked.
     """
     brought = Brought(noted, root, key or (), witness or (), checkpoint or (), unsigned)
+    silent: tuple[str, ...] = ()
+    if file is not None and anchors:
+        raise InputError("--anchors is about this home's log; compare a bundle by --checkpoint FILE")
     if file is not None:
         report = verify_file(file, brought)
     else:
         with _Counting() as counting:
-            report = verify_log(settings_of(home), brought=brought, progress=counting.told)
+            if anchors:
+                report, silent = verify_with_anchors(settings_of(home), brought, progress=counting.told)
+            else:
+                report = verify_log(settings_of(home), brought=brought, progress=counting.told)
     if as_json:
         print_json(report.as_json())
     else:
         console().print(Text(safe(str(report)), "green" if report.ok else "bold red"))
     if not report.ok:
         raise typer.Exit(6)
+    if silent:
+        raise typer.Exit(1)
 
 
 def verifier() -> None:

@@ -23,6 +23,19 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint that a place outside has given back.
+
+    Arguments:
+        place: its name.
+        note: the signed note.
+    """
+
+    place: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """What somebody brings along to check a log with.
 
@@ -33,6 +46,7 @@ class Trust:
         notes: checkpoints that were kept elsewhere, each a signed note.
         known: a size and a root that were noted elsewhere.
         unsigned: something that nobody has signed will do.
+        kept: checkpoints that places outside have given back.
     """
 
     root: VerifyingKey | None = None
@@ -41,6 +55,7 @@ class Trust:
     notes: tuple[str, ...] = ()
     known: Known | None = None
     unsigned: bool = False
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,8 @@ class Signed:
             kept.append((self.trust.known.size, self.trust.known.root))
         for number, root in kept:
             self._compare(number, root, size, whole=whole)
+        for place in dict.fromkeys(one.place for one in self.trust.kept):
+            self._check_place(place, [one.note for one in self.trust.kept if one.place == place], size)
         if self.since:
             self.proven.append(f"entries up to {self.since} are those that were noted earlier, elsewhere")
         else:
@@ -178,6 +180,33 @@ class Signed:
                 "that whoever may write it has not written it anew, nor cut it at its end:"
                 " it was compared with no checkpoint that was kept elsewhere"
             )
+
+    def _check_place(self, place: str, notes: Sequence[str], size: int) -> None:
+        """Compare with all that one place outside has; say once what is wrong, at the smallest size where it is."""
+        found: dict[int, str] = {}
+        for note in notes:
+            try:
+                said = self.check(note).checkpoint
+                found[said.size] = said.root.hex()
+            except TamperError as exc:
+                self.complain(0, "anchor", f"a checkpoint that {place} has is not one of this log: {exc}")
+                return
+        good = 0
+        for number, root in sorted(found.items()):
+            if self.changed <= number:
+                break
+            if number > size:
+                words = f"the log had {number} entries when {place} was given a checkpoint"
+                self.complain(size + 1, "missing", words)
+                break
+            if self.roots.get(number) != root:
+                words = f"the first {number} entries are not those whose checkpoint {place} has"
+                self.complain(0, "anchor", words)
+                break
+            good = number
+        if good:
+            self.since = max(self.since, good)
+            self.proven.append(f"entries up to {good} are those whose checkpoint {place} has")
 
     def _compare(self, number: int, root: str, size: int, *, whole: bool) -> None:
         here = self.roots.get(number)

@@ -129,6 +129,7 @@ class _Audit:
         walk = self.walk
         self.stored += self.source.checkpoints(self.stored[-1].size if self.stored else 0)
         sizes = {one.size for one in self.stored} | {size_said(note) for note in self.trust.notes}
+        sizes |= {size_said(kept.note) for kept in self.trust.kept}
         if self.trust.known is not None:
             sizes.add(self.trust.known.size)
         wanted = sorted(sizes)
