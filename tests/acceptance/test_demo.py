@@ -174,32 +174,6 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
 
 
 @pytest.mark.needs("postgres", "sshd")
-def test_the_evidence_of_the_demo_is_checked_without_mimrun_and_forgeries_are_refused(place: Path) -> None:
-    done = mimrun(place, "demo", "--direct", "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(done.stdout)
-    evidence = report["evidence"]
-    assert evidence["without_mimrun"] == "ModuleNotFoundError: No module named 'mimrun'"
-    assert evidence["verified"] is True
-    # What was told is what the bundle says that lies there, to whoever asks it again.
-    asked = [sys.executable, "-I", "-S", evidence["verifier"], evidence["bundle"], "--key", evidence["key"]]
-    again = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False, cwd="/")
-    assert again.returncode == 0, again.stdout
-    assert again.stdout.strip() == evidence["said"]
-    shown = mimrun(place, "log", "show", "--incident", report["incident"], "--json").stdout.splitlines()
-    entries = [entry for entry in map(json.loads, shown) if entry["seq"] <= evidence["size"]]
-    assert len(entries) == evidence["entries"]
-    decided = next(entry["seq"] for entry in entries if entry["kind"] == "gate.decided")
-    refused = {each["name"]: each["why"] for each in evidence["forgeries"] if each["refused"]}
-    assert set(refused) == {"edited", "cut", "signed"}
-    assert refused["edited"].startswith(f"entry {decided}: ")
-    assert "3 entries are missing" in refused["cut"]
-    assert "no key of the log has signed it" in refused["signed"]
-    vkeys = [key["vkey"] for key in json.loads(mimrun(place, "key", "show", "--json").stdout)["keys"]]
-    assert vkeys == [evidence["key"]]
-
-
-@pytest.mark.needs("postgres", "sshd")
 def test_an_approver_in_a_second_terminal_decides(place: Path) -> None:
     with playing(place, "demo", "--interactive", "--direct") as demo:
         line = read_until(demo, "change-manager$ mimrun approve")
