@@ -24,6 +24,7 @@ from mimrun.errors import MimrunError, SettingsError
 from mimrun.gate.people import load_people
 from mimrun.log.chain import StoredCheckpoint
 from mimrun.log.proof.note import read_note
+from mimrun.log.proof.seen import Seen
 from mimrun.secret import keyring_name, vault_name
 from mimrun.settings import Settings
 
@@ -108,6 +109,10 @@ def _checkpoints(settings: Settings) -> Iterator[Check]:
                 yield Check("checkpoints", _age(home, latest, signs=signs), ok=True)
     except MimrunError:
         return
+    try:
+        Seen(settings.seen_folder).require()
+    except MimrunError as exc:
+        yield Check("seen logs", str(exc), "see docs/how-to/restore-the-log.md", ok=False)
     failure = failure_of(settings)
     if failure is not None:
         yield Check("signer", f"failed at {failure.at}: {failure.why}", "mimrun key show", ok=False)

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, TypeVar, assert_never
 
-from mimrun.errors import StoreError
+from mimrun.errors import StoreError, TamperError
 from mimrun.log.batch import Sealed
+from mimrun.log.chain import Head
 from mimrun.log.checkpointing import Checkpointing, Point
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.request import Append, Keep, Mark, Rebuild, Request, Together
@@ -70,6 +71,8 @@ class Sequencer:
         self._writer: Writing | None = None
         self._signing: Signing | None = None
         self._checkpointing = Checkpointing()
+        self._end = Head()
+        """The end of the log as this process last left it."""
         self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closing = self._ended = False
@@ -291,6 +294,7 @@ class Sequencer:
         while True:
             try:
                 with writer.transaction(self._coming()) as batch:
+                    self._refuse_shorter(batch.head())
                     if not work.taken:
                         work.taken = [
                             r for r in self._taken(lambda r: isinstance(r, Append)) if isinstance(r, Append)
@@ -307,7 +311,22 @@ class Sequencer:
                     break
             else:
                 break
+        self._end = batch.head()
         return checkpointing.committed() if checkpointing is not None else None
+
+    def _refuse_shorter(self, head: Head) -> None:
+        """Add nothing to a log that is not the one this process has added to: somebody put an old copy in its place.
+
+        Raises:
+            TamperError: it is shorter, or of the same length with another end.
+        """
+        if head.size > self._end.size or (head.size, head.leaf) == (self._end.size, self._end.leaf):
+            return
+        raise TamperError(
+            f"the log had {self._end.size} entries when this process last wrote to it, and now has {head.size}: an old"
+            " copy was put in its place, or a standby took over that lagged behind; end this process, keep the log, and"
+            " see docs/how-to/restore-the-log.md"
+        )
 
     def _coming(self) -> list[Draft]:
         """Give what the next transaction is likely to take."""

@@ -160,3 +160,5 @@ def test_a_folder_that_cannot_be_written_stops_nobody(desk: Desk) -> None:
     blocked = str(desk.folder / "file" / "seen")
     assert desk.run(desk.runbook(mark("one")), MIMRUN_SEEN=blocked).code == 0
     assert desk.marks() == ["one"]
+    checks = {check["name"]: check for check in desk("doctor", "--json", MIMRUN_SEEN=blocked).json}
+    assert "MIMRUN_SEEN" in checks["seen logs"]["found"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from builders.log_places import Place
 
-from mimrun.errors import StoreError
+from mimrun.errors import StoreError, TamperError
 from mimrun.log.chain import IncidentHead
 from mimrun.log.checkpointing import EVERY
 from mimrun.log.ends import Ends
@@ -283,6 +283,24 @@ def test_killed_at_any_point_the_log_and_its_signer_still_agree(
         made = store.checkpoint()
         assert made is not None
         assert checkpoints(store)[-1] == made.size == store.head().size
+
+
+def test_a_log_that_became_shorter_under_a_process_is_not_added_to(place: Place) -> None:
+    with place.open() as store:
+        store.append([note("one")])
+        row = (
+            "size, leaf, ts, encode(frontier, 'hex')"
+            if hasattr(place, "server")
+            else "size, leaf, ts, hex(frontier)"
+        )
+        ((size, leaf, ts, frontier),) = place.execute(f"select {row} from head")
+        store.append([note("two"), note("three")])
+        frontier = f"'\\x{frontier}'::bytea" if hasattr(place, "server") else f"x'{frontier}'"
+        place.execute(f"update head set size = {size}, leaf = '{leaf}', ts = '{ts}', frontier = {frontier}")
+        with pytest.raises(
+            TamperError, match="had 4 entries when this process last wrote to it, and now has 2"
+        ):
+            store.append([note("four")])
 
 
 def test_checkpoints_follow_the_projections_of_many_threads(place: Place, tmp_path: Path) -> None:

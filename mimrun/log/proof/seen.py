@@ -85,6 +85,15 @@ class Seen:
         known = self._read(self._place(place))
         return known and (self.last(known.log, known.first) or known)
 
+    def require(self) -> None:
+        """See that it can be kept.
+
+        Raises:
+            SettingsError: it cannot; says why.
+        """
+        with self._locked():
+            pass
+
     def see(self, place: str, sight: Sight) -> None:
         """Remember a log as it is now; never less of it than is remembered already.
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 from builders.entries import started
@@ -19,6 +20,7 @@ from mimrun.app.runs import create_run, load_plan, load_state
 from mimrun.connector import Failed, Ok
 from mimrun.errors import LeaseError, LogError, RefusedError
 from mimrun.log.entry import MAX_BLOB, Actor, Draft
+from mimrun.log.sqlite.reader import LogReader
 from mimrun.run.connections import Connections
 from mimrun.run.journal import Journal
 from mimrun.run.lease import FileLease
@@ -155,19 +157,31 @@ def test_words_said_while_a_worker_takes_over_are_heard(
     assert words(bench.world) == []
 
 
-def test_a_log_that_cannot_be_read_stops_the_worker(bench: Bench, hooks: Hooks) -> None:
+def test_a_log_that_cannot_be_read_stops_the_worker(
+    bench: Bench, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = bench.create(a_plan(bench.world, action("1", "hook", word="x"), action("2")))
-    waited = threading.Event()
+    waited, damaged, query = threading.Event(), threading.Lock(), LogReader.query
+
+    def look_when_damaged(self: LogReader, statement: str, *given: object) -> list[Any]:
+        """Keep whoever looks for requests from reading this one before it is damaged."""
+        if threading.current_thread().name.startswith("stop-"):
+            with damaged:
+                return query(self, statement, *given)
+        return query(self, statement, *given)
+
+    monkeypatch.setattr(LogReader, "query", look_when_damaged)
 
     def damage() -> None:
-        bench.cancel(run)
-        with closing(sqlite3.connect(bench.settings.log)) as db, db:
-            for (name,) in db.execute("select name from sqlite_schema where type = 'trigger'").fetchall():
-                db.execute(f"drop trigger {name}")
-            db.execute(
-                "update entry set data = cast(replace(cast(data as text), 'enough', 'enouhg') as blob)"
-                " where kind = 'run.cancel_requested'"
-            )
+        with damaged:
+            bench.cancel(run)
+            with closing(sqlite3.connect(bench.settings.log)) as db, db:
+                for (name,) in db.execute("select name from sqlite_schema where type = 'trigger'").fetchall():
+                    db.execute(f"drop trigger {name}")
+                db.execute(
+                    "update entry set data = cast(replace(cast(data as text), 'enough', 'enouhg') as blob)"
+                    " where kind = 'run.cancel_requested'"
+                )
         waited.wait(1.0)
 
     hooks["x"] = damage
