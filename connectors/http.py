@@ -222,6 +222,11 @@ class Http(Connector[HttpSettings, Request]):
             ) from exc
         finally:
             self._client.cookies.clear()
+        if self._wire.why:
+            # Where the answer's end is the connection's end, what we cut ourselves looks like a whole one.
+            raise LostAnswer(
+                f"http: {asked}: {self._wire.why}; it was sent, and the answer did not come whole{self._wire.end}"
+            )
         call.output.feed(stdout=masker.mask(body)[:KEPT])
         return _judge(action, asked, status, _data(status, answered, body, masker))
 

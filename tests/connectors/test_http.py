@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.command, self.path, dict(self.headers), body))
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
-        if path in ("/hang", "/drop", "/half", "/trickle"):
+        if path in ("/hang", "/drop", "/half", "/trickle", "/endless"):
             self.break_off(path)
         elif path == "/big":
             self.answer(200, b"x" * (KEPT + 100_000))
@@ -59,8 +59,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.release.wait(10)
         elif path == "/half":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-        elif path == "/trickle":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        elif path in ("/trickle", "/endless"):
+            length = b"Content-Length: 100000\r\n" if path == "/trickle" else b"Connection: close\r\n"
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")
             with suppress(OSError):
                 while not self.server.release.wait(0.02):
                     self.wfile.write(b".")
@@ -272,7 +273,7 @@ def test_answer_that_breaks_off_is_in_doubt(http: Http, path: str, method: Any) 
     assert "it was sent, and the answer did not come" in outcome.reason
 
 
-@pytest.mark.parametrize("path", ["/hang", "/trickle"])
+@pytest.mark.parametrize("path", ["/hang", "/trickle", "/endless"])
 def test_deadline_is_kept_and_in_doubt(http: Http, path: str) -> None:
     for action, call in (
         (Request(url=path, method="POST"), a_call(0.3)),
