@@ -70,6 +70,17 @@ class Prefect(Protocol):
         """Correct what Prefect shows of runs that were killed, or went on without it."""
 
 
+class Anchoring(Protocol):
+    """What gives the log's checkpoints to places outside."""
+
+    def look(self, *, shown: bool) -> None:
+        """Begin to give what is due, beside everything else.
+
+        Arguments:
+            shown: Prefect is there to show it.
+        """
+
+
 @dataclass(slots=True)
 class _Active:
     """A run in the hands of the engine."""
@@ -105,6 +116,7 @@ class Engine:
         self._unsettled: dict[str, _Unsettled] = {}
         self._api: Api | None = None
         self._prefect: Prefect | None = None
+        self._anchoring: Anchoring | None = None
         self._reconcile_after = self._look_after = 0.0
         self._idle_since = clock() + WAKES_WITHIN_S
         self.stopping = threading.Event()
@@ -154,6 +166,10 @@ class Engine:
             self._executor = executor
             self._idle_since = self._clock()
             self._reconcile_after = self._clock()
+
+    def anchor_with(self, anchoring: Anchoring) -> None:
+        """From now on, look whether checkpoints of the log are due outside."""
+        self._anchoring = anchoring
 
     @property
     def busy(self) -> bool:
@@ -303,6 +319,15 @@ class Engine:
                 self.accept(run)
         except Exception as exc:  # noqa: BLE001 - a worker does it, or this engine when it looks again
             _log.warning("what is to be taken back cannot be looked for: %s", exc)
+
+    def anchor(self) -> None:
+        """Give checkpoints of the log to places outside, where they are due; also while Prefect is away."""
+        if self._anchoring is None or self.stopping.is_set():
+            return
+        try:
+            self._anchoring.look(shown=self._ready())
+        except Exception as exc:  # noqa: BLE001 - it is tried again, and a worker does it as well
+            _log.warning("whether the log is to be anchored cannot be looked for: %s", exc)
 
     def _is_told(self, run: str) -> bool:
         """Whether Prefect is being told of a run anyway."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from flows.submission import AroundStep, Mode
+from mimrun.app.anchor_timer import AnchorTimer, anchor_now
+from mimrun.app.anchoring import Tried
 from mimrun.app.execution import Verdict, directly, execute_run, note_mode
 from mimrun.app.home import open_home
 from mimrun.app.program_log import program_log
 from mimrun.app.runs import find_run, load_plan
 from mimrun.app.worker import Lookout
-from mimrun.errors import InputError
+from mimrun.errors import InputError, MimrunError
 from mimrun.run.due import Why
-from mimrun.settings import load_settings
+from mimrun.settings import Settings, load_settings
 
 STANDS: Final = frozenset({"succeeded", "failed", "cancelled", "waiting", "in_doubt", "interrupted"})
 """Where a run can stand that somebody has begun to execute."""
@@ -99,3 +102,62 @@ class RunExecutor:
         if view.held or view.summary.run != run or view.status not in STANDS:
             return None
         return Standing(view.status, view.summary.reason, view.summary.waits_on)
+
+
+class LogAnchoring:
+    """Gives the log's checkpoints to places outside, as long as the engine is there.
+
+    Arguments:
+        home: mimrun's home.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._settings = home, load_settings(os.environ, home)
+        self._timer = AnchorTimer(self._settings, self._give)
+        self._shown = False
+
+    def look(self, *, shown: bool) -> None:
+        """Begin to give what is due.
+
+        Arguments:
+            shown: Prefect is there to show it.
+
+        Raises:
+            MimrunError: the log cannot be opened.
+        """
+        if self._timer.sleeps:
+            return
+        self._shown = shown
+        with open_home(self._settings) as home:
+            self._timer.look(home)
+
+    def _give(self) -> None:
+        giving = _Giving(self._settings)
+        if self._shown:
+            from flows.anchoring import show  # noqa: PLC0415 - Prefect, which has been set up by now
+
+            show(giving, str(self._home))
+        else:
+            giving()
+
+
+class _Giving:
+    """Gives what is due, at most once, and remembers what came of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.begun = False
+        self._tried: Sequence[Tried] = ()
+        self._raised: MimrunError | None = None
+
+    def __call__(self) -> Sequence[Tried]:
+        """Give what is due; a second call gives the answer of the first."""
+        if not self.begun:
+            self.begun = True
+            try:
+                self._tried = anchor_now(self._settings)
+            except MimrunError as exc:
+                self._raised = exc
+        if self._raised is not None:
+            raise self._raised
+        return self._tried

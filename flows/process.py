@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flows.engine import Api, Engine
+from flows.engine import Anchoring, Api, Engine
 from flows.environment import Rooms, own_api, password, quiet_environment
 from flows.protocol import listen, peer, read, write
 from flows.server import ApiServer
@@ -62,16 +62,27 @@ def main(argv: list[str]) -> int:
 
         return RunExecutor(given.home)
 
-    return run(Rooms(given.home.absolute()), make, given.idle_exit)
+    def anchoring() -> Anchoring:
+        from flows.execution import LogAnchoring  # noqa: PLC0415 - as above
+
+        return LogAnchoring(given.home)
+
+    return run(Rooms(given.home.absolute()), make, given.idle_exit, anchoring)
 
 
-def run(rooms: Rooms, make: Callable[[], Executor], idle_exit_s: int | None = None) -> int:
+def run(
+    rooms: Rooms,
+    make: Callable[[], Executor],
+    idle_exit_s: int | None = None,
+    anchoring: Callable[[], Anchoring] | None = None,
+) -> int:
     """Be the engine of a home, unless there is one.
 
     Arguments:
         rooms: the home.
         make: gives the executor; called after the API server has been started, since it may take time.
         idle_exit_s: end after so many seconds without a run; None keeps on.
+        anchoring: gives what gives the log's checkpoints to places outside; called when `make` was.
 
     Returns:
         the exit status: 0 when told to end, idle, or not needed; 1 when Prefect cannot be used.
@@ -98,6 +109,8 @@ def run(rooms: Rooms, make: Callable[[], Executor], idle_exit_s: int | None = No
         own = own_api(os.environ)
         server = ApiServer(rooms, cache_folder(os.environ), lambda: engine.busy) if own else None
         watches.append(_load(rooms, engine, server, make))
+        if anchoring is not None:
+            engine.anchor_with(anchoring())
         _stay(engine, rooms, place)
     except MimrunError as exc:
         _log.error("%s", exc)
@@ -189,6 +202,7 @@ def _tick(engine: Engine, rooms: Rooms, place: os.stat_result, held: ExitStack) 
             engine.stop(force=False)
         engine.settle()
         engine.take_due()
+        engine.anchor()
 
 
 def _answer_all(line: socket.socket, engine: Engine) -> None:

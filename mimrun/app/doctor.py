@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import JsonValue
 
+from mimrun.app.anchoring import list_anchors
 from mimrun.app.checkpoints import failure_of
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import standing_of
@@ -20,7 +21,7 @@ from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
-from mimrun.errors import MimrunError, SettingsError
+from mimrun.errors import InputError, MimrunError, SettingsError
 from mimrun.gate.people import load_people
 from mimrun.log.chain import StoredCheckpoint
 from mimrun.log.proof.note import read_note
@@ -58,6 +59,7 @@ def examine(settings: Settings) -> list[Check]:
         *_checkpoints(settings),
         _people(settings),
         *_kill_switch(settings),
+        *_anchors(settings),
         *_shells(settings),
         *_worker(settings),
         *_connectors(),
@@ -125,6 +127,35 @@ def _age(home: Home, latest: StoredCheckpoint, *, signs: bool) -> str:
     behind = home.store.end()[0] - latest.size
     where = "" if signs else "; not signed from this machine"
     return f"{latest.size} entries signed by {signers}, {ago}, {behind} since{where}"
+
+
+def _anchors(settings: Settings) -> Iterator[Check]:
+    """Say whether somebody outside has checkpoints of the log, how new they are, and what fails since when."""
+    try:
+        with open_home(settings) as home:
+            views = list_anchors(home)
+    except InputError as exc:
+        yield Check("anchors", str(exc), f"mend {settings.anchors}", ok=False)
+        return
+    except MimrunError:
+        return
+    if not views:
+        none = "none: nothing outside shows it where this log is written anew with its own key"
+        yield Check("anchors", none, "see docs/how-to/anchor-the-log.md", ok=None)
+    for view in views:
+        known, name = view.known, f"anchor {view.anchor.name}"
+        has = (
+            f"has {known.size} entries since {known.at}, {view.behind} came after it"
+            if known.size
+            else "has none"
+        )
+        if known.failures:
+            found = f"{has}; failing since {known.failing_since}, {known.failures} times: {known.reason}"
+            yield Check(name, found, f"mimrun log anchor {view.anchor.name}", ok=False)
+        elif not known.size:
+            yield Check(name, has, f"mimrun log anchor {view.anchor.name}", ok=None)
+        else:
+            yield Check(name, has, ok=True)
 
 
 def _kill_switch(settings: Settings) -> Iterator[Check]:

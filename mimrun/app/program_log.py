@@ -48,6 +48,8 @@ class Event(StrEnum):
     SPANS_NOT_SENT = (
         "spans_not_sent"  #: a collector is named, and took not all spans; the run is not concerned
     )
+    ANCHORED = "anchored"  #: a place outside was given a checkpoint of the incident log
+    ANCHOR_FAILED = "anchor_failed"  #: one did not take it, or anchors.yaml cannot be used: `reason` says why; tried again
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from mimrun.app.anchor_timer import AnchorTimer, anchor_now
 from mimrun.app.decisions import verdict_of
 from mimrun.app.execution import execute_run, incident_of
 from mimrun.app.home import Home, open_home
@@ -40,6 +41,8 @@ LOOK_S: Final = 1.0
 _NAP_S: Final = 0.1
 MOST: Final = 8
 """Runs that one worker executes at once."""
+LAST_WAIT_S: Final = 5.0
+"""How long a worker that stops waits for a checkpoint that it is giving away; the next one gives it again."""
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 300.0
 """How long a run is left alone that broke, or was refused, in this worker; twice as long each time."""
@@ -204,6 +207,9 @@ class Worker:
         self._settings, self._catalog, self._report = settings, catalog, report
         self._monotonic, self._log = monotonic, program_log(settings)
         self._lookout = Lookout(monotonic)
+        self._anchors = AnchorTimer(
+            settings, lambda: anchor_now(settings, catalog=catalog), monotonic=monotonic
+        )
         self._active: dict[str, threading.Thread] = {}
         self._alone: dict[str, tuple[int, float]] = {}
         self._stopping = False  # no event: its lock may be held just when a signal comes
@@ -224,10 +230,12 @@ class Worker:
             with stays(self._settings), open_home(self._settings, catalog=self._catalog) as home:
                 while not self._stopping:
                     self._take(home)
+                    self._anchors.look(home)
                     self._rest(LOOK_S)
         finally:
             self._stopping = True
             self._wait()
+            self._anchors.wait(LAST_WAIT_S)
             self._log.info(Event.WORKER_STOPPED)
 
     def once(self) -> None:
@@ -239,6 +247,8 @@ class Worker:
         with open_home(self._settings, catalog=self._catalog) as home:
             while self._take(home):
                 self._wait()
+            self._anchors.look(home)
+            self._anchors.wait()
 
     def _take(self, home: Home) -> bool:
         """Begin to execute what is due; says whether there was something."""

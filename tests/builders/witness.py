@@ -207,6 +207,7 @@ def serving_with(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serve HTTP on loopback with a handler; gives the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # whoever asked may be gone
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -196,7 +196,7 @@ class Signed:
             if self.changed <= number:
                 break
             if number > size:
-                words = f"the log had {number} entries when {place} was given a checkpoint"
+                words = f"the log had {max(found)} entries when {place} was given a checkpoint"
                 self.complain(size + 1, "missing", words)
                 break
             if self.roots.get(number) != root:

@@ -12,10 +12,11 @@ from flows.environment import QUIET
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module")
-def deployment() -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["mimrun", "anchor-log"])
+def deployment(request: pytest.FixtureRequest) -> dict[str, Any]:
     loaded = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text("utf-8"))
-    (only,) = loaded["deployments"]
+    assert len(loaded["deployments"]) == 2
+    (only,) = (one for one in loaded["deployments"] if one["name"] == request.param)
     return dict(only)
 
 
