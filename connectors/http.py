@@ -222,11 +222,8 @@ class Http(Connector[HttpSettings, Request]):
             ) from exc
         finally:
             self._client.cookies.clear()
-        if self._wire.why:
-            # Where the answer's end is the connection's end, what we cut ourselves looks like a whole one.
-            raise LostAnswer(
-                f"http: {asked}: {self._wire.why}; it was sent, and the answer did not come whole{self._wire.end}"
-            )
+        if self._wire.why:  # an answer that ends with its connection looks whole where we cut it
+            raise LostAnswer(f"http: {asked}: {self._wire.why}; the answer is not whole{self._wire.end}")
         call.output.feed(stdout=masker.mask(body)[:KEPT])
         return _judge(action, asked, status, _data(status, answered, body, masker))
 
@@ -273,9 +270,7 @@ class _Wire:
     """The socket of the request that is going on: what was sent, and the means to end it."""
 
     def __init__(self) -> None:
-        self.sent = False
-        self.why = ""
-        self.end = ""
+        self.sent, self.why, self.end = False, "", ""
         self._socket: socket.socket | None = None
 
     def trace(self, event: str, info: Mapping[str, object]) -> None:
