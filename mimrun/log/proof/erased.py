@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from mimrun.errors import LogError, TamperError
+from mimrun.errors import TamperError
 from mimrun.log.chain import StoredBlob, is_committed
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds_proof import RedactApplied, RedactProposed
 from mimrun.log.proof.stored import BlobClaim, Check
 from mimrun.log.store import Source
 
-MOST: Final = 10_000
+MOST: Final = 1_000_000
 """Blobs of which it is kept that they are gone, until it is known what the log says about them."""
 
 
@@ -29,8 +29,6 @@ class Blobs:
     count: int = 0
     erased: list[str] = field(default_factory=list)
     _gone: list[BlobClaim] = field(default_factory=list)
-    _there: set[tuple[int, str, str]] = field(default_factory=set)
-    _said: dict[str, tuple[int, str]] | None = None
 
     def compare(self, claims: Iterable[BlobClaim], source: Source) -> None:
         """Compare what a page of entries says with what is stored."""
@@ -46,8 +44,6 @@ class Blobs:
                 self.miss(claim)
             elif why := blob_flaw(claim, stored):
                 self.complain(claim.seq, "blob", why)
-            elif claim.commit in self._erasures(source):
-                self._there.add((claim.seq, claim.name, claim.commit))
 
     def miss(self, claim: BlobClaim) -> None:
         """Remember that a blob is not there."""
@@ -56,15 +52,12 @@ class Blobs:
         else:
             self.complain(claim.seq, "blob", f"its blob {claim.name!r} is missing")
 
-    def has(self, claim: BlobClaim) -> None:
-        """Remember that a blob is there, for the case that it was to be erased."""
-        self._there.add((claim.seq, claim.name, claim.commit))
-
-    def judge(self, entries: Iterable[LogEntry]) -> None:
+    def judge(self, entries: Iterable[LogEntry], is_there: Callable[[str], bool]) -> None:
         """Say which blobs were erased with authority, and which are missing.
 
         Arguments:
             entries: those that are about erasures, in order, each shown to be what was recorded.
+            is_there: says whether there is a blob under a commitment.
         """
         authority = self._authority({entry.seq: entry for entry in entries})
         for claim in self._gone:
@@ -74,10 +67,9 @@ class Blobs:
                 self.erased.append(said)
             else:
                 self.complain(claim.seq, "blob", f"its blob {claim.name!r} is missing")
-        for key in sorted(self._there & authority.keys()):
-            self.complain(
-                key[0], "redaction", f"its blob {key[1]!r} was to be erased ({authority[key]}), and is there"
-            )
+        for (seq, name, commit), who in authority.items():
+            if is_there(commit):
+                self.complain(seq, "redaction", f"its blob {name!r} was to be erased ({who}), and is there")
 
     def _authority(self, entries: dict[int, LogEntry]) -> dict[tuple[int, str, str], str]:
         """What was erased by two people: entry, name and commitment, and whose word it was."""
@@ -101,15 +93,6 @@ class Blobs:
             who = f"entry {seq}, proposed by {asked.actor.id}, applied by {entry.actor.id}"
             found[body.entry, body.name, body.commit] = who
         return found
-
-    def _erasures(self, source: Source) -> dict[str, tuple[int, str]]:
-        """What the log says was erased; unchecked, and only to know which blobs to remember."""
-        if self._said is None:
-            try:
-                self._said = {one.commit: (one.entry, one.name) for one in source.redactions()}
-            except LogError:  # the walk over the entries names it
-                self._said = {}
-        return self._said
 
 
 def blob_flaw(claim: BlobClaim, stored: StoredBlob) -> str:

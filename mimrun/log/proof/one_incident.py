@@ -62,7 +62,7 @@ class _Incident:
         self._check_earlier()
         self._check_signed()
         self._check_end()
-        self.blobs.judge(self.kept)
+        self.blobs.judge(self.kept, lambda commit: f"blobs/{commit}" in self.bundle.places)
         there = {name.removeprefix("blobs/") for name in self.bundle.names("blobs/")}
         # What an entry speaks of that was changed is not known.
         if strange := len(there - self.commits) if self.sound else 0:
@@ -111,8 +111,6 @@ class _Incident:
             self.blobs.miss(claim)
         elif why := blob_flaw(claim, StoredBlob(data[:SALT_SIZE], data[SALT_SIZE:])):
             self.excerpt.flaw(claim.seq, "blob", why)
-        else:
-            self.blobs.has(claim)
 
     def _check_earlier(self) -> None:
         """Each earlier log that the bundle names is the beginning of this one."""

@@ -28,7 +28,7 @@ from mimrun.log.proof.report import Known, Report, Trust
 from mimrun.log.proof.standalone.form import Bundle, Damaged
 from mimrun.log.proof.stored import Flaw
 from mimrun.log.proof.verify import verify
-from mimrun.log.redaction import Redaction, redaction_of
+from mimrun.log.redaction import Redaction
 
 _FIRST: Final = b"mimlog-bundle/1"
 
@@ -173,16 +173,13 @@ class _WholeLog(Lines):
         self.plans: list[LogEntry] = []
         self.keys: list[LogEntry] = []
         self._bundle, self._manifest = bundle, manifest
-        self._erased: list[Redaction] = []
 
     def rows(self, after: int = 0) -> Iterator[StoredRow]:
         """The entries; remembers those that say something about others."""
         for row in super().rows(after):
-            if any(kind in row.data for kind in (b'"redact.applied"', b'"log.key', b'"plan.frozen"')):
+            if b'"log.key' in row.data or b'"plan.frozen"' in row.data:
                 with suppress(LogError):
                     entry = decode(row.data)
-                    found = redaction_of(entry)
-                    self._erased += [found] if found is not None else []
                     self.plans += [entry] if isinstance(entry.body, PlanFrozen) else []
                     self.keys += [entry] if entry.kind.startswith("log.key") else []
             yield row
@@ -193,8 +190,8 @@ class _WholeLog(Lines):
         return None if data is None else StoredBlob(data[:SALT_SIZE], data[SALT_SIZE:])
 
     def redactions(self) -> Iterator[Redaction]:
-        """What the entries that were read say was erased."""
-        return iter(self._erased)
+        """What was erased is in the entries, and nowhere else."""
+        return iter(())
 
     def keeps_blobs(self) -> bool:
         """Whether any class of blobs was chosen for the bundle."""

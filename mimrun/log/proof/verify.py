@@ -92,7 +92,7 @@ class _Audit:
         """Judge what was found."""
         walk = self.walk
         about = [entry for entry in map(_decoded, walk.wanted) if entry is not None]
-        self.blobs.judge(about)
+        self.blobs.judge(about, self._is_there)
         found = list(walk.finish(claim))
         changed = [flaw.seq for flaw in found if flaw.seq and flaw.check not in _BESIDE]
         signed = Signed(
@@ -123,6 +123,13 @@ class _Audit:
             known=self.trust.known,
             findings=signed.findings(self.blobs.erased),
         )
+
+    def _is_there(self, commit: str) -> bool:
+        """Whether the source has something under a commitment, whatever it is."""
+        try:
+            return self.source.keeps_blobs() and self.source.stored_blob(commit) is not None
+        except TamperError:
+            return True
 
     def _read_on(self) -> None:
         """Check the entries that the walk has not seen."""
