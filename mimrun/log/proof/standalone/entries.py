@@ -66,16 +66,24 @@ def hashes_of(value: Any) -> list[bytes]:
     return [bytes.fromhex(x) for x in value]
 
 
-def wrong_entry(data: bytes, log: str) -> tuple[str, str]:
-    """What is wrong with an entry by itself: a word and a sentence, or nothing twice."""
+def read_entry(data: bytes, log: str) -> tuple[dict[str, Any], str, str]:
+    """An entry as it says it is; or nothing, and what is wrong with it by itself: a word, and a sentence."""
     try:
         value = read_canonical(data)
     except ValueError as exc:
+        spelt = data[:1] == b"{"
         return (
-            ("canonical", str(exc))
-            if data[:1] == b"{"
-            else ("bytes", f"these bytes are no entry: {data[:60]!r}")
+            {},
+            "canonical" if spelt else "bytes",
+            str(exc) if spelt else f"these bytes are no entry: {data[:60]!r}",
         )
+    check, detail = _wrong(data, value)
+    if not check and value["log"] != log:
+        check, detail = "origin", f"it belongs to the log {value['log']!r}"
+    return {} if check else value, check, detail
+
+
+def _wrong(data: bytes, value: Any) -> tuple[str, str]:
     if (
         not isinstance(value, dict)
         or {name: type(x) for name, x in value.items()} != TYPES
@@ -92,8 +100,6 @@ def wrong_entry(data: bytes, log: str) -> tuple[str, str]:
         return "body", "it does not say who caused it"
     if not all(_is_blob(ref) for ref in value["blobs"]):
         return "body", "what it says about its blobs cannot be read"
-    if value["log"] != log:
-        return "origin", f"it belongs to the log {value['log']!r}"
     return "", ""
 
 
@@ -158,11 +164,10 @@ class Entries:
     def _proven(self, line: bytes, proofs: Iterator[bytes]) -> tuple[Entry | None, int]:
         proof, said = read_proof(next(proofs, b"")), SAYS.search(line)
         seq = proof.seq or (int(said[1]) if said else self._last_seq + 1)
-        check, detail = wrong_entry(line, self.log)
+        value, check, detail = read_entry(line, self.log)
         leaf = leaf_hash(line)
         if not check and not is_included(leaf, seq - 1, self.size, proof.path, self.root):
             check, detail = "proof", "it is not what was in the log at this place, or its proof was changed"
-        value = {} if check else read_canonical(line)
         if value and value["seq"] != seq:
             check, detail = "place", f"it says that it is entry {value['seq']}"
         if check:
@@ -198,8 +203,7 @@ class Entries:
         broken: list[int] = []
         moment, number = "", 0
         for number, line in enumerate(bundle.lines("entries.jsonl"), 1):
-            check, detail = wrong_entry(line, self.log)
-            value = {} if check else read_canonical(line)
+            value, check, detail = read_entry(line, self.log)
             if value and value["seq"] != number:
                 check, detail = "place", f"it says that it is entry {value['seq']}"
             if check:
