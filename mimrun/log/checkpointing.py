@@ -106,6 +106,11 @@ class Checkpointing:
         """Begin to wait anew: what was due is tried now, and if that fails, not at once again."""
         self._since = None if self._since is None else self._clock()
 
+    def forget(self) -> None:
+        """Take nothing that was looked at for granted: the database went away, and what was not on disk with it."""
+        self._ends, self._moved = None, {}
+        self._size, self._last = -1, 0
+
     def prepare(self, reader: Reading) -> None:
         """Fetch the ends of all incidents before the log is held for writing."""
         if self._ends is not None:

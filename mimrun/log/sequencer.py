@@ -370,6 +370,7 @@ class Sequencer:
 
     def _reopen(self) -> None:
         """Let go of a connection that failed, so that the next append starts from a clean one."""
+        self._checkpointing.forget()
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from builders.log_places import Schema
@@ -15,6 +16,7 @@ from mimrun.errors import RefusedError, StoreError
 from mimrun.lab import process
 from mimrun.lab.postgres_server import Instance
 from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import Kind
 from mimrun.log.postgres import writer
 from mimrun.log.postgres.flush import FLUSH, SETTLED, WAIT
 from mimrun.log.postgres.message import Statement
@@ -22,6 +24,7 @@ from mimrun.log.postgres.store import PostgresStore
 from mimrun.log.proof.verify import verify
 from mimrun.log.store import View
 from tests.store.conftest import Counter, note, started
+from tests.store.signers import begin
 from tests.store.test_postgres import await_true
 
 pytestmark = pytest.mark.needs("postgres")
@@ -88,6 +91,26 @@ def test_an_entry_that_vanished_with_the_server_is_judged_and_recorded_anew(
         assert store.blob(entry, "text") == b"in the window"
         assert verify(store).ok
         assert store.rebuild()
+
+
+def test_what_vanished_is_not_among_the_ends_that_a_checkpoint_is_made_of(
+    schema: Schema, window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with schema.open() as store, schema.open() as other:
+        begin(store, tmp_path)
+        with window.append(other, []) as theirs, ThreadPoolExecutor(1) as pool:
+            # This looks at all incidents, also at the end that is about to vanish, and vanishes itself.
+            monkeypatch.setattr(writer, "FLUSHED", ENDLESS)
+            ours = pool.submit(store.append, [started(inc="INC-2")])
+            await_true(lambda: schema.execute("select size from head") == [(4,)])
+            monkeypatch.undo()
+            window.lose_power()
+            assert {theirs.result(60)[0].seq, ours.result(60)[0].seq} == {3, 4}
+        signed = store.checkpoint()
+        assert signed is not None
+        assert [heads.seq for heads in store.entries(kinds={Kind.LOG_HEADS})] == [signed.size] == [5]
+        report = verify(store)
+        assert report.ok, report
 
 
 LOOKS: dict[str, Callable[[PostgresStore], object]] = {
