@@ -18,7 +18,7 @@ from mimrun.canonical import MAX_INTEGER
 from mimrun.log.chain import StoredRow
 from mimrun.log.entry import FIELDS, MAX_ENTRY, NOTHING, VERSION
 from mimrun.log.kind import Kind
-from mimrun.log.proof.stored import are_orderly, blob_claims, wrong_keys
+from mimrun.log.proof.stored import MOMENT, are_orderly, blob_claims, wrong_keys
 
 Told: TypeAlias = "tuple[int, str, str, int, str]"
 """An entry's word about one of its blobs: `seq`, name, commitment, length, class."""
@@ -129,7 +129,7 @@ class _Page:
         if row.kind is not None and (row.kind != kind or row.inc != value["inc"] or row.run != value["run"]):
             return False
         self.leaf = hexadecimal = leaf.hex()
-        if ts < self.last_ts or not self._chain(value, hexadecimal):
+        if ts < self.last_ts or not MOMENT.fullmatch(ts) or not self._chain(value, hexadecimal):
             return False
         if value["blobs"] and not self._speaks_of(seq, value["blobs"]):
             return False

@@ -41,7 +41,7 @@ Check: TypeAlias = Literal[
     "proof",  # the proof that it was in the log does not hold
     "redaction",  # content was erased without the word of two people, or was to be and is there
     "runbook",  # no plan was made of this runbook
-    "time",  # recorded before the entry before it
+    "time",  # recorded before the entry before it, or at no moment at all
 ]
 """What can be wrong."""
 
@@ -122,7 +122,7 @@ def wrong_entry(
         return "column", f"it is stored as {row[3:]}, which is not what it says"
     if why := _wrong_body(value):
         return "body", why
-    return None
+    return None if MOMENT.fullmatch(value["ts"]) else ("time", f"{value['ts']!r} is no moment")
 
 
 def blob_claims(seq: int, refs: object) -> list[BlobClaim] | None:
@@ -138,6 +138,8 @@ def seq_of(data: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+"""How the moment of an entry is written."""
 _ORDER: Final = sorted(FIELDS)
 _ACTOR: Final = ["auth", "id", "kind", "via"]
 _BLOB: Final = ["cls", "commit", "len", "n"]

@@ -136,6 +136,8 @@ def odd_bodies() -> list[dict[str, object]]:
         {"blobs": [{"n": "x", "commit": "AB" * 32, "len": 1, "cls": "text"}]},
         {"blobs": [{"n": "x", "commit": "ab" * 32, "len": -1, "cls": "text"}]},
         {"ts": 5},
+        {"ts": "2026-10-26T00:00:01Z"},
+        {"ts": "tomorrow"},
         {"log": "another.example.org/log"},
     ]
 
