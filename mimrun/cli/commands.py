@@ -67,7 +67,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("runs", "status", "List runs, the newest first."),
             Command("status", "status", "Show where a run stands and what it needs."),
             Command("locks", "locks", "Show which run holds which resource, why, and what to do."),
-            Command("log", "log", "Show, verify, export, redact or rebuild the incident log."),
+            Command("log", "log", "Show, verify, export, anchor, redact or rebuild the incident log."),
             Command("runbook", "runbook", "List, show and lint runbooks."),
             Command("inventory", "inventory", "Show the inventory, and the hosts of a pattern."),
             Command("schema", "runbook", "Print the JSON Schema of the runbook language, for editors."),

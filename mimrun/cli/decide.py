@@ -83,7 +83,12 @@ def attest_done(
     *,
     evidence: Annotated[
         list[str] | None,
-        typer.Option("-e", "--evidence", metavar="NAME=VALUE", help="What the step asks for; several times."),
+        typer.Option(
+            "-e",
+            "--evidence",
+            metavar="NAME=VALUE",
+            help="What the step asks for. May be given several times.",
+        ),
     ] = None,
     claimed: AsOption = None,
     home: HomeOption = None,

@@ -33,7 +33,7 @@ def show(
     ] = None,
     *,
     incident: IncidentOption = None,
-    after: Annotated[int, typer.Option("--after", help="Only entries behind this number.")] = 0,
+    after: Annotated[int, typer.Option("--after", metavar="ENTRY", help="Only entries behind this one.")] = 0,
     blobs: Annotated[bool, typer.Option("--blobs", help="Show output, plans and texts, too.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -110,12 +110,12 @@ def _blobs(out: Console, home: Home, entry: LogEntry) -> None:
 COMMANDS = {
     "log": group(
         "log",
-        "Show, verify, export, redact or rebuild the incident log.",
+        "Show, verify, export, anchor, redact or rebuild the incident log.",
         {
             "show": (show, "mimrun log show latest --blobs"),
             "verify": (verify, "mimrun log verify INC-20261122-7K2Q.mimlog"),
             "verifier": (verifier, "mimrun log verifier > verify.py"),
-            "export": (export, "mimrun log export all --format ocsf --follow"),
+            "export": (export, "mimrun log export INC-20261122-7K2Q -o evidence.mimlog"),
             "attachment": (attachment, "mimrun log attachment 42 -o screenshot.png"),
             "accept": (
                 accept,

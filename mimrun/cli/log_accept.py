@@ -13,7 +13,7 @@ from mimrun.cli.terminal import print_json, safe
 
 def accept(
     *,
-    reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="Why this log is right.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why this log is right.")],
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,

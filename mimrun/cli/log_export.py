@@ -51,7 +51,10 @@ OctetsOption: TypeAlias = Annotated[
 ]
 BlobsOption: TypeAlias = Annotated[
     bool | None,
-    typer.Option("--blobs/--no-blobs", help="With output, plans and texts; bundle (has them) and jsonl."),
+    typer.Option(
+        "--blobs/--no-blobs",
+        help="With output, plans and texts: a bundle unless told not to, jsonl if told to.",
+    ),
 ]
 
 ClassesOption: TypeAlias = Annotated[
@@ -59,17 +62,17 @@ ClassesOption: TypeAlias = Annotated[
     typer.Option(
         "--class",
         metavar="CLASS",
-        help="Only blobs of this class in a bundle: plan, output, data or text. Repeat it.",
+        help="Only blobs of this class in a bundle: plan, output, data or text. May be given several times.",
     ),
 ]
 
 
 def export(
-    incident: Annotated[str, typer.Argument(help="The incident; `all` for the whole log.")],
+    incident: Annotated[str, typer.Argument(metavar="INC", help="The incident; `all` for the whole log.")],
     *,
     way: Annotated[Way, typer.Option("--format", help="A bundle that proves itself, or lines.")] = Way.BUNDLE,
     output: OutputOption = None,
-    after: Annotated[int, typer.Option("--after", metavar="SEQ", help="Only entries behind this.")] = 0,
+    after: Annotated[int, typer.Option("--after", metavar="ENTRY", help="Only entries behind this one.")] = 0,
     follow: FollowOption = False,
     octets: OctetsOption = False,
     blobs: BlobsOption = None,
@@ -78,7 +81,7 @@ def export(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an incident for others: a file that anybody can check without this log, or lines for programs.
+    """Write an incident for others: a bundle that anybody can check without this log, or lines for programs.
 
     What went out is recorded with its digest. A stream of --follow is not: it has no end.
     """

@@ -22,7 +22,9 @@ NotedOption: TypeAlias = Annotated[
 CheckpointOption: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
-        "--checkpoint", metavar="FILE", help="Signed checkpoints that were kept elsewhere. Repeat it."
+        "--checkpoint",
+        metavar="FILE",
+        help="Signed checkpoints that were kept elsewhere. May be given several times.",
     ),
 ]
 RootOption: TypeAlias = Annotated[
@@ -30,11 +32,17 @@ RootOption: TypeAlias = Annotated[
 ]
 KeyOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--key", metavar="VKEY", help="A key of the log that you trust. Repeat it."),
+    typer.Option(
+        "--key", metavar="VKEY", help="A key of the log that you trust. May be given several times."
+    ),
 ]
 WitnessOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--witness", metavar="VKEY", help="A witness that must have signed the last checkpoint."),
+    typer.Option(
+        "--witness",
+        metavar="VKEY",
+        help="A witness that must have signed the last checkpoint. May be given several times.",
+    ),
 ]
 _SHOWN_S: Final = 0.2
 """Seconds between two looks at how far it is."""
@@ -42,7 +50,7 @@ _SHOWN_S: Final = 0.2
 
 def verify(
     file: Annotated[
-        Path | None, typer.Argument(help="An exported bundle; the log of this home if left out.")
+        Path | None, typer.Argument(metavar="FILE", help="A bundle; the log of this home if left out.")
     ] = None,
     *,
     noted: NotedOption = None,

@@ -50,7 +50,10 @@ RunOption = Annotated[
 AttachOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--attach", metavar="FILE", show_default=False, help="A file that goes with it; several times."
+        "--attach",
+        metavar="FILE",
+        show_default=False,
+        help="A file that goes with it. May be given several times.",
     ),
 ]
 ForceOption = Annotated[

@@ -55,7 +55,7 @@ MaskOption = Annotated[
         "--mask",
         metavar="REFERENCE",
         show_default=False,
-        help="A secret that may be shown: env:NAME, file:PATH, vault:...; several times.",
+        help="A secret that may be shown: env:NAME, file:PATH, vault:... May be given several times.",
     ),
 ]
 SettleOption = Annotated[

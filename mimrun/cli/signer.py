@@ -24,7 +24,7 @@ AllowOption = Annotated[
         "--allow",
         metavar="USER|@GROUP",
         show_default=False,
-        help="Who may ask for signatures; may be given several times. Root is not allowed by itself.",
+        help="Who may ask for signatures. May be given several times. Root is not allowed by itself.",
     ),
 ]
 FolderOption = Annotated[
