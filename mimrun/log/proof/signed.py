@@ -241,7 +241,7 @@ class Signed:
             where = f"{body.anchor} has the checkpoint of size {body.size} (entry {done[-1].seq})"
             if self.since < body.size:
                 self.not_proven.append(f"against the outside: {where}; compare with it by --checkpoint")
-        end = max(self.since, 0)
-        if end < size:
-            behind = f"behind entry {end}" if end else "at all"
-            self.not_proven.append(f"that nothing {behind} was changed by somebody who has the log's key")
+        if 0 < self.since < size:
+            self.not_proven.append(
+                f"that nothing behind entry {self.since} was changed by somebody who has the log's key"
+            )
