@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders.old_log import old_sqlite_log
 
 from mimrun.app.demo_report import FenceProof
 from mimrun.lab import account, leftover, patience
 from mimrun.lab import folder as lab
+from mimrun.log.moment import utc_now
 
 COMMAND = "from mimrun.cli import main; main()"
 SLOW = 120.0
@@ -273,6 +275,18 @@ def test_who_works_on_a_runbook_can_play_the_demo_again(place: Path, monkeypatch
     runs = json.loads(mimrun(place, "runs", "--json").stdout)
     assert len(runs) == 1
     assert (place / "home" / "log-1.db").exists()
+
+
+@pytest.mark.needs("postgres", "sshd")
+def test_the_log_of_a_demo_of_an_earlier_version_is_gone_on_with_and_proven(place: Path) -> None:
+    (place / "home").mkdir()
+    (place / "home" / "people.yaml").write_text("# Written by `mimrun demo`.\n")
+    old_sqlite_log(place / "home" / "log.db", "mimrun-demo", [], utc_now)
+    done = mimrun(place, "demo", "--direct", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert all(held(report).values())
+    assert report["evidence"]["verified"] is True
 
 
 def test_the_home_of_somebody_is_not_played_in(place: Path) -> None:
