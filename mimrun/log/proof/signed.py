@@ -60,6 +60,7 @@ class Signed:
     since: int = 0
     proven: list[str] = field(default_factory=list)
     not_proven: list[str] = field(default_factory=list)
+    _apart: int = 0
 
     def __post_init__(self) -> None:
         self.ring = KeyRing(self.log, (), self.trust.root)
@@ -175,6 +176,8 @@ class Signed:
             self._check_place(place, [one.note for one in self.trust.kept if one.place == place], size)
         if self.since:
             self.proven.append(f"entries up to {self.since} are those that were noted earlier, elsewhere")
+        elif kept and self._apart == len(kept):
+            self.complain(0, "anchor", "nothing that was kept elsewhere can be compared with this bundle")
         else:
             self.not_proven.append(
                 "that whoever may write it has not written it anew, nor cut it at its end:"
@@ -219,8 +222,9 @@ class Signed:
         elif whole and number > size:
             self.complain(size + 1, "missing", f"the log had {number} entries when its root was noted")
         elif not whole:
-            self.complain(
-                0, "anchor", f"it cannot be compared with what was noted at size {number}: no proof is here"
+            self._apart += 1
+            self.not_proven.append(
+                f"that it goes on from the checkpoint of size {number}: no proof of that is here"
             )
 
     def findings(self, erased: Iterable[str]) -> Findings:
