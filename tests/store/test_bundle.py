@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from builders.bundles import CASES, alone, lines, members, rewritten, rezipped
+from builders.bundles import CASES, alone, flaws_of, lines, members, rewritten, rezipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +20,7 @@ from mimrun.log.proof.bundle import ends_at, export
 from mimrun.log.proof.note import read_vkey
 from mimrun.log.proof.opened import verify_bundle
 from mimrun.log.proof.report import Known, Report, Trust
+from mimrun.log.proof.signer import FileSigner
 from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite.store import SqliteStore, create_log
 from tests.store.conftest import ACTOR, ORIGIN, note, started, ticking
@@ -100,6 +101,32 @@ def test_a_bundle_says_what_is_proven_and_what_not(log: Path, incident: Path) ->
     assert "entries up to 13 are those that were noted earlier" in str(report)
     other = alone(incident, "--key", vkey(incident), "--checkpoint", str(log.with_name("anchor.txt")))
     assert "entries up to 13" in " ".join(other["proven"])
+
+
+def test_what_is_too_old_or_too_new_to_be_compared_is_no_flaw_beside_what_is_not(
+    log: Path, incident: Path, tmp_path: Path
+) -> None:
+    kept = log.with_name("anchor.txt").read_text("utf-8")
+    with SqliteStore(log) as store:
+        strange = [one.note for one in store.checkpoints() if one.size > 13][-1].replace("\n25\n", "\n99\n")
+    assert "anchor" in {check for _, check in named(verify_bundle(incident, trust=Trust(notes=(strange,))))}
+    later = log.parent / "later"
+    later.mkdir()
+    for file in (log, log.with_name("blob.key")):
+        shutil.copy(file, later / file.name)
+    with SqliteStore(later / log.name, clock=ticking()) as store:
+        store.sign_with(FileSigner(log.parent / "signer", ORIGIN))
+        store.append([note("later", "INC-2")])
+        newer = store.checkpoint()
+    assert newer is not None
+    both, one = Trust(notes=(kept, newer.note)), Trust(notes=(newer.note,))
+    assert verify_bundle(incident, trust=both).ok, str(verify_bundle(incident, trust=both))
+    assert f"from the checkpoint of size {newer.size}" in str(verify_bundle(incident, trust=both))
+    assert named(verify_bundle(incident, trust=one)) == [(0, "anchor")]
+    (tmp_path / "kept.txt").write_text(kept + newer.note, "utf-8")
+    assert alone(incident, "--checkpoint", str(tmp_path / "kept.txt"))["ok"]
+    (tmp_path / "kept.txt").write_text(newer.note, "utf-8")
+    assert flaws_of(alone(incident, "--checkpoint", str(tmp_path / "kept.txt"))) == [(0, "anchor")]
 
 
 def test_the_same_log_gives_the_same_bundle(log: Path, whole: Path, tmp_path: Path) -> None:

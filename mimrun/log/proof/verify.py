@@ -14,8 +14,8 @@ from mimrun.log.proof.erased import Blobs
 from mimrun.log.proof.lines import Lines
 from mimrun.log.proof.report import Known, Report, Trust
 from mimrun.log.proof.signed import Signed, size_said
-from mimrun.log.proof.stored import Flaw
-from mimrun.log.proof.walk import Walk
+from mimrun.log.proof.stored import Check, Flaw
+from mimrun.log.proof.walk import MOST_FLAWS, Walk
 from mimrun.log.store import Source
 
 __all__ = ["Known", "Lines", "Report", "Trust", "verify"]
@@ -64,7 +64,10 @@ class _Audit:
     ) -> None:
         self.source, self.trust, self.progress, self.classes = source, trust, progress, classes
         self.walk = Walk(source.log or None)
-        self.blobs = Blobs(self.walk.flaw)
+        # Kept apart: that content is gone says nothing about which entry was changed.
+        self.beside: list[Flaw] = []
+        self.more = 0
+        self.blobs = Blobs(self._complain)
         self.stored: list[StoredCheckpoint] = []
 
     def read(self) -> Claim | None:
@@ -92,8 +95,9 @@ class _Audit:
         """Judge what was found."""
         walk = self.walk
         about = [entry for entry in map(_decoded, walk.wanted) if entry is not None]
-        self.blobs.judge(about, self._is_there)
         found = list(walk.finish(claim))
+        self.blobs.judge(about, self._is_there)
+        found += self.beside
         changed = [flaw.seq for flaw in found if flaw.seq and flaw.check not in _BESIDE]
         signed = Signed(
             walk.log or "",
@@ -119,10 +123,16 @@ class _Audit:
             incidents=len(walk.incidents),
             blobs=there,
             flaws=tuple(sorted(found, key=lambda flaw: (flaw.seq == 0, flaw))),
-            more=walk.more,
+            more=walk.more + self.more,
             known=self.trust.known,
             findings=signed.findings(self.blobs.erased),
         )
+
+    def _complain(self, seq: int, check: Check, detail: str) -> None:
+        if len(self.beside) < MOST_FLAWS:
+            self.beside.append(Flaw(seq, check, detail))
+        else:
+            self.more += 1
 
     def _is_there(self, commit: str) -> bool:
         """Whether the source has something under a commitment, whatever it is."""
