@@ -159,7 +159,7 @@ def demo(
 def typed(words: str) -> str:
     """Give a command as it can be typed here: `make demo` leaves mimrun in `.venv`, off the PATH."""
     program = Path(sys.argv[0])
-    if shutil.which("mimrun") or program.name != "mimrun":
+    if shutil.which("mimrun") or program.name != "mimrun" or not words.startswith("mimrun "):
         return words
     return words.replace("mimrun", str(program.absolute()), 1)
 
