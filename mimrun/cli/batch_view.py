@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, assert_never
 
+from mimrun.run.handlers import due_hosts, notified
+from mimrun.run.state import RunState
 from mimrun.runbook.batch import hosts_of
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.node import (
@@ -37,6 +39,7 @@ class BatchView:
     """
 
     def __init__(self, plan: Plan | None) -> None:
+        self._plan = plan
         walked = plan.walk() if plan is not None else iter(())
         self._serials = {node.path: node for node in walked if isinstance(node, PlannedSerial)}
         self._said: set[str] = set()
@@ -48,15 +51,18 @@ class BatchView:
                 self._said.add(batch.path)
                 yield serial.path, f"{batch.name}: {some(sorted(hosts_of(batch)), _SHOWN)}"
 
-    def left(self, step: str, finished: Mapping[str, str], at: datetime) -> Iterator[tuple[str, str]]:
-        """Give the pauses that follow because a step was the last one of its batch.
+    def left(self, step: str, state: RunState, at: datetime) -> Iterator[tuple[str, str]]:
+        """Give the pauses that follow because a step, or a handler, was the last one of its batch.
 
         Arguments:
             step: a step that has just ended.
-            finished: how every step that is over has ended.
+            state: how the run stands then.
             at: when, UTC.
         """
+        finished = state.finished
         for serial, batch, number in self._around(step):
+            if serial.pause_ms and self._has_handlers_to_do(batch, state):
+                continue
             if serial.pause_ms and number < len(serial.batches) and _sequence([batch], finished) == "ok":
                 until = (at + timedelta(milliseconds=serial.pause_ms)).strftime("%H:%M:%S")
                 pause = format_duration(serial.pause_ms)
@@ -64,6 +70,12 @@ class BatchView:
                     serial.path,
                     f"pause of {pause}, until {until} UTC, before batch {number + 1} of {len(serial.batches)}",
                 )
+
+    def _has_handlers_to_do(self, batch: PlannedBlock, state: RunState) -> bool:
+        """Say whether a handler of a batch is due and not done."""
+        behind = self._plan.handlers_behind(batch.path) if self._plan is not None else ()
+        due = notified(self._plan, state) if self._plan is not None and behind else {}
+        return any(due_hosts(one, due) and one.path not in state.finished for one in behind)
 
     def _around(self, step: str) -> Iterator[tuple[PlannedSerial, PlannedBlock, int]]:
         for found in _BATCH.finditer(step):

@@ -77,7 +77,7 @@ class Progress:
                 self._head(entry, body.name, body.form)
             case kinds.StepFinished() as body:
                 self._end(entry, body)
-                for path, text in self._batches.left(entry.step, seen.state.finished, entry.ts):
+                for path, text in self._batches.left(entry.step, seen.state, entry.ts):
                     self._title(entry.ts, path, text)
             case _:
                 self._cell(entry)

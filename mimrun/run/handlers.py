@@ -32,12 +32,17 @@ def notified(plan: Plan, state: RunState) -> Mapping[str, frozenset[str]]:
     return {handler: frozenset(hosts) for handler, hosts in due.items() if hosts}
 
 
+def due_hosts(handler: PlannedAction, due: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Give the hosts on which a handler is due, of those that it is for."""
+    return due.get(handler.path, frozenset()).intersection(target.target for target in handler.targets)
+
+
 def waiting_handlers(plan: Plan, state: RunState) -> str:
     """Say which handlers a run has left undone that were due; "" where there are none."""
     due = notified(plan, state)
     left: dict[str, set[str]] = {}
     for handler in plan.handlers:
-        hosts = due.get(handler.path, frozenset()).intersection(target.target for target in handler.targets)
+        hosts = due_hosts(handler, due)
         if hosts and handler.path not in state.finished:
             left.setdefault(handler.name, set()).update(hosts)
     told = [f"'{name}' on {_some(frozenset(hosts))}" for name, hosts in left.items()]

@@ -285,7 +285,9 @@ class Walk:
         if not node.pause_ms or way.is_looking or any(state.has_begun(p) for p in leaves_of(batches[number])):
             return
         for batch in reversed(batches[:number]):
-            done = [p for p in leaves_of(batch) if state.finished.get(p, "skipped") != "skipped"]
+            behind = (handler.path for handler in self._plan.handlers_behind(batch.path))
+            paths = (*leaves_of(batch), *behind)
+            done = [p for p in paths if state.finished.get(p, "skipped") != "skipped"]
             if done:
                 ended = max(state.finished_at[path] for path in done)
                 self._wait(ended + timedelta(milliseconds=node.pause_ms), way)

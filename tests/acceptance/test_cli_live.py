@@ -57,7 +57,11 @@ def test_every_line_says_what_it_belongs_to(tmp_path: Path) -> None:
     assert "# 2 A file appears  local.shell  until result.stdout | int >= 3" in at
     head = at["# 3 Roll out (batch 2 of 2): web2, web3, web4"]
     assert lines[head - 1] == "# 3 pause of 200ms, until # UTC, before batch 2 of 2"
-    assert at["handlers, where something changed:"] == at["# h1 Reload  local.command"] - 1
+    reload = at["# 3.batch.1.h1 Reload  local.command"]
+    assert lines[reload - 1] == "handlers, where something changed:"
+    assert reload < head - 1, "it follows its batch, and the pause follows it"
+    assert at["# 3.batch.2.h1 Reload  local.command"] > head
+    assert "# h1 Reload  local.command" not in at, "nothing else has notified it"
 
 
 def test_the_last_lines_say_what_was_left_out(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from builders.world import words
 
 from mimrun.app.retry import create_retry, plan_retry
 from mimrun.app.undo import create_undo, plan_undo
+from mimrun.log.kinds import Kind
 from mimrun.runbook.node import PlannedAction, PlannedSerial, StepOptions
 
 AB = ["a", "b"]
@@ -130,3 +131,14 @@ def test_a_handler_of_an_included_runbook_follows_it_and_sees_its_names(bench: B
         undo = create_undo(home, run, back, RESPONDER)
     assert bench.execute(undo).status == "succeeded"
     assert words(bench.world)[3:] == ["a:u", "a:x-s"]
+
+
+def test_a_pause_between_batches_counts_from_the_end_of_the_handlers(bench: Bench) -> None:
+    node = rolling().model_copy(update={"pause_ms": 400})
+    run, verdict = bench.run(a_plan(bench.world, node, hosts=AB, handlers=reloads()))
+    assert verdict.status == "succeeded"
+    state = bench.state(run)
+    with bench.home() as home:
+        starts = {e.step: e.ts for e in home.store.entries(run=run, kinds={Kind.STEP_STARTED})}
+    waited = starts["1.batch.2.block.1"] - state.finished_at["1.batch.1.h1"]
+    assert waited.total_seconds() >= 0.4
