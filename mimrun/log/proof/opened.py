@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 import zipfile
@@ -19,7 +18,8 @@ from mimrun.errors import InputError, LogError, TamperError
 from mimrun.log.chain import SALT_SIZE, StoredBlob, StoredCheckpoint, StoredRow
 from mimrun.log.entry import FORMAT, LogEntry, decode
 from mimrun.log.kinds import PlanFrozen
-from mimrun.log.proof.bundle import BUNDLE, RUNBOOKS, Manifest, listed, sources_in
+from mimrun.log.proof.bundle import BUNDLE, CLASSES, RUNBOOKS, Manifest, listed, sources_in
+from mimrun.log.proof.excerpt import read_object
 from mimrun.log.proof.first import verify_first
 from mimrun.log.proof.key import KeyRing
 from mimrun.log.proof.lines import Lines
@@ -31,6 +31,9 @@ from mimrun.log.proof.verify import verify
 from mimrun.log.redaction import Redaction
 
 _FIRST: Final = b"mimlog-bundle/1"
+_OF_WHOLE: Final = frozenset({"checkpoints.jsonl"})
+_OF_INCIDENT: Final = frozenset({"proofs.jsonl", "log.jsonl", "heads.json", "consistency.jsonl"})
+"""Members that only a bundle of the whole log has, and those that only one of an incident has."""
 
 
 def verify_bundle(path: Path, *, known: Known | None = None, trust: Trust | None = None) -> Report:
@@ -51,14 +54,17 @@ def verify_bundle(path: Path, *, known: Known | None = None, trust: Trust | None
             if file.read(2) != b"PK":
                 file.seek(0)
                 return verify(Lines(file), trust=trust)
-            if _is_first(file):
-                with zipfile.ZipFile(file) as bundle:
-                    return verify_first(file, bundle, trust)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _verify(Bundle(data), trust)
+                try:
+                    return _verify(Bundle(data), trust)
+                except Damaged:
+                    if not _is_first(file):
+                        raise
+            with zipfile.ZipFile(file) as bundle:
+                return verify_first(file, bundle, trust)
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc}") from exc
-    except (Damaged, zipfile.BadZipFile, struct.error, NotImplementedError) as exc:
+    except (Damaged, zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, RuntimeError) as exc:
         raise LogError(f"{path} is not a bundle, or is damaged: {exc}") from exc
 
 
@@ -68,7 +74,7 @@ def _is_first(file: IO[bytes]) -> bool:
         with zipfile.ZipFile(file) as bundle:
             info = bundle.getinfo("manifest.json")
             return info.file_size < 10_000 and _FIRST in bundle.read(info)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, struct.error, NotImplementedError):
+    except Exception:  # noqa: BLE001 - a forged zip makes that module raise almost anything
         return False
 
 
@@ -103,6 +109,8 @@ def _manifest(bundle: Bundle) -> Manifest:
         raise LogError(f"the manifest of the bundle cannot be read: {exc}") from exc
     if not plain or manifest.bundle != BUNDLE or manifest.format != FORMAT or not manifest.size:
         raise LogError(f"the bundle is of format {manifest.bundle!r}; this mimrun knows {BUNDLE!r}")
+    if manifest.classes != tuple(name for name in CLASSES if name in manifest.classes):
+        raise LogError("the manifest of the bundle cannot be read: classes of blobs twice, or out of order")
     return manifest
 
 
@@ -114,6 +122,8 @@ def _member_flaws(bundle: Bundle, manifest: Manifest) -> Iterator[Flaw]:
             bundle.read(name) or b""
         ):
             yield Flaw(0, "file", f"{name} is not what the manifest was made for")
+    for name in there & (_OF_WHOLE if manifest.inc else _OF_INCIDENT):
+        yield Flaw(0, "file", f"{name} does not belong into a bundle of this kind")
     for name in bundle.damaged():
         yield Flaw(0, "file", f"the bundle is damaged in {name}")
 
@@ -140,7 +150,8 @@ def _runbook_flaws(bundle: Bundle, entries: Iterable[LogEntry]) -> Iterator[Flaw
                     sources = sources_in((data or b"")[SALT_SIZE:])
                     known |= {canonical.digest_bytes(source) for source in sources.values()}
     for name in bundle.names("runbooks/"):
-        if canonical.digest_bytes(bundle.read(name) or b"") not in known:
+        digest = canonical.digest_bytes(bundle.read(name) or b"")
+        if digest not in known or name != f"runbooks/{digest.removeprefix('sha256:')}.yaml":
             yield Flaw(0, "runbook", f"{name} is not a runbook that a plan here was made of")
 
 
@@ -201,12 +212,12 @@ class _WholeLog(Lines):
         """The older checkpoints, and then the bundle's own."""
         for line in self._bundle.lines("checkpoints.jsonl"):
             try:
-                value = json.loads(line)
-                found = StoredCheckpoint(int(value["size"]), str(value["note"]))
-            except (ValueError, KeyError, TypeError):
+                value = read_object(line, {"note": str, "size": int})
+                found = StoredCheckpoint(value["size"], value["note"])
+            except ValueError:
                 found = StoredCheckpoint(0, "")
-            if found.size > after or not found.note:
+            if found.size > after or found.size <= 0:
                 yield found
         note = self._bundle.read("checkpoint")
         if note is not None and after < self._manifest.size:
-            yield StoredCheckpoint(self._manifest.size, note.decode("utf-8", "replace"))
+            yield StoredCheckpoint(self._manifest.size, note.decode("utf-8", "surrogateescape"))
