@@ -116,6 +116,7 @@ class Database:
         given = conninfo_to_dict(self.url)
         secret = read_secret(self.password).reveal() if self.password else None
         session |= {"search_path": self.schema, "timezone": "UTC", "client_min_messages": "warning"}
+        session |= {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
         ours = " ".join(f"-c {name}={value}" for name, value in session.items())
         given = {**_USUAL, "application_name": f"mimrun {purpose}", **given}
         given["options"] = f"{given.get('options') or ''} {ours}".strip()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from psycopg import sql
-
 from mimrun.log.chain import Head, IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.reading import read_head
@@ -81,7 +79,7 @@ def take_hold(projectors: Iterable[str], keys: Keys | None) -> str:
     return f"{_LOCK}mim_see_all({_array(keys.incidents)}, {_array(projectors)}, {_array(keys.runs)})"
 
 
-def read_seen(rows: Sequence[tuple[bytes | None, ...]], place: str) -> Seen:
+def read_seen(rows: Sequence[Sequence[bytes]], place: str) -> Seen:
     """Read the answer to `take_hold`.
 
     Raises:
@@ -90,8 +88,7 @@ def read_seen(rows: Sequence[tuple[bytes | None, ...]], place: str) -> Seen:
     heads: list[tuple[int, str, str, bytes]] = []
     now, folded = _EPOCH, dict[str, int]()
     incidents, states = dict[str, IncidentHead](), dict[tuple[str, str], bytes]()
-    for row in rows:
-        what, a, b, n, data, moment = (b"" if value is None else value for value in row)
+    for what, a, b, n, data, moment in rows:
         if what == b"0":
             heads.append((int(n), a.decode(), b.decode(), _bytes(data)))
             now = _EPOCH + timedelta(microseconds=int(moment))
@@ -109,4 +106,5 @@ def _bytes(data: bytes) -> bytes:
 
 
 def _array(values: Iterable[str]) -> str:
-    return f"array[{', '.join(sql.Literal(value).as_string() for value in values)}]::text[]"
+    # `Database.connect` sees to it that a backslash is nothing but one, and that the text is UTF-8.
+    return "array[" + ",".join(["'" + value.replace("'", "''") + "'" for value in values]) + "]::text[]"

@@ -46,6 +46,7 @@ class Messages:
     def __init__(self, db: psycopg.Connection) -> None:
         self._db = db
         self._known: set[str] = set()
+        self._unsent = False
 
     def send(self, statements: Sequence[Statement]) -> list[str | psycopg.Error | None]:
         """Have statements executed, up to the first that fails.
@@ -62,6 +63,7 @@ class Messages:
         try:
             learning = [self._say(statement, new) for statement in statements]
             pg.pipeline_sync()
+            self._unsent = bool(pg.flush())
             answers = [
                 self._take(statement.name, new=one)
                 for statement, one in zip(statements, learning, strict=True)
@@ -85,8 +87,10 @@ class Messages:
         pg.send_query_prepared(name.encode(), list(values), [_BINARY] * len(values))
         return learns
 
-    def ask(self, script: str) -> list[tuple[bytes | None, ...]]:
+    def ask(self, script: str) -> list[list[bytes]]:
         """Have a script executed, up to the first statement that fails; give the rows of its last one, as text.
+
+        What is null comes out as nothing.
 
         Not a pipeline: behind one, the server at times forgets to end a transaction that is idle for too long
         (seen with PostgreSQL 18).
@@ -96,6 +100,7 @@ class Messages:
         """
         pg = self._db.pgconn
         pg.send_query(script.encode())
+        self._unsent = bool(pg.flush())
         last: pq.abc.PGresult | None = None
         while (result := self._result()) is not None:
             if last is None or last.status not in _FAILED:
@@ -105,7 +110,7 @@ class Messages:
                 psycopg.OperationalError(pg.get_error_message()) if last is None else error_from_result(last)
             )
         columns = range(last.nfields)
-        return [tuple(last.get_value(row, column) for column in columns) for row in range(last.ntuples)]
+        return [[last.get_value(row, column) or b"" for column in columns] for row in range(last.ntuples)]
 
     def _take(self, name: str, *, new: bool) -> str | psycopg.Error | None:
         """Give what became of one statement; `new` where the server was to learn it first."""
@@ -135,15 +140,20 @@ class Messages:
     def _result(self) -> pq.abc.PGresult | None:
         """Wait for the next part of the answer."""
         pg = self._db.pgconn
+        if self._unsent or pg.is_busy():
+            self._wait(pg)
+        return pg.get_result()
+
+    def _wait(self, pg: pq.abc.PGconn) -> None:
+        """Wait until a part of the answer is here, and go on sending meanwhile."""
         poller = select.poll()
-        poller.register(pg.socket, select.POLLIN | select.POLLOUT)
         while True:
-            unsent = bool(pg.flush())
-            if not pg.is_busy():
-                return pg.get_result()
-            poller.modify(pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            self._unsent = bool(pg.flush())
+            poller.register(pg.socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
             poller.poll()
             pg.consume_input()
+            if not pg.is_busy():
+                return
 
 
 def number(value: int) -> bytes:
