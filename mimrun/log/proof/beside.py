@@ -40,7 +40,7 @@ class Beside:
     """
 
     def __init__(
-        self, large: int = LARGE, program: Sequence[str] = ("-m", "mimrun.log.proof.beside")
+        self, large: int = LARGE, program: Sequence[str] = ("-P", "-m", "mimrun.log.proof.beside")
     ) -> None:
         self._large, self._program = large, program
         self._child: subprocess.Popen[bytes] | None = None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Final
 
+from mimrun import canonical
 from mimrun.canonical import Json
 from mimrun.log.chain import IncidentHead, StoredRow
-from mimrun.log.merkle import HASH_SIZE, included, leaf_hash
+from mimrun.log.merkle import included, leaf_hash
 from mimrun.log.proof.stored import BlobClaim, Check, Flaw, blob_claims, parse, seq_of, wrong_entry
+
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Excerpt:
@@ -91,26 +96,52 @@ class Excerpt:
         self.flaws.append(Flaw(seq, check, detail))
 
 
+def read_object(data: bytes, types: Mapping[str, type]) -> dict[str, Any]:
+    """Read an object of canonical JSON. What a bundle says beside its entries has one spelling as well.
+
+    Arguments:
+        types: its keys, and of which type the value of each is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        value: Json = json.loads(data)
+        if isinstance(value, dict) and canonical.encode(value) == data:
+            if {name: type(one) for name, one in value.items()} == types:
+                return value
+            raise ValueError(f"it has other keys than {', '.join(types)}, or values of another type")
+    except RecursionError:
+        pass
+    raise ValueError("it is not in canonical form")
+
+
+def read_hash(value: object) -> bytes:
+    """Read a hash in hexadecimal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise ValueError("a hash is 64 hexadecimal digits")
+    return bytes.fromhex(value)
+
+
 def read_hashes(value: object) -> tuple[bytes, ...]:
     """Read a list of hashes in hexadecimal.
 
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list):
         raise ValueError("it is no list of hashes")
-    path = tuple(bytes.fromhex(step) for step in value)
-    if not all(len(step) == HASH_SIZE for step in path):
-        raise ValueError("a hash has 32 bytes")
-    return path
+    return tuple(map(read_hash, value))
 
 
 def _read_proof(line: bytes) -> tuple[int, tuple[bytes, ...]]:
     """Read a proof; of one that cannot be read, nothing."""
     try:
-        value: Json = json.loads(line)
-        if not isinstance(value, dict) or not isinstance(value["seq"], int):
-            return 0, ()
+        value = read_object(line, {"proof": list, "seq": int})
         return value["seq"], read_hashes(value["proof"])
-    except (ValueError, KeyError):
+    except ValueError:
         return 0, ()

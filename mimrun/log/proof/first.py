@@ -181,7 +181,7 @@ def _verify_incident(opened: _Open, trust: Trust) -> Report:
     blobs = 0
     pairs = zip_longest(opened.lines("entries.jsonl"), opened.lines("proofs.jsonl"))
     for line, proof in pairs:
-        for claim in excerpt.feed((line or b"").removesuffix(b"\n"), proof or b""):
+        for claim in excerpt.feed((line or b"").removesuffix(b"\n"), (proof or b"").removesuffix(b"\n")):
             blobs += 1
             stored = opened.blob(claim.commit) if manifest.blobs else None
             if manifest.blobs and stored is None:

@@ -333,10 +333,11 @@ def _cosigned(text: str, moment: int) -> bytes:
 
 
 def _decode_text(data: str | bytes) -> str:
-    if len(data) > MAX_NOTE:
-        raise TamperError(f"a note of {len(data)} bytes is too long; {MAX_NOTE} is the most")
     try:
-        text = data.decode() if isinstance(data, bytes) else data.encode().decode()
+        whole = data if isinstance(data, bytes) else data.encode()
+        if len(whole) > MAX_NOTE:
+            raise TamperError(f"a note of {len(whole)} bytes is too long; {MAX_NOTE} is the most")
+        text = whole.decode()
     except UnicodeError as exc:
         raise TamperError(f"this is no signed note: not UTF-8 ({exc})") from exc
     if not _is_clean(text):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, Final
+from typing import Final
 
 from mimrun.log.chain import SALT_SIZE, IncidentHead, StoredBlob, StoredCheckpoint
 from mimrun.log.entry import LogEntry, decode
@@ -13,13 +12,15 @@ from mimrun.log.merkle import consistent
 from mimrun.log.moment import write_moment
 from mimrun.log.proof.bundle import Manifest
 from mimrun.log.proof.erased import Blobs, blob_flaw
-from mimrun.log.proof.excerpt import Excerpt, read_hashes
+from mimrun.log.proof.excerpt import Excerpt, read_hash, read_hashes, read_object
 from mimrun.log.proof.heads import HeadProof
 from mimrun.log.proof.report import Report, Trust
 from mimrun.log.proof.signed import Signed
 from mimrun.log.proof.standalone.form import Bundle
 from mimrun.log.proof.stored import BlobClaim
 
+_EARLIER: Final = {"proof": list, "root": str, "size": int}
+_END: Final = {"inc": str, "incidents": int, "index": int, "iseq": int, "leaf": str, "proof": list}
 _KEPT: Final = re.compile(rb'"kind":"(?:redact\.|plan\.)')
 
 
@@ -117,12 +118,12 @@ class _Incident:
         size, ours = self.manifest.size, bytes.fromhex(self.manifest.root)
         for line in self.bundle.lines("consistency.jsonl"):
             try:
-                value = json.loads(line)
-                earlier, root = int(value["size"]), bytes.fromhex(value["root"])
+                value = read_object(line, _EARLIER)
+                earlier, root = value["size"], read_hash(value["root"])
                 path = read_hashes(value["proof"])
                 if not 0 < earlier < size or not consistent(earlier, size, path, root, ours):
                     raise ValueError("the proof does not hold")
-            except (ValueError, KeyError, TypeError) as exc:
+            except ValueError as exc:
                 detail = f"an earlier log is not the beginning of this one: {exc}"
                 self.excerpt.flaw(0, "proof", detail)
                 continue
@@ -131,7 +132,7 @@ class _Incident:
     def _check_signed(self) -> None:
         size, note = self.manifest.size, self.bundle.read("checkpoint")
         self.signed.take_keys(self.about)
-        stored = [StoredCheckpoint(size, note.decode("utf-8", "replace"))] if note is not None else []
+        stored = [StoredCheckpoint(size, note.decode("utf-8", "surrogateescape"))] if note is not None else []
         heads = {entry.seq for entry in self.about if entry.kind is Kind.LOG_HEADS}
         self.signed.check_stored(stored, heads.__contains__, size, whole=False)
         if note is None and not self.trust.unsigned:
@@ -149,7 +150,7 @@ class _Incident:
             )
             return
         try:
-            value: dict[str, Any] = json.loads(data or b"")
+            value = read_object(data or b"", _END)
             last = IncidentHead(value["iseq"], value["leaf"])
             path = read_hashes(value["proof"])
             proof = HeadProof(value["inc"], last, value["index"], value["incidents"], path)
@@ -162,7 +163,7 @@ class _Incident:
                 raise ValueError("it is the end of something else")
             if not proof.holds(bytes.fromhex(heads.root), heads.incidents):
                 raise ValueError("the proof does not hold")
-        except (ValueError, KeyError, TypeError) as exc:
+        except ValueError as exc:
             detail = f"that this is the end of the incident is not proven: {exc}"
             self.excerpt.flaw(0, "heads", detail)
             return

@@ -141,6 +141,7 @@ def seq_of(data: bytes) -> int | None:
 MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 """How the moment of an entry is written."""
 _ORDER: Final = sorted(FIELDS)
+_TYPES: Final = (dict, int, list, dict, int, str, str, int, str, str, str, str, int, str, str, str, int)
 _ACTOR: Final = ["auth", "id", "kind", "via"]
 _BLOB: Final = ["cls", "commit", "len", "n"]
 _SEQ: Final = re.compile(rb'"seq":([1-9][0-9]{0,15}),"step":')
@@ -178,13 +179,20 @@ def _is_canonical(data: bytes, value: dict[str, Any]) -> bool:
         return False
 
 
+def _can_be(value: dict[str, Any]) -> bool:
+    """Whether hashes and numbers of an entry are some."""
+    hashes = all(_HEX.fullmatch(value[name]) for name in ("iprev", "prev"))
+    counts = min(value["seq"] - 1, value["iseq"], value["attempt"], value["epoch"]) >= 0
+    return hashes and counts
+
+
 def _wrong_body(value: dict[str, Any]) -> str:
     """Why the body is not what its kind has to say, or "". The values in it are the reader's to judge."""
+    if tuple(type(value[name]) for name in _ORDER) != _TYPES or not _can_be(value):
+        return "a value in it is of another type than it should be, or cannot be"
     actor, body, kind = value["actor"], value["body"], value["kind"]
-    if type(actor) is not dict or sorted(actor) != _ACTOR:
+    if sorted(actor) != _ACTOR or not all(type(one) is str for one in actor.values()):
         return "it does not say who caused it"
-    if type(body) is not dict:
-        return f"its body is not one of {kind}"
     return wrong_keys(kind, tuple(body))
 
 

@@ -108,6 +108,10 @@ class _Audit:
         )
         signed.take_keys(about)
         signed.check_stored(self.stored, walk.heads.__contains__, walk.seq, whole=True)
+        trust = self.trust
+        if (trust.root or trust.keys or trust.witnesses) and signed.last is None and not trust.unsigned:
+            # Whoever says whom they trust is not to be shown something that nobody has signed.
+            found.append(Flaw(0, "checkpoint", "no checkpoint is here that a key which you trust has signed"))
         signed.check_kept(walk.seq, whole=True)
         signed.say_limits(about, walk.seq)
         there = self.blobs.count - len(self.blobs.erased)

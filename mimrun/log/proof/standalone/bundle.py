@@ -38,6 +38,9 @@ MANIFEST: dict[str, type] = {
     "classes": list,
     "members": dict,
 }
+OF_INCIDENT = ("proofs.jsonl", "log.jsonl", "heads.json", "consistency.jsonl")
+OF_WHOLE = ("checkpoints.jsonl",)
+END = {"inc": str, "incidents": int, "index": int, "iseq": int, "leaf": str, "proof": list}
 NOTE = re.compile(r"[^\n]+\n[^\n]+\n[^\n]+\n\n(?:— [^\n]+\n)+")
 
 
@@ -231,6 +234,8 @@ class Examination:
         try:
             value = read_canonical(self.bundle.read("heads.json") or b"")
             last, end = self.entries.about[-1].value, self.entries.last
+            if {name: type(x) for name, x in value.items()} != END:
+                raise ValueError("it has other keys than it should, or values of another type")
             body, said = last["body"], (value["inc"], value["iseq"], value["leaf"])
             if (last["kind"], last["seq"]) != ("log.heads", self.manifest["size"]) or end is None:
                 raise ValueError("the log did not end with the heads of its incidents")
@@ -238,12 +243,12 @@ class Examination:
                 raise ValueError(
                     f"{value['iseq'] - end.value['iseq']} entries are missing at the incident's end"
                 )
-            if type(value["index"]) is not int or value["incidents"] != body["incidents"] or len(value) != 6:
+            if value["incidents"] != body["incidents"]:
                 raise ValueError("it does not fit the log's last entry")
             path, root = hashes_of(value["proof"]), bytes.fromhex(body["root"])
             if not is_included(head_leaf(*said), value["index"], value["incidents"], path, root):
                 raise ValueError("the proof does not hold")
-        except (ValueError, KeyError, TypeError, IndexError) as exc:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as exc:
             self._flaw(0, "heads", f"that this is the end of the incident is not proven: {exc}")
             return
         self.proven.append(
@@ -253,15 +258,17 @@ class Examination:
     def _check_older(self) -> None:
         """Each checkpoint that was stored with a whole log is of its beginning, and ends with the heads."""
         found: list[Head] = []
-        for line in self.bundle.lines("checkpoints.jsonl"):
+        for line in self.bundle.lines("checkpoints.jsonl") if self.whole else ():
             size: Any = 0
             try:
                 value = read_canonical(line)
+                if {name: type(x) for name, x in value.items()} != {"note": str, "size": int}:
+                    raise ValueError("it has not a note and a size")
                 size = value["size"]
                 found.append(self._read_head(value["note"]))
-                if len(value) != 2 or found[-1].size != size or size not in self.entries.heads:
+                if found[-1].size != size or size not in self.entries.heads:
                     raise ValueError("it is of another size, or does not end with the heads of the incidents")
-            except (ValueError, KeyError, TypeError) as exc:
+            except (ValueError, AttributeError) as exc:
                 self._flaw(0, "checkpoint", f"the checkpoint of size {size} is not right: {exc}")
         if self.whole and not self.entries.flaws:
             sizes = {one.size for one in found} | set(map(size_of, self.given.notes))
@@ -292,14 +299,16 @@ class Examination:
 
     def _check_consistency(self) -> None:
         """Each earlier tree that the bundle names is the beginning of this one."""
-        for line in self.bundle.lines("consistency.jsonl"):
+        for line in () if self.whole else self.bundle.lines("consistency.jsonl"):
             try:
                 value = read_canonical(line)
-                root, size = bytes.fromhex(value["root"]), value["size"]
-                path = hashes_of(value["proof"])
-                if len(value) != 3 or not is_beginning(size, self.manifest["size"], path, root, self.root):
+                if {name: type(x) for name, x in value.items()} != {"proof": list, "root": str, "size": int}:
+                    raise ValueError("it has not a size, a root and a proof")
+                size, (root,), path = value["size"], hashes_of([value["root"]]), hashes_of(value["proof"])
+                whole = self.manifest["size"]
+                if size == whole or not is_beginning(size, whole, path, root, self.root):
                     raise ValueError("the proof does not hold")
-            except (ValueError, KeyError, TypeError) as exc:
+            except (ValueError, AttributeError) as exc:
                 self._flaw(0, "proof", f"an earlier log is not the beginning of this one: {exc}")
                 continue
             self.earlier[size] = root
@@ -343,6 +352,9 @@ class Examination:
     def _check_members(self) -> None:
         """Every other byte of the file is the one that was written."""
         said = self.manifest["members"]
+        for name in self.bundle.places:
+            if name in (OF_INCIDENT if self.whole else OF_WHOLE):
+                self._flaw(0, "file", f"{name} does not belong into a bundle of this kind")
         there = {n: n for n in self.bundle.places if n != "manifest.json" and not n.startswith("blobs/")}
         if said != {name: sha256(self.bundle.read(name) or b"") for name in there}:
             wrong = [n for n in {**there, **said} if sha256(self.bundle.read(n) or b"") != said.get(n)]

@@ -10,6 +10,7 @@ from mimrun.log.proof.standalone.entries import Entries
 from mimrun.log.proof.standalone.form import Bundle, sha256
 
 Spot = tuple[int, str, str]
+APPLIED: dict[str, type] = {"entry": int, "name": str, "commit": str, "proposal": int}
 
 
 class Contents:
@@ -85,20 +86,24 @@ class Contents:
             if value["kind"] != "redact.applied":
                 continue
             body = value["body"]
-            asked = entries.get(body.get("proposal"), {})
+            if {name: type(body.get(name)) for name in APPLIED} != APPLIED:
+                self.entries.flaw(seq, "body", "it does not say what was erased")
+                continue
+            asked = entries.get(body["proposal"], {})
             names = asked.get("body", {}).get("names", [])
             actor, other = value["actor"], asked.get("actor", {})
             if (
                 asked.get("kind") != "redact.proposed"
-                or asked["body"].get("entry") != body.get("entry")
-                or body.get("name") not in names
+                or asked["body"].get("entry") != body["entry"]
+                or not isinstance(names, list)
+                or body["name"] not in names
                 or not asked["seq"] < seq
                 or {actor["kind"], other["kind"]} != {"person"}
                 or actor["id"] == other["id"]
             ):
                 self.entries.flaw(seq, "redaction", "content was erased without the word of two people")
                 continue
-            key = (body["entry"], body["name"], body.get("commit"))
+            key = (body["entry"], body["name"], body["commit"])
             found[key] = f"entry {seq}, proposed by {other['id']}, applied by {actor['id']}"
         return found
 
@@ -108,13 +113,14 @@ class Contents:
         for value, _ in self.entries.kept:
             if value["kind"] != "plan.frozen":
                 continue
-            known.add(value["body"].get("runbook_digest", ""))
+            known.add(str(value["body"].get("runbook_digest", "")))
             for ref in value["blobs"]:
                 data = self.bundle.read("blobs/" + ref["commit"]) if ref["n"] == "runbooks" else None
                 try:
                     known.update(sha256(text.encode()) for text in json.loads((data or b"")[32:]).values())
-                except (ValueError, AttributeError, TypeError):
+                except (ValueError, AttributeError, TypeError, RecursionError):
                     continue
         for name in self.bundle.names("runbooks/"):
-            if sha256(self.bundle.read(name) or b"") not in known:
+            digest = sha256(self.bundle.read(name) or b"")
+            if digest not in known or name != f"runbooks/{digest[7:]}.yaml":
                 self.entries.flaw(0, "runbook", f"{name} is not a runbook that a plan here was made of")

@@ -14,7 +14,7 @@ NOTHING = "0" * 64
 LARGEST = 2**53 - 1
 MEMBER = re.compile(
     r"(manifest|keys|heads)\.json|(entries|proofs|log|checkpoints|consistency)\.jsonl|README\.txt|checkpoint"
-    r"|blobs/[0-9a-f]{64}|runbooks/[A-Za-z0-9][A-Za-z0-9._@+-]{0,200}\.yaml"
+    r"|blobs/[0-9a-f]{64}|runbooks/[0-9a-f]{64}\.yaml"
 )
 
 
