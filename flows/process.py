@@ -88,17 +88,12 @@ def run(
         the exit status: 0 when told to end, idle, or not needed; 1 when Prefect cannot be used.
     """
     rooms.make()
-    lock = os.open(rooms.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
+    lock = _lock(rooms)
+    if lock is None:
         return 0
     _open_log(rooms.log)
     engine = Engine(idle_exit_s)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: engine.stopping.set())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _heed_signals(engine)
     line = listen(rooms)
     place = rooms.socket.stat()
     threading.Thread(target=_answer_all, args=(line, engine), name="socket", daemon=True).start()
@@ -109,9 +104,7 @@ def run(
         own = own_api(os.environ)
         server = ApiServer(rooms, cache_folder(os.environ), lambda: engine.busy) if own else None
         watches.append(_load(rooms, engine, server, make))
-        if anchoring is not None:
-            engine.anchor_with(anchoring())
-        _stay(engine, rooms, place)
+        _stay(engine, rooms, place, anchoring)
     except MimrunError as exc:
         _log.error("%s", exc)
         status = 1
@@ -127,6 +120,23 @@ def run(
             rooms.socket.unlink(missing_ok=True)
         os.close(lock)
     return status
+
+
+def _lock(rooms: Rooms) -> int | None:
+    """Take the lock of the one engine of this home; None where another one has it."""
+    lock = os.open(rooms.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _heed_signals(engine: Engine) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: engine.stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def end_now(status: int) -> None:
@@ -184,7 +194,11 @@ def _connect(engine: Engine, courier: object, executor: Executor, watch: Watch) 
         return
 
 
-def _stay(engine: Engine, rooms: Rooms, place: os.stat_result) -> None:
+def _stay(
+    engine: Engine, rooms: Rooms, place: os.stat_result, anchoring: Callable[[], Anchoring] | None
+) -> None:
+    if anchoring is not None:
+        engine.anchor_with(anchoring())
     with ExitStack() as held:
         _tick(engine, rooms, place, held)
 

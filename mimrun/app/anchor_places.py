@@ -154,7 +154,7 @@ def give(anchor: Anchor, point: Point, means: Means, known: int, end: float) -> 
         case FilePlace(path):
             return _append(path, point)
         case WitnessPlace() as place:
-            return _cosign(anchor, place, point, means, known, end)
+            return _cosign(anchor, place, point, means, known=known, end=end)
         case ActionPlace(call):
             filled, _ = fill(call.args, variables(point.checkpoint, point.note))
             assert isinstance(filled, dict)
@@ -173,20 +173,23 @@ def read(anchor: Anchor, point: Point | None, means: Means, end: float) -> Back:
         case WitnessPlace() as place:
             if point is None:
                 return Back(trouble="there is no checkpoint that it could be asked about")
-            given = _cosign(anchor, place, point, means, 0, end)
+            given = _cosign(anchor, place, point, means, known=0, end=end)
             if given.against:
                 return Back(against=given.reason)
             return Back((given.receipt.decode(),)) if given.done else Back(trouble=given.reason)
-        case ActionPlace(read=None):
-            return Back(trouble="it cannot be read back: anchors.yaml has no `read` for it")
-        case ActionPlace(read=ActionCall() as call):
-            outcome, output = _perform(anchor, call.action, call.args, means, end, key="read")
-            if not isinstance(outcome, Ok):
-                return Back(trouble=_judged(outcome, output, means.masker).reason)
-            said = [text for value in outcome.data.values() for text in _texts(value)]
-            return _notes(said, means.origin)
+        case ActionPlace():
+            return _read_by_action(anchor, anchor.place.read, means, end)
         case _:
             assert_never(anchor.place)
+
+
+def _read_by_action(anchor: Anchor, call: ActionCall | None, means: Means, end: float) -> Back:
+    if call is None:
+        return Back(trouble="it cannot be read back: anchors.yaml has no `read` for it")
+    outcome, output = _perform(anchor, call.action, call.args, means, end, key="read")
+    if not isinstance(outcome, Ok):
+        return Back(trouble=_judged(outcome, output, means.masker).reason)
+    return _notes([text for value in outcome.data.values() for text in _texts(value)], means.origin)
 
 
 def _append(path: Path, point: Point) -> Given:
@@ -277,7 +280,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _cosign(anchor: Anchor, place: WitnessPlace, point: Point, means: Means, known: int, end: float) -> Given:
+def _cosign(
+    anchor: Anchor, place: WitnessPlace, point: Point, means: Means, *, known: int, end: float
+) -> Given:
     """Have a witness sign, with a proof from the size that it says it knows."""
     old, size = (known if known <= point.checkpoint.size else 0), point.checkpoint.size
     for _ in range(TRIES):
@@ -308,7 +313,7 @@ def _cosign(anchor: Anchor, place: WitnessPlace, point: Point, means: Means, kno
 
 
 def _perform(
-    anchor: Anchor, action: str, args: dict[str, Json], means: Means, end: float, *, key: str
+    anchor: Anchor, action: str, args: Mapping[str, JsonValue], means: Means, end: float, *, key: str
 ) -> tuple[Outcome, Output]:
     """Do an action as a run would, once; whatever is wrong is said as its outcome."""
     output = Output(means.masker)

@@ -109,7 +109,7 @@ def test_everything_in_the_home_folder_is_on_the_page_of_settings() -> None:
     settings = Settings(home=Path("/m"))
     made = [settings.log, settings.people, settings.locks, settings.prefect, settings.engine]
     made += [settings.kill_switch, settings.program_log, settings.signer_folder, settings.root_key]
-    made += [settings.blob_key_file, settings.seen_folder]
+    made += [settings.blob_key_file, settings.seen_folder, settings.anchors]
     names = {path.name for path in made}
     assert names <= {name.rstrip("/") for name in quoted("settings.md")}
     properties = {name for name, kind in vars(Settings).items() if isinstance(kind, property)}
@@ -119,7 +119,7 @@ def test_everything_in_the_home_folder_is_on_the_page_of_settings() -> None:
 def test_every_event_of_the_program_log_is_on_its_page() -> None:
     told = {row[0].strip("`") for row in rows(page("program-log.md"))}
     assert {event.value for event in Event} <= told
-    named = [name for name in told if name.startswith(("run_", "step_", "worker_", "revert_", "spans_"))]
+    named = [name for name in told if name.startswith(("run_", "step_", "worker_", "revert_", "spans_", "anchor"))]
     assert set(named) == {event.value for event in Event}
 
 
