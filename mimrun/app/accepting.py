@@ -11,11 +11,13 @@ from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.persons import require_known
 from mimrun.app.signing import open_signer
-from mimrun.errors import InputError, MimrunError
+from mimrun.errors import InputError, MimrunError, RefusedError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds_proof import LogAccepted
 from mimrun.log.moment import utc_now, write_moment
+from mimrun.log.proof.note import read_checkpoint, read_note
 from mimrun.log.proof.seen import Seen, Sight, difference, look_at, seen_before
+from mimrun.log.proof.signer import FileSigner
 from mimrun.settings import Settings
 
 
@@ -58,6 +60,7 @@ def accept_log(settings: Settings, claimed: str | None, reason: str) -> Accepted
     Raises:
         InputError: there is no reason.
         GateError: whoever acts is not known.
+        RefusedError: a key that signs here was put back with an old memory of what it has signed.
     """
     if not reason.strip():
         raise InputError("say why with --reason: what was lost stays in question for whoever reads the log")
@@ -69,11 +72,31 @@ def accept_log(settings: Settings, claimed: str | None, reason: str) -> Accepted
         why = "" if sight is None else difference(sight, home.store)
         if sight is None or not why:
             return None
+        _refuse_old_memory(settings, home.store.log, sight)
         body = LogAccepted(seen_size=sight.size, seen_leaf=sight.leaf, reason=reason)
         (entry,) = home.store.append([Draft(identity.actor(), body)])
         note = home.store.latest_checkpoint()
         seen.begin_anew(place, look_at(home.store, write_moment(utc_now()), note.note if note else ""))
         return Accepted(sight, why, entry.seq, _goes_on(settings, home.store.log, entry.seq))
+
+
+def _refuse_old_memory(settings: Settings, origin: str, sight: Sight) -> None:
+    """Refuse to go on with a key that was put back together with the log, and so forgot what it has signed.
+
+    It would sign a second history of the same sizes. The checkpoint that was seen says what it has forgotten.
+    """
+    if settings.signer or not sight.note:
+        return
+    note = read_note(sight.note)
+    size = read_checkpoint(note.text).size
+    remembered = FileSigner(settings.signer_folder, origin).sizes()
+    for line in note.signatures:
+        if line.name == origin and remembered.get(line.keyid, size) < size:
+            raise RefusedError(
+                f"key {line.name}+{line.keyid} has signed a log of {size} entries, and its memory in"
+                f" {settings.signer_folder} says {remembered[line.keyid]}: it was put back with the log, and would sign"
+                " a second history. Move that folder away, accept the log, then `mimrun key rotate --anew`"
+            )
 
 
 def _goes_on(settings: Settings, origin: str, size: int) -> bool:

@@ -92,6 +92,28 @@ def test_after_a_restore_a_new_key_signs_what_the_old_one_refuses(desk: Desk) ->
     assert ["vouches for it" in flaw["detail"] for flaw in flaws] == [True]
 
 
+def test_a_key_that_was_put_back_with_the_log_signs_no_second_history(desk: Desk) -> None:
+    book = desk.runbook(mark("one"))
+    assert desk.run(book).code == 0
+    backup, keys = put_aside(desk, "backup"), desk.home / "signer"
+    shutil.copytree(keys, desk.folder / "keys")
+    assert desk.run(book).code == 0
+    put_back(desk, backup)
+    shutil.rmtree(keys)
+    shutil.copytree(desk.folder / "keys", keys)
+
+    said = desk("log", "accept", "--reason", "the whole home was put back")
+    assert said.code == 5, said.out + said.err
+    assert "second history" in said.err
+    assert desk("runs").code == 6, "nothing was accepted"
+    keys.rename(desk.folder / "old-keys")
+    assert desk("log", "accept", "--reason", "the whole home was put back").code == 0
+    rotated = desk("key", "rotate", "--anew", "--reason", "the whole home was put back")
+    assert rotated.code == 0, rotated.err
+    assert desk.run(book).code == 0
+    assert "signed by" in signed_to(desk)
+
+
 def test_an_old_copy_that_another_account_worked_on_is_refused_as_another_history(desk: Desk) -> None:
     book = desk.runbook(mark("one"))
     assert desk.run(book).code == 0

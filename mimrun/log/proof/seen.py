@@ -13,11 +13,12 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from mimrun.errors import SettingsError, TamperError
+from mimrun.log.proof.note import read_checkpoint, read_note
 
 _LENGTH: Final = 32
 """Characters of a hash that name a file."""
@@ -107,6 +108,9 @@ class Seen:
             known = self.last(sight.log, sight.first)
             if known is None or sight.size > known.size:
                 self._write(self._file(sight.log, sight.first), sight)
+            elif _size_of(sight.note) > _size_of(known.note):
+                # The signature of what was seen comes a moment later.
+                self._write(self._file(sight.log, sight.first), replace(known, note=sight.note))
             there = self._read(self._place(place))
             if there is None or (there.log, there.first) != (sight.log, sight.first):
                 self._write(self._place(place), sight)
@@ -170,6 +174,14 @@ class Seen:
             yield
         finally:
             os.close(lock)
+
+
+def _size_of(note: str) -> int:
+    """Of how many entries a checkpoint is; 0 where it is none."""
+    try:
+        return read_checkpoint(read_note(note).text).size
+    except TamperError:
+        return 0
 
 
 def _name(*parts: str) -> str:

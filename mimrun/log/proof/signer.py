@@ -152,6 +152,17 @@ class FileSigner:
         with self._locked():
             return min((one.frontier.size for one in self._load()), default=0)
 
+    def sizes(self) -> dict[str, int]:
+        """Up to which size each key remembers to have signed, by its id.
+
+        Raises:
+            SettingsError: the folder cannot be read.
+        """
+        if not self._folder.exists():
+            return {}
+        with self._locked():
+            return {one.key.keyid: one.frontier.size for one in self._load()}
+
     def sign(self, size: int, root: bytes, leaves: Iterable[bytes]) -> str:
         """Sign a tree that goes on from everything that was signed before; see `Signer`."""
         given = leaves if isinstance(leaves, Sequence) else list(leaves)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimrun.errors import SettingsError, TamperError
+from mimrun.log.proof.note import Checkpoint, SigningKey, sign_note
 from mimrun.log.proof.seen import Seen, Sight, check_seen, difference, look_at
 
 AT = "2026-11-22T10:00:00.000000Z"
@@ -58,6 +59,16 @@ def test_what_is_seen_only_grows(tmp_path: Path) -> None:
     assert known is not None
     assert (known.size, known.leaf) == (9, "leaf-9")
     assert (tmp_path / "deep" / "seen").stat().st_mode & 0o077 == 0
+
+
+def test_a_signature_that_comes_behind_what_was_seen_is_kept_too(tmp_path: Path) -> None:
+    seen, key = Seen(tmp_path), SigningKey("a.example/log", bytes(32))
+    notes = {n: sign_note(Checkpoint("a.example/log", n, bytes(32)).text(), [key]) for n in (5, 8, 9)}
+    for size, leaf, note in ((9, "leaf-9", 5), (9, "leaf-9", 9), (8, "leaf-8", 8)):
+        seen.see(PLACE, Sight("a.example/log", "a", size, leaf, AT, notes[note]))
+    known = seen.last("a.example/log", "a")
+    assert known is not None
+    assert (known.size, known.leaf, known.note) == (9, "leaf-9", notes[9])
     seen.begin_anew(PLACE, replace(known, size=3, leaf="leaf-3"))
     assert seen.last("a.example/log", "a") == replace(known, size=3, leaf="leaf-3")
 
