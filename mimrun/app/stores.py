@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -104,8 +104,8 @@ def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *,
     1. No process executes a run: it could not record what became of its step.
     2. Everything is copied, with the log in use. What was there already must be the log's beginning.
     3. The copy is verified as a whole, and its projections are folded.
-    4. With nobody able to add anything, what was added meanwhile is copied, both are compared, and the
-       log is marked: whoever has it open is refused from then on, and told where it goes on.
+    4. With nobody able to add anything, and no run begun meanwhile, what was added is copied, both are compared, and
+       the log is marked: whoever has it open is refused from then on, and told where it goes on.
 
     Arguments:
         to: `postgresql://...`, or the path of a file.
@@ -130,9 +130,18 @@ def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *,
         _check(other)
         if not keep:
             with other.receive() as receiver:
-                end = move_log(source.reader, receiver, source.hold, other.name)
+                end = move_log(source.reader, receiver, lambda: _held(settings, source), other.name)
             done = Copied(done.before, end.size, end.root)
     return Moved(done, other.name, other.setting, other.key, closed=not keep)
+
+
+@contextmanager
+def _held(settings: Settings, source: _Source) -> Iterator[Callable[[str], None]]:
+    """Hold a log while no run is executed; copying and verifying a long one takes minutes, in which runs begin."""
+    with source.hold() as mark:
+        with open_home(settings, watched=False) as home:
+            _refuse_under_way(home)
+        yield mark
 
 
 class _Source:

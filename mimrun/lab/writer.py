@@ -154,7 +154,7 @@ class Writer(Program):
         self.notes_path.write_text("")
         self.instance.sql(TABLE_SQL)
         package = str(Path(__file__).parents[2])
-        argv = [sys.executable, "-m", "mimrun.lab.writing", self.instance.binaries.path("psql")]
+        argv = [sys.executable, "-P", "-m", "mimrun.lab.writing", self.instance.binaries.path("psql")]
         argv += [self._target(), str(self.notes_path), str(self.rate)]
         self._launch(argv, environment={"PYTHONPATH": package, "PGPASSFILE": str(self._passfile())})
         try:

@@ -12,10 +12,13 @@ from builders.commands import GATE, Desk, mark, until
 from builders.log_places import CLIENT, GRANTS, Schema, a_schema, a_server, server_address
 from builders.old_log import old_sqlite_log
 
+from mimrun.app.stores import copy_store
+from mimrun.errors import LeaseError
 from mimrun.lab.postgres_server import Instance
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.kinds import IncidentNote
 from mimrun.log.moment import utc_now
+from mimrun.settings import Settings
 
 NOTE = "a note of long ago"
 
@@ -156,6 +159,28 @@ def test_a_log_whose_run_is_being_executed_stays(desk: Desk, schema: Schema) -> 
     assert running.wait().code == 0
     with psycopg.connect(server_address(schema.server)) as db:
         assert db.execute("select 1 from pg_namespace where nspname = %s", (schema.name,)).fetchone() is None
+
+
+@pytest.mark.needs("postgres")
+def test_a_log_stays_whose_run_has_begun_while_it_was_copied(
+    desk: Desk, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = (
+        "  - {name: S, local.shell: {cmd: 'echo begun >> marks; while ! test -e go; do sleep 0.05; done'}}\n"
+    )
+    running = []
+
+    def begin(_: object) -> None:
+        running.append(desk.begin("run", "--direct", "--yes", desk.runbook(steps)))
+        until(lambda: desk.marks() == ["begun"])
+
+    # The copy is verified behind the first look for runs, and before the log is held.
+    monkeypatch.setattr("mimrun.app.stores._check", begin)
+    settings = Settings(home=desk.home, store_password=schema.owner.password)
+    with pytest.raises(LeaseError, match="is being executed"):
+        copy_store(settings, f"{schema.owner.url}?schema={schema.name}")
+    (desk.folder / "go").touch()
+    assert running[0].wait().code == 0, "its worker could record how it ended"
 
 
 def test_where_there_is_no_log_none_is_brought_up_to_date(tmp_path: Path, desk: Desk) -> None:
