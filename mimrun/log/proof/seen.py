@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,9 @@ from typing import Final, Protocol
 from mimrun.errors import SettingsError, TamperError
 from mimrun.log.proof.note import read_checkpoint, read_note
 
+PATIENCE_S: Final = 2.0
+"""Seconds for which another process that writes down what it sees is waited for."""
+_PAUSE_S: Final = 0.01
 _LENGTH: Final = 32
 """Characters of a hash that name a file."""
 
@@ -170,10 +174,26 @@ class Seen:
                 " that can be written"
             ) from exc
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait_for(lock)
             yield
         finally:
             os.close(lock)
+
+    def _wait_for(self, lock: int) -> None:
+        """Get hold of the lock; a process that was stopped while it held it keeps nobody from their work."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                if time.monotonic() >= end:
+                    raise SettingsError(
+                        f"{self._folder}: what is seen of a log cannot be kept: another process has held its lock for"
+                        f" {PATIENCE_S:g} s; find it with `fuser {self._folder / 'lock'}`"
+                    ) from exc
+                time.sleep(_PAUSE_S)
+            else:
+                return
 
 
 def _size_of(note: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -124,3 +125,17 @@ def test_several_processes_that_see_at_once_keep_the_largest(tmp_path: Path) -> 
     assert known is not None
     assert (known.size, known.leaf) == (119, "leaf-119")
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_a_process_that_is_stopped_with_the_lock_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mimrun.log.proof.seen.PATIENCE_S", 0.1)
+    seen = Seen(tmp_path)
+    sight = Sight("a.example/log", "a", 5, "leaf-5", AT)
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(SettingsError, match="held its lock"):
+            seen.see(PLACE, sight)
+    seen.see(PLACE, sight)
+    assert seen.last("a.example/log", "a") == sight
