@@ -150,6 +150,8 @@ def test_who_says_whom_they_trust_is_not_shown_what_nobody_has_signed(tmp_path: 
         (b'"id":"log"', b'"id":7'),
         (b'"ts":"2026-11-22T03', b'"ts":"2026-11-22 03'),
         (b'"body":{', b'"body":7,"c":{'),
+        (b'"kind":"log.heads"', b'"kind":"log.key_retired"'),
+        (b'"body":{"incidents":2,"root"', b'"body":{"incidents":"two","root"'),
     ],
 )
 def test_an_entry_whose_values_are_of_another_type_is_found_where_it_is_the_last(
@@ -172,3 +174,11 @@ def test_what_lies_where_somebody_verifies_is_not_run(
     with Beside(large=0) as beside:
         assert [segment is not None for _, segment in beside.examine([[*lines.rows()]])] == [True]
     assert not marker.exists()
+
+
+def test_a_change_of_keys_that_cannot_be_read_is_not_passed_over() -> None:
+    log = Written(LOG)
+    seq = log.announce(FIRST)
+    row = log.rows_[seq - 1]
+    lines = [log.rows_[0].data, row.data.replace(b'"from_size":2', b'"from_size":[2]')]
+    assert [(flaw.seq, flaw.check) for flaw in verify(Lines(lines)).flaws] == [(seq, "body")]

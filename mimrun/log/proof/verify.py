@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -14,7 +14,7 @@ from mimrun.log.proof.erased import Blobs
 from mimrun.log.proof.lines import Lines
 from mimrun.log.proof.report import Known, Report, Trust
 from mimrun.log.proof.signed import Signed, size_said
-from mimrun.log.proof.stored import Check, Flaw
+from mimrun.log.proof.stored import Check, Flaw, seq_of
 from mimrun.log.proof.walk import MOST_FLAWS, Walk
 from mimrun.log.store import Source
 
@@ -94,8 +94,8 @@ class _Audit:
     def report(self, claim: Claim | None) -> Report:
         """Judge what was found."""
         walk = self.walk
-        about = [entry for entry in map(_decoded, walk.wanted) if entry is not None]
         found = list(walk.finish(claim))
+        about = list(_decoded(walk.wanted, found))
         self.blobs.judge(about, self._is_there)
         found += self.beside
         changed = [flaw.seq for flaw in found if flaw.seq and flaw.check not in _BESIDE]
@@ -169,12 +169,16 @@ class _Audit:
                     self.progress(walk.seq)
 
 
-def _decoded(data: bytes) -> LogEntry | None:
-    """An entry that the walk has found sound, or has named."""
-    try:
-        return decode(data)
-    except TamperError:
-        return None
+def _decoded(wanted: Iterable[bytes], found: list[Flaw]) -> Iterator[LogEntry]:
+    """Read the entries that say something of others. One that cannot be read is named, unless it was already."""
+    named = {flaw.seq for flaw in found}
+    for data in wanted:
+        try:
+            yield decode(data)
+        except TamperError as exc:
+            seq = seq_of(data) or 0
+            if seq not in named:
+                found.append(Flaw(seq, "body", f"it cannot be read: {exc}"))
 
 
 def _pages(rows: Iterator[StoredRow]) -> Iterator[list[StoredRow]]:
