@@ -197,7 +197,7 @@ def test_a_restored_backup_shows_only_against_what_others_kept(file: Place) -> N
 
 
 def test_what_nobody_outside_has_seen_can_be_changed_without_a_trace() -> None:
-    """The claim of docs/explanation/what-is-proven.md, in its honest half: this is not found, by anything."""
+    """The claim of docs/explanation/judge-evidence.md, in its honest half: this is not found, by anything."""
     # Whoever has the key changes entry 17, behind the last checkpoint that lies outside, and signs anew.
     log = honest()
     entries = values(log)
