@@ -82,6 +82,7 @@ class _Incident:
             flaws=tuple(excerpt.flaws),
             known=self.trust.known,
             findings=self.signed.findings(self.blobs.erased),
+            of=manifest.size,
         )
 
     def _read(self) -> None:

@@ -49,6 +49,11 @@ def verify_bundle(path: Path, *, known: Known | None = None, trust: Trust | None
         LogError: it is not a bundle, or is damaged so that it cannot be read.
     """
     trust = trust or Trust(known=known)
+    found = _verify_file(path, trust)
+    return replace(found, vouched=bool(trust.root or trust.keys or trust.witnesses))
+
+
+def _verify_file(path: Path, trust: Trust) -> Report:
     try:
         with path.open("rb") as file:
             if file.read(2) != b"PK":

@@ -96,6 +96,8 @@ class Report:
         more: flaws that were found and are not listed.
         known: what was noted earlier and compared, if anything.
         findings: what this proves and what not.
+        of: entries of the log that the root stands for, where that is more than what was looked at.
+        vouched: whether somebody whom the reader trusts has signed, or it is the reader's own log.
     """
 
     log: str
@@ -110,6 +112,8 @@ class Report:
     more: int = 0
     known: Known | None = None
     findings: Findings = field(default_factory=Findings)
+    of: int = 0
+    vouched: bool = True
 
     @property
     def ok(self) -> bool:
@@ -121,6 +125,7 @@ class Report:
         found = self.findings
         return {
             "ok": self.ok,
+            "vouched": self.vouched,
             "log": self.log,
             "scope": self.scope,
             "size": self.size,
@@ -148,11 +153,15 @@ class Report:
         if self.flaws:
             first = self.flaws[0].seq
             where = f", the first at entry {first}" if first else ""
-            lines += [f"not intact: {len(self.flaws) + self.more} flaws{where}"]
+            count = len(self.flaws) + self.more
+            lines += [f"not intact: {count} flaw{'s' if count > 1 else ''}{where}"]
             lines += [f"  {flaw}" for flaw in self.flaws[:20]]
             left = len(self.flaws) + self.more - 20
             return "\n".join([*lines, f"  and {left} more"] if left > 0 else lines)
-        lines += [f"intact; size {self.size}, root {self.root}"]
+        if self.vouched:
+            lines += [f"intact; size {self.of or self.size}, root {self.root}"]
+        else:
+            lines += ["it fits together; whose key signed it, only --key or --root can tell"]
         lines += _titled("erased:", self.findings.redacted, most=20)
         lines += _titled("proven:", self.findings.proven)
         lines += _titled("not proven:", self.findings.not_proven)

@@ -201,9 +201,9 @@ class SignerServer:
                 return {"vkeys": self._keeper.vkeys, "size": self._keeper.signed_size()}
             case "sign":
                 root = bytes.fromhex(question["root"])
-                return {"note": self._keeper.sign(int(question["size"]), root, leaves)}
+                return {"note": self._keeper.sign(_whole(question["size"]), root, leaves)}
             case "request":
-                return {"note": self._keeper.request(str(question["keyid"]), int(question["from_size"]))}
+                return {"note": self._keeper.request(str(question["keyid"]), _whole(question["from_size"]))}
             case "add_key" if question["anew"]:
                 # A key without a past signs any history: not for whoever can merely write the log.
                 raise RefusedError(
@@ -216,6 +216,12 @@ class SignerServer:
                 return {"dropped": question["keyid"]}
             case other:
                 raise ValueError(f"{str(other)[:40]!r} is nothing that a signer does")
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.40} is no number of entries")
+    return value
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -34,7 +34,7 @@ def test_only_mimrun_itself_is_called_by_its_path_where_it_is_not_on_the_path(
             "incident X of Y: 3 entries\nNOT what was recorded: 2 flaws\n  entry 2: a\n  entry 3: b",
             "entry 2: a",
         ),
-        (1, "NOT what was recorded: 1 flaws\n  it is not a bundle", "it is not a bundle"),
+        (1, "NOT what was recorded: 1 flaw\n  it is not a bundle", "it is not a bundle"),
         (2, "cannot check: no such file", "cannot check: no such file"),
         (0, "everything is as it was recorded", "everything is as it was recorded"),
         (1, "", ""),

@@ -137,12 +137,13 @@ def test_users_and_groups_are_read_by_name_and_number() -> None:
         b'{"do": "sign", "origin": "example.org/incidents", "size": "x", "root": "00"}\n',
         b'{"do": "sign", "origin": "example.org/incidents", "size": 1, "root": 5}\n',
         b'{"do": "sign", "origin": "example.org/incidents", "size": -1, "root": "' + b"00" * 32 + b'"}\n',
+        b'{"do": "sign", "origin": "example.org/incidents", "size": 1e999, "root": "' + b"00" * 32 + b'"}\n',
         b'{"leaves": "AAAA"}\n',
         b'{"leaves": 5}\n',
         b"x" * (MAX_LINE + 10) + b"\n",
         b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"\n",
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_hostile_question_is_answered_and_harms_nobody(
     start: Callable[..., Running], question: bytes

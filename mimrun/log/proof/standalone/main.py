@@ -51,6 +51,7 @@ def report_on(bundle: Bundle, given: Given) -> dict[str, Any]:
         "blobs": examination.contents.blobs,
         "redacted": examination.contents.erased,
         "flaws": [flaw._asdict() for flaw in flaws],
+        "vouched": bool(given.root or given.keys or given.witnesses),
         "proven": [] if flaws else examination.proven,
         "not_proven": examination.open,
     }
@@ -67,7 +68,12 @@ def print_report(report: dict[str, Any]) -> None:
     if "log" in report:
         say(f"{report['scope']} of {report['log']}: {report['entries']} entries, {report['blobs']} blobs")
     flaws = report["flaws"]
-    say(f"NOT what was recorded: {len(flaws)} flaws" if flaws else "everything is as it was recorded")
+    if flaws:
+        say(f"NOT what was recorded: {len(flaws)} flaw{'s' if len(flaws) > 1 else ''}")
+    elif report["vouched"]:
+        say("everything is as it was recorded")
+    else:
+        say("everything fits together; whose key signed it, only --key or --root can tell")
     for flaw in flaws[:50]:
         say(f"  entry {flaw['seq']}: {flaw['detail']}" if flaw["seq"] else f"  {flaw['detail']}")
     if len(flaws) > 50:
