@@ -131,7 +131,7 @@ def main() -> None:
         for count in (1, 8, 64):
             database = Database.of(*address(server, f"threads_{count}"))
             show(f"{count} threads", by_threads(database, count, given.seconds), given.seconds)
-        for count, threads in ((1, 1), (8, 1), (8, 8)):
+        for count, threads in ((1, 1), (8, 1), (8, 4), (8, 8)):
             times = by_processes(
                 address(server, f"processes_{count}_{threads}"), count, given.seconds, threads
             )

@@ -249,3 +249,13 @@ def test_a_server_that_will_not_say_what_is_on_disk_gets_no_answer_out_of_an_app
         # It was, and from now on it is known.
         assert store.head().size == 3
         assert store.append([started()])[0].seq == 4
+
+
+def test_a_log_whose_end_is_gone_is_still_read_and_said_to_be_damaged(schema: Schema) -> None:
+    with schema.open() as store:
+        store.append([started()])
+        schema.execute("delete from head")
+        assert [entry.seq for entry in store.entries()] == [1, 2]
+        report = verify(store)
+        assert not report.ok
+        assert "the end of the log" in str(report)

@@ -18,11 +18,11 @@ from psycopg.errors import Diagnostic
 FLUSH: Final = "select pg_logical_emit_message(true, 'mimrun', '')"
 """Writes an empty message for nobody, in a transaction of its own. Waits for the disk when that is committed."""
 
-SIZE: Final = "select size from head"
+SIZE: Final = "select coalesce(max(size), 0) from head"
 """How many entries there are, whether on disk or not."""
 
 SETTLED: Final = (
-    "select (select size from head), case when pg_is_in_recovery() then null"
+    "select (select coalesce(max(size), 0) from head), case when pg_is_in_recovery() then null"
     " else pg_logical_emit_message(true, 'mimrun', '')::text end"
 )
 """How many entries there are, told when they are on disk. What a standby knows is on its primary's disk."""

@@ -121,13 +121,17 @@ class PostgresReader(Reading):
             # Looked at afterwards, so that it is not behind what was found.
             end = db.execute(SIZE, binary=True)
         rows, ((size,),) = found.fetchall(), end.fetchall()
-        while size > known:
-            self._vigil.cut_short = False
-            ((known, _),) = db.execute(SETTLED, binary=True).fetchall()
-            if self._vigil.cut_short:
-                known = 0
-        self._flushed.note(known)
+        if size > known:
+            self._flushed.note(self._settle(db))
         return rows
+
+    def _settle(self, db: psycopg.Connection) -> int:
+        """Wait until everything that can be seen now is on disk, and give how many entries that are."""
+        while True:
+            self._vigil.cut_short = False
+            ((size, _),) = db.execute(SETTLED, binary=True).fetchall()
+            if not self._vigil.cut_short:
+                return int(size)
 
     def _drop(self) -> None:
         if self._flushed is not None:
