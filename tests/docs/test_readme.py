@@ -73,6 +73,7 @@ def test_the_first_runbook_works_as_it_is_written(tmp_path: Path) -> None:
     assert "approved by alex as change_manager" in answers[said["approve latest"]][1]
     assert answers["cat pages/*.html"][1].count("Back at 04:30.") == 2
     assert "gate.decided" in answers[said["log show"]][1]
+    assert "told the support desk" in answers[said["log show"]][1]
     assert "\nintact;" in answers[said["log verify"]][1]
     assert not list((tmp_path / "pages").iterdir()), "undo takes the pages away"
 
