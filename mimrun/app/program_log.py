@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,6 +29,8 @@ from mimrun.settings import Settings
 
 LOG_BYTES: Final = 1_000_000
 """Bytes after which the log is put aside as `program.log.1`; the one put aside before is then gone."""
+PATIENCE_S: Final = 0.5
+"""How long a line waits for another process that writes. One that is frozen must not stop this one."""
 VALUE_CHARACTERS: Final = 4_000
 """Characters that one value keeps."""
 
@@ -158,7 +161,7 @@ class _Sink:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             file = os.open(self._path, flags, 0o600)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                _lock(file)
                 if not os.path.samestat(os.fstat(file), self._path.stat()):
                     continue  # another process has put it aside while we waited
                 if os.fstat(file).st_size >= LOG_BYTES:
@@ -168,3 +171,21 @@ class _Sink:
                 return
             finally:
                 os.close(file)
+
+
+def _lock(file: int) -> None:
+    """Take the file for one writer.
+
+    Raises:
+        BlockingIOError: another process has had it for too long.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.005)
+        else:
+            return

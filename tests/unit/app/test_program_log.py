@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import stat
@@ -14,7 +15,9 @@ from builders.drawer import CATALOG, Drawer, put
 from builders.plans import a_plan, action, gate
 from builders.runs import Bench
 
+from mimrun.app.anchor_timer import anchor_now
 from mimrun.app.execution import execute_run, note_mode
+from mimrun.app.home import lay_home
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
 from mimrun.app.worker import Worker
 from mimrun.errors import StoreError
@@ -168,6 +171,19 @@ def test_a_worker_tells_what_it_takes_what_it_asks_for_and_what_it_cannot(tmp_pa
     assert all(str(told[event]["incident"]).startswith("INC-") for event in asked)
 
 
+def test_places_outside_that_took_the_log_and_that_did_not_are_told(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    settings = Settings(home=home, seen=tmp_path / "seen")
+    lay_home(settings)
+    places = f"{{name: disk, file: {tmp_path}/kept}}", f"{{name: gone, file: {tmp_path}/no/such/folder}}"
+    settings.anchors.write_text("anchors:\n" + "".join(f"  - {place}\n" for place in places))
+    anchor_now(settings)
+    told = {line["event"]: line for line in lines(settings)}
+    assert told["anchored"]["anchor"] == "disk"
+    assert told["anchor_failed"]["anchor"] == "gone"
+    assert "no/such/folder" in str(told["anchor_failed"]["reason"])
+
+
 def test_every_event_has_a_test_here() -> None:
     source = Path(__file__).read_text("utf-8")
     assert not [event for event in Event if f'"{event}"' not in source]
@@ -244,6 +260,15 @@ def test_a_run_goes_on_where_nothing_can_be_written(bench: Bench) -> None:
     bench.settings.program_log.mkdir()
     _, verdict = bench.run(a_plan(bench.world, action("1")))
     assert verdict.status == "succeeded"
+
+
+def test_a_process_that_froze_while_it_wrote_stops_nobody(settings: Settings) -> None:
+    program_log(settings).info(Event.RUN_TAKEN)
+    with settings.program_log.open() as frozen:
+        fcntl.flock(frozen, fcntl.LOCK_EX)
+        program_log(settings).info(Event.RUN_LEFT)
+    program_log(settings).info(Event.RUN_REFUSED)
+    assert events(settings) == ["run_taken", "run_refused"]
 
 
 def test_a_full_log_is_put_aside_and_the_one_before_it_goes(settings: Settings) -> None:
