@@ -199,7 +199,7 @@ def test_an_end_cut_off_is_shown_by_the_heads_even_where_the_manifest_says_nothi
     changes = {"entries.jsonl": b"".join(entries), "proofs.jsonl": b"".join(proofs), f"blobs/{gone}": None}
     bad = rewritten(incident, tmp_path, changes, manifest=manifest)
     assert named(verify_bundle(bad)) == [(0, "heads")]
-    assert "1 entries are missing at the incident's end" in alone(bad)["flaws"][0]["detail"]
+    assert "1 entry is missing at the incident's end" in alone(bad)["flaws"][0]["detail"]
 
 
 def test_an_entry_of_another_incident_is_named(incident: Path, log: Path, tmp_path: Path) -> None:

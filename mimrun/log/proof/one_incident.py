@@ -158,10 +158,8 @@ class _Incident:
             heads = self.about[-1].body if self.about else None
             if not isinstance(heads, LogHeads) or self.about[-1].seq != self.manifest.size:
                 raise ValueError("the log did not end with the heads of its incidents")
-            if self.sound and end is not None and last.iseq != end.iseq:
-                raise ValueError(f"{last.iseq - end.iseq} entries are missing at the incident's end")
             if self.sound and (proof.inc, last) != (self.manifest.inc, end):
-                raise ValueError("it is the end of something else")
+                raise ValueError(self._other_end(proof))
             if not proof.holds(bytes.fromhex(heads.root), heads.incidents):
                 raise ValueError("the proof does not hold")
         except ValueError as exc:
@@ -170,3 +168,12 @@ class _Incident:
             return
         proven = "nothing was left out of the incident, nor cut from its end, up to that checkpoint"
         self.signed.proven.append(proven)
+
+    def _other_end(self, said: HeadProof) -> str:
+        """Why what the bundle says is the incident's end is not the end of the entries in it."""
+        gap = said.end.iseq - self.excerpt.end.iseq if self.excerpt.end else 0
+        if said.inc != self.manifest.inc:
+            return "it is the end of another incident"
+        if gap > 0:
+            return f"{gap} {'entry is' if gap == 1 else 'entries are'} missing at the incident's end"
+        return "it is the end of other entries than these"

@@ -240,9 +240,7 @@ class Examination:
             if (last["kind"], last["seq"]) != ("log.heads", self.manifest["size"]) or end is None:
                 raise ValueError("the log did not end with the heads of its incidents")
             if self.sound and said != (self.manifest["inc"], end.value["iseq"], end.leaf.hex()):
-                raise ValueError(
-                    f"{value['iseq'] - end.value['iseq']} entries are missing at the incident's end"
-                )
+                raise ValueError(self._other_end(value["inc"], value["iseq"] - end.value["iseq"]))
             if value["incidents"] != body["incidents"]:
                 raise ValueError("it does not fit the log's last entry")
             path, root = hashes_of(value["proof"]), bytes.fromhex(body["root"])
@@ -254,6 +252,14 @@ class Examination:
         self.proven.append(
             "nothing was left out of the incident, nor cut from its end, up to that checkpoint"
         )
+
+    def _other_end(self, inc: str, gap: int) -> str:
+        """Why what the bundle says is the incident's end is not the end of the entries in it."""
+        if inc != self.manifest["inc"]:
+            return "it is the end of another incident"
+        if gap > 0:
+            return f"{gap} {'entry is' if gap == 1 else 'entries are'} missing at the incident's end"
+        return "it is the end of other entries than these"
 
     def _check_older(self) -> None:
         """Each checkpoint that was stored with a whole log is of its beginning, and ends with the heads."""
