@@ -33,6 +33,7 @@ from builders.written import PERSON, Written
 
 from mimrun import canonical
 from mimrun.log.kinds import LogHeads
+from mimrun.log.merkle import leaf_hash
 
 
 class Forgeries(Cases):
@@ -92,20 +93,11 @@ class Forgeries(Cases):
     def places(self) -> None:
         """Entries are left out, put in, swapped."""
 
-        def without(number: int) -> Callable[[Content], None]:
-            def edit(content: Content) -> None:
-                for member in ("entries.jsonl", "proofs.jsonl"):
-                    found = content[member].splitlines(keepends=True)
-                    taken = found.pop(number)
-                    content[member] = b"".join(found)
-                    if member == "entries.jsonl":
-                        self._leave_out(content, taken)
-
-            return edit
-
-        self.changed("first-left-out", "the incident's first entry is left out", without(0), 4)
-        self.changed("middle-left-out", "an entry in the middle is left out", without(1), 6)
-        self.changed("end-cut-off", "the incident's last entry is left out", without(3), 0)
+        self.changed("first-left-out", "the incident's first entry is left out", self._without(0), 4)
+        self.changed("middle-left-out", "an entry in the middle is left out", self._without(1), 6)
+        self.changed("end-cut-off", "the incident's last entry is left out", self._without(3), 0)
+        about = "the incident's last entries are left out, and all that is not signed is made to fit"
+        self.changed("end-cut-and-fitted", about, self._fitted, 0)
 
         def swap(content: Content) -> None:
             for member in ("entries.jsonl", "proofs.jsonl"):
@@ -134,6 +126,25 @@ class Forgeries(Cases):
             content["manifest"] = edited(content["manifest"], entries=5)
 
         self.changed("of-another-incident", "an entry of another incident is put in", splice, 5)
+
+    def _without(self, number: int) -> Callable[[Content], None]:
+        def edit(content: Content) -> None:
+            for member in ("entries.jsonl", "proofs.jsonl"):
+                found = content[member].splitlines(keepends=True)
+                taken = found.pop(number)
+                content[member] = b"".join(found)
+                if member == "entries.jsonl":
+                    self._leave_out(content, taken)
+
+        return edit
+
+    def _fitted(self, content: Content) -> None:
+        """Cut two entries from the incident's end, and say that it ended before them."""
+        self._without(3)(content)
+        self._without(2)(content)
+        last = content["entries.jsonl"].splitlines()[-1]
+        end = {"iseq": json.loads(last)["iseq"], "leaf": leaf_hash(last).hex()}
+        content["heads.json"] = edited(content["heads.json"], **end)
 
     def _leave_out(self, content: Content, line: bytes) -> None:
         """Leave out what an entry commits to as well, and say in the manifest that it never was there."""
@@ -367,7 +378,7 @@ class Forgeries(Cases):
         self.changed(
             "heads-other-proof",
             "the proof of the end is another one",
-            other("heads.json", b'"proof":["', b'"proof":["00'),
+            lambda c: c.update({"heads.json": edited(c["heads.json"], proof=["ab" * 32])}),
             0,
         )
         theirs = members(self.export(self.signed(), "INC-2"))["heads.json"]

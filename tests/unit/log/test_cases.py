@@ -61,6 +61,23 @@ def test_the_stand_alone_verifier_says_the_same(case: dict[str, Any], tmp_path: 
     assert not case["flaws"] or flaws_of(told)[0][0] in case["flaws"], told["flaws"]
 
 
+@pytest.mark.parametrize("name", ["end-cut-and-fitted", "heads-other-proof"])
+def test_proof_of_the_end_is_all_that_does_not_hold(name: str) -> None:
+    """Nothing else in these bundles is wrong, so that whoever does not check this proof believes them."""
+    path = CASES / "bad" / f"{name}.mimlog"
+    flaws = [(flaw.check, flaw.detail) for flaw in verify_bundle(path, trust=Trust()).flaws]
+    words = "that this is the end of the incident is not proven: the proof does not hold"
+    assert flaws == [("heads", words)]
+    assert [(flaw["check"], flaw["detail"]) for flaw in alone(path)["flaws"]] == flaws
+
+
+def test_end_of_another_incident_is_called_that() -> None:
+    path = CASES / "bad" / "heads-of-another.mimlog"
+    (flaw,) = verify_bundle(path, trust=Trust()).flaws
+    assert flaw.detail.endswith("not proven: it is the end of another incident")
+    assert [one["detail"] for one in alone(path)["flaws"]] == [flaw.detail]
+
+
 def test_the_files_are_those_that_the_script_writes(tmp_path: Path) -> None:
     log_cases.write(tmp_path)
     made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
