@@ -16,6 +16,7 @@ from mimrun.errors import InputError, RefusedError, SettingsError, TamperError
 from mimrun.log.entry import Draft
 from mimrun.log.kind import Body
 from mimrun.log.kinds_proof import LogKey, LogKeyRetired
+from mimrun.log.merkle import Frontier
 from mimrun.log.proof.key import (
     Certificate,
     KeyRing,
@@ -27,6 +28,7 @@ from mimrun.log.proof.key import (
 )
 from mimrun.log.proof.key_file import read_key, read_public
 from mimrun.log.proof.note import SigningKey, VerifyingKey, read_vkey
+from mimrun.log.proof.signer import KeyKeeper
 from mimrun.settings import Settings
 
 CHANGE_OVER_S: Final = 15.0
@@ -144,10 +146,12 @@ def rotate(
     require_known(home, identity, "change the log's keys")
     ring, keeper = ring_of(home), key_keeper(home.settings, home.store.log)
     _require_root(ring, root)
-    # 2. a key that an earlier try or `mimrun signer --anew` made is taken up
+    # 2. a key that an earlier try or `mimrun signer --anew` made is taken up; anew, only if it can sign this log
     here = [read_vkey(vkey) for vkey in keeper.vkeys]
     waiting = [key for key in here if ring.key(key.keyid) is None]
-    key = waiting[-1] if waiting else read_vkey(keeper.add_key(anew=anew))
+    lost = _of_lost_log(home, keeper, waiting) if anew else []
+    fit = [key for key in waiting if key not in lost]
+    key = fit[-1] if fit else read_vkey(keeper.add_key(anew=anew))
     # 3.
     start = home.store.head().size + 1
     certificate = Certificate(key, start).certify(root) if root else ""
@@ -165,6 +169,8 @@ def rotate(
     for one in old:
         _retire(home, identity, one, size or home.store.head().size, reason)
         keeper.drop_key(one.key.keyid)
+    for gone in lost:
+        keeper.drop_key(gone.keyid)
     return Rotated(new, tuple(one.key.keyid for one in old), size)
 
 
@@ -230,6 +236,17 @@ def _announce(home: Home, identity: Identity, body: LogKey, certificate: str, by
 def _retire(home: Home, identity: Identity, one: RingKey, size: int, reason: str) -> None:
     body: Body = LogKeyRetired(keyid=one.key.keyid, to_size=size, reason=reason)
     home.store.append([Draft(identity.actor(), body)])
+
+
+def _of_lost_log(home: Home, keeper: KeyKeeper, waiting: list[VerifyingKey]) -> list[VerifyingKey]:
+    """Give those of the keys that have signed another log than this one, as it was before it was restored."""
+    trees, end = keeper.signed_trees() if waiting else {}, home.store.head().size
+    found = []
+    for key in waiting:
+        size, root = trees.get(key.keyid, (0, ""))
+        if size > end or (size and Frontier().extend(home.store.leaves(size)).root().hex() != root):
+            found.append(key)
+    return found
 
 
 def _handed_over(home: Home, ring: KeyRing, new: RingKey, old: list[RingKey]) -> int:

@@ -263,6 +263,31 @@ def test_restored_backup_is_signed_again_with_a_key_that_begins_anew(desk: Desk)
     assert view["size"] != longer
 
 
+def test_restored_backup_is_not_left_to_a_key_that_has_signed_what_was_lost(desk: Desk) -> None:
+    """The key of a change that the backup knows nothing of waits here, and signs the lost log only."""
+    desk.run(desk.runbook(mark("one")))
+    backup = {path.name: path.read_bytes() for path in desk.home.glob("log.db*")}
+    lost = desk("key", "rotate", "--json").json["keyid"]
+    for path in desk.home.glob("log.db*"):
+        path.unlink()
+    for name, data in backup.items():
+        (desk.home / name).write_bytes(data)
+    assert desk("log", "accept", "--reason", "the disk broke").code == 0
+    # The log may have become longer than the lost one meanwhile.
+    desk.run(desk.runbook(mark("two"), version="1.0.1"))
+    desk.run(desk.runbook(mark("three"), version="1.0.2"))
+    said = desk("key", "rotate", "--anew", "--reason", "the disk broke", "--json")
+    assert said.code == 0, said.err
+    new = said.json["keyid"]
+    assert new != lost
+    desk.run(desk.runbook(mark("four"), version="1.0.3"))
+    view = keys(desk)
+    assert (view["checkpoint"]["signers"], view["checkpoint"]["size"]) == ([new], view["size"])
+    assert [path.stem for path in (desk.home / "signer").glob("*.pem")] == [new]
+    verified = desk("log", "verify", "--json")
+    assert verified.json["signed"] == view["size"], verified.out
+
+
 def test_another_process_signs_and_the_home_has_no_key(desk: Desk, tmp_path: Path) -> None:
     """A signer behind a socket: the log is made, signed and its key changed without a key in the home."""
     home, path = tmp_path / "apart", tmp_path / "s.sock"

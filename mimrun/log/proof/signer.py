@@ -88,6 +88,13 @@ class KeyKeeper(Signer, Protocol):
             RefusedError: there are too many keys already.
         """
 
+    def signed_trees(self) -> dict[str, tuple[int, str]]:
+        """Give size and root (hexadecimal) of the largest tree that each key has signed, by the key's id.
+
+        Raises:
+            SettingsError: the signer cannot be read or reached.
+        """
+
     def drop_key(self, keyid: str) -> None:
         """Sign no longer with this key, and delete it.
 
@@ -162,6 +169,13 @@ class FileSigner:
             return {}
         with self._locked():
             return {one.key.keyid: one.frontier.size for one in self._load()}
+
+    def signed_trees(self) -> dict[str, tuple[int, str]]:
+        """The largest tree that each key has signed; see `KeyKeeper`."""
+        if not self._folder.exists():
+            return {}
+        with self._locked():
+            return {one.key.keyid: (one.frontier.size, one.frontier.root().hex()) for one in self._load()}
 
     def sign(self, size: int, root: bytes, leaves: Iterable[bytes]) -> str:
         """Sign a tree that goes on from everything that was signed before; see `Signer`."""

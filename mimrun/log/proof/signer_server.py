@@ -198,7 +198,12 @@ class SignerServer:
             )
         match question["do"]:
             case "state":
-                return {"vkeys": self._keeper.vkeys, "size": self._keeper.signed_size()}
+                keeper = self._keeper
+                return {
+                    "vkeys": keeper.vkeys,
+                    "size": keeper.signed_size(),
+                    "trees": keeper.signed_trees(),
+                }
             case "sign":
                 root = bytes.fromhex(question["root"])
                 return {"note": self._keeper.sign(_whole(question["size"]), root, leaves)}

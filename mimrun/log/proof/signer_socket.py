@@ -152,6 +152,14 @@ class SocketSigner:
         """Have a further key made; see `KeyKeeper`."""
         return self._ask({"do": "add_key", "anew": anew}, "vkey", str)
 
+    def signed_trees(self) -> dict[str, tuple[int, str]]:
+        """The largest tree that each key has signed; see `KeyKeeper`."""
+        said = self._ask({"do": "state"}, "trees", dict)
+        try:
+            return {str(keyid): (int(size), str(root)) for keyid, (size, root) in said.items()}
+        except (ValueError, TypeError) as exc:
+            raise SettingsError(f"what answers at {self._path} is no signer: {str(said)[:100]}") from exc
+
     def drop_key(self, keyid: str) -> None:
         """Have a key deleted; see `KeyKeeper`."""
         self._ask({"do": "drop_key", "keyid": keyid}, "dropped", str)

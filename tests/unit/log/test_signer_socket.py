@@ -70,6 +70,7 @@ def test_signer_behind_a_socket_signs_as_one_in_the_home(start: Callable[..., Ru
     note = client.sign(20, TREE.root(20), iter(LEAVES[:20]))
     assert [s.key.vkey for s in read_note(note).signed([read_vkey(body.vkey)])] == [body.vkey]
     assert client.signed_size() == 20
+    assert client.signed_trees() == {body.keyid: (20, TREE.root(20).hex())}
     assert client.sign(21, TREE.root(21), LEAVES[20:21])
     new = client.add_key()
     client.drop_key(read_vkey(body.vkey).keyid)
