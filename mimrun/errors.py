@@ -17,6 +17,7 @@ The tree is split by what the person who meets the error can do about it:
     │   └── ErasedError                    content that is needed was erased from the log, by two people
     ├── LogError                  exit 6   the incident log cannot be written, or does not verify
     │   ├── StoreError                     the store cannot be opened or written
+    │   │   └── BlobKeyError               the key of the log's blobs is missing, or is another log's
     │   └── TamperError                    an entry is not what was recorded
     ├── RunError                  exit 1   the run cannot go on as asked
     ├── LabError                  exit 1   a real part for the demo or the tests cannot be started
@@ -133,6 +134,10 @@ class LogError(MimrunError):
 
 class StoreError(LogError):
     """The store cannot be opened or written. Nothing that changes a target is started."""
+
+
+class BlobKeyError(StoreError):
+    """The key of the log's blobs is missing, or is another log's: entries are read, and nothing is added."""
 
 
 class TamperError(LogError):

@@ -45,6 +45,7 @@ WHAT_NOW: Final[Mapping[str, str]] = {
     "ErasedError": "Do without it: `mimrun log show` has the entry that says who erased it and why.",
     "LogError": "Nothing more is done without a log. Keep the file as it is, and look with `mimrun log verify`.",
     "StoreError": "See that the disk has room and that the file may be written; then `mimrun resume RUN`.",
+    "BlobKeyError": "Put the key back where the message says. Until then entries can be read and verified.",
     "TamperError": "Keep the file and do not repair it: `mimrun log verify` names the entry that is wrong.",
     "RunError": "`mimrun status RUN` shows where the run stands and what goes on from there.",
     "LabError": "`mimrun doctor` and the message say which part is missing on this machine.",

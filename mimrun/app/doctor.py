@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,7 +15,7 @@ from pydantic import JsonValue
 
 from mimrun.app.anchoring import list_anchors
 from mimrun.app.checkpoints import failure_of
-from mimrun.app.home import Home, open_home
+from mimrun.app.home import Home, blob_key_of, open_home
 from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
 from mimrun.app.presence import nobody_stays
@@ -56,6 +58,8 @@ def examine(settings: Settings) -> list[Check]:
         Check("python", sys.version.split()[0], ok=sys.version_info >= (3, 11)),
         Check("sqlite", _sqlite(), ok=None if sqlite3.sqlite_version_info < (3, 44, 6) else True),
         _log(settings),
+        *_blob_key(settings),
+        *_open_keys(settings),
         *_checkpoints(settings),
         _people(settings),
         *_kill_switch(settings),
@@ -92,6 +96,27 @@ def _log(settings: Settings) -> Check:
         return Check("log", "; ".join(faults), "mimrun log verify", ok=False)
     where = settings.store.partition("?")[0] or settings.log
     return Check("log", f"{where}, {head.size} entries", ok=True)
+
+
+def _blob_key(settings: Settings) -> Iterator[Check]:
+    """Say that output, plans and texts cannot be read, and nothing be recorded, where that is so."""
+    with suppress(MimrunError), open_home(settings) as home:
+        if home.keyless:
+            cure = "see docs/how-to/restore-the-log.md"
+            yield Check("blob key", f"{home.keyless}; until then nothing is recorded here", cure, ok=False)
+
+
+def _open_keys(settings: Settings) -> Iterator[Check]:
+    """Name the secret keys that others than their owner can get at. Nobody is kept from working by that."""
+    blob_key = blob_key_of(settings).path
+    for path in ([blob_key] if blob_key else []) + sorted(settings.signer_folder.glob("*.pem")):
+        try:
+            mode = path.stat().st_mode & 0o777
+        except OSError:
+            continue  # not there, or not for us to see: others say so
+        if mode & 0o077:
+            found = f"others than its owner have rights to {path} (mode {mode:04o})"
+            yield Check(f"rights to {path.name}", found, f"chmod 600 {shlex.quote(str(path))}", ok=False)
 
 
 def _checkpoints(settings: Settings) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import identify
-from mimrun.errors import InputError, TamperError
+from mimrun.errors import BlobKeyError, InputError, TamperError
 from mimrun.log.chain import is_committed
 from mimrun.log.entry import BlobClass, Draft, LogEntry
 from mimrun.log.export.format import Format, converter
@@ -83,7 +83,7 @@ class Exported:
 def export_bundle(
     home: Home, path: Path, incident: str, claimed: str | None, *, classes: Iterable[BlobClass]
 ) -> Manifest:
-    """Write an incident, or `all`, into a bundle, and record that it left the house.
+    """Write an incident, or `all`, into a bundle, and record that it left the house, where anything can be recorded.
 
     Arguments:
         path: the file to make.
@@ -92,14 +92,27 @@ def export_bundle(
 
     Raises:
         InputError: there is no such incident, or the file exists.
+        BlobKeyError: blobs are to go with it, and their key is missing, or is another log's.
         TamperError: the log does not verify.
     """
-    identity = identify(home.people(), claimed)
+    identity, chosen = identify(home.people(), claimed), tuple(classes)
+    _require_readable(home, blobs=bool(chosen))
     inc = None if incident == "all" else incident
-    manifest = export(home.store, path, inc=inc, classes=classes)
+    manifest = export(home.store, path, inc=inc, classes=chosen)
     body = ExportMade(entries=manifest.entries, digest=canonical.digest_bytes(path.read_bytes()))
-    home.store.append([Draft(identity.actor(), body, inc=inc or "")])
+    _record(home, Draft(identity.actor(), body, inc=inc or ""))
     return manifest
+
+
+def _require_readable(home: Home, *, blobs: bool) -> None:
+    if blobs and home.keyless:
+        raise BlobKeyError(f"{home.keyless}; or leave output, plans and texts out: --no-blobs")
+
+
+def _record(home: Home, draft: Draft) -> None:
+    """Record what went out. Evidence is not held back because nothing can be added to the log for want of a key."""
+    if not home.keyless:
+        home.store.append([draft])
 
 
 def export_file(home: Home, path: Path, wanted: Wanted, claimed: str | None) -> Exported:
@@ -127,7 +140,7 @@ def export_file(home: Home, path: Path, wanted: Wanted, claimed: str | None) -> 
 
 
 def export_records(home: Home, out: Sink, wanted: Wanted, claimed: str | None) -> Exported:
-    """Write the entries that are there now, and record that they left the house.
+    """Write the entries that are there now, and record that they left the house, where anything can be recorded.
 
     Arguments:
         out: takes the bytes; it is flushed before the record is made.
@@ -135,10 +148,12 @@ def export_records(home: Home, out: Sink, wanted: Wanted, claimed: str | None) -
 
     Raises:
         InputError: there is no such incident.
+        BlobKeyError: blobs are to go with them, and their key is missing, or is another log's.
         TamperError: an entry or a blob is not what was recorded.
         OSError: what is written is not taken; nothing is recorded.
     """
     identity = identify(home.people(), claimed)
+    _require_readable(home, blobs=wanted.blobs)
     _require(home.store, wanted)
     size, digest, count = home.store.head().size, hashlib.sha256(), 0
     entries = (entry for entry in home.store.entries(inc=wanted.inc, after=wanted.after) if entry.seq <= size)
@@ -149,7 +164,7 @@ def export_records(home: Home, out: Sink, wanted: Wanted, claimed: str | None) -
     out.flush()
     made = Exported(count - 1, f"sha256:{digest.hexdigest()}")
     body = ExportMade(entries=made.entries, digest=made.digest, format=wanted.format.value)
-    home.store.append([Draft(identity.actor(), body, inc=wanted.inc or "")])
+    _record(home, Draft(identity.actor(), body, inc=wanted.inc or ""))
     return made
 
 
@@ -168,6 +183,7 @@ def follow_records(home: Home, out: Sink, wanted: Wanted, ends: Callable[[], boo
         TamperError: an entry or a blob is not what was recorded.
         OSError: what is written is not taken any more.
     """
+    _require_readable(home, blobs=wanted.blobs)
     _require(home.store, wanted)
     for piece in _records(home.store, _endless(home.store, wanted, out.flush, ends), wanted):
         out.write(piece)

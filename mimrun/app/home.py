@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mimrun.app.checkpoints import Watch, begin_checkpoints, refuse_if_gone
 from mimrun.catalog import Catalog, installed_catalog
-from mimrun.errors import RefusedError, SettingsError
+from mimrun.errors import BlobKeyError, RefusedError, SettingsError
 from mimrun.gate.people import People, load_people
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
@@ -73,6 +73,7 @@ class Home:
         catalog: the connectors.
         clock: the present moment, UTC.
         row_leases: the leases of the runs, where the log is in PostgreSQL.
+        keyless: why blobs cannot be read and nothing be added to the log, and what to do; "" where that can be done.
     """
 
     settings: Settings
@@ -80,6 +81,7 @@ class Home:
     catalog: Catalog
     clock: Callable[[], datetime] = utc_now
     row_leases: Leases | None = None
+    keyless: str = ""
 
     @property
     def leases(self) -> Leases:
@@ -89,6 +91,15 @@ class Home:
     def people(self) -> People:
         """Everybody this installation knows, as the file says now."""
         return load_people(self.settings.people)
+
+    def require_key(self) -> None:
+        """See that entries can be added, before something is begun that needs it.
+
+        Raises:
+            BlobKeyError: the key of the log's blobs is missing, or is another log's.
+        """
+        if self.keyless:
+            raise BlobKeyError(f"nothing can be added to the log: {self.keyless}")
 
 
 def lay_home(settings: Settings, *, anew: bool = False) -> list[str]:
@@ -134,12 +145,12 @@ def lay_home(settings: Settings, *, anew: bool = False) -> list[str]:
         name = str(settings.log)
     if fresh:
         made += [f"incident log {name}", *_tell_key(settings)]
-    elif settings.store and not settings.blob_key and not settings.blob_key_file.exists():
-        missing = "missing is the key of the log's blobs: copy blob.key of the machine that made the log to"
-        return [*made, f"{missing} {settings.blob_key_file}"]
     if fresh or anew:
         store, _ = _open_store(settings)
         with store:
+            if store.keyless:
+                # There is a log, and a key that is made now would not be its own.
+                return [*made, f"nothing can be added to the log {name} from here: {store.keyless}"]
             made += begin_checkpoints(settings, store, actor, fresh=fresh)
     return made
 
@@ -193,7 +204,7 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None, watched: bo
             last.pop_all()
             last.callback(watch.end)
             last.callback(store.close)
-        yield Home(settings, store, catalog or installed_catalog(), row_leases=leases)
+        yield Home(settings, store, catalog or installed_catalog(), row_leases=leases, keyless=store.keyless)
         if watched:
             watch.look()
 

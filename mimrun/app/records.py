@@ -97,7 +97,7 @@ def verify_log(
     trust = trust if trust.root else replace(trust, root=pinned_root(settings))
     with open_home(settings, watched=False) as home:
         report = verify(home.store, trust=trust, progress=progress)
-        if report.ok:
+        if not report.flaws:
             see_that_it_goes_on(settings, home.store)
         return report
 
@@ -119,7 +119,7 @@ def verify_with_anchors(
         asked = ask_anchors(home)
         trust = replace(trust, root=trust.root or pinned_root(settings), kept=asked.kept)
         report = asked.added_to(verify(home.store, trust=trust, progress=progress))
-        if report.ok:
+        if not report.flaws:
             see_that_it_goes_on(settings, home.store)
         return report, asked.silent
 

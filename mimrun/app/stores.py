@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import PROJECTORS, Home, blob_key_of, open_home
 from mimrun.app.runs import list_runs
-from mimrun.errors import InputError, LeaseError, StoreError, TamperError
+from mimrun.errors import BlobKeyError, InputError, LeaseError, StoreError, TamperError
 from mimrun.log.blob_key import FILE, BlobKey, BlobKeyPlace
 from mimrun.log.copying import Copied, Hold, Receiver, copy_log, move_log
 from mimrun.log.encrypting import Progress, no_progress
@@ -233,6 +233,8 @@ def _refuse_under_way(home: Home) -> None:
 def _check(other: _Destination) -> None:
     """Fold what was copied, and verify all of it."""
     with other.open() as store:
+        if store.keyless:
+            raise BlobKeyError(f"the log goes on where it was: {store.keyless}")
         store.rebuild()
         report = verify(store)
     if not report.ok:

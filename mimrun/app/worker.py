@@ -228,6 +228,7 @@ class Worker:
         self._log.info(Event.WORKER_STARTED)
         try:
             with stays(self._settings), open_home(self._settings, catalog=self._catalog) as home:
+                home.require_key()
                 while not self._stopping:
                     self._take(home)
                     self._anchors.look(home)
@@ -245,6 +246,7 @@ class Worker:
             LogError: the log cannot be read or written.
         """
         with open_home(self._settings, catalog=self._catalog) as home:
+            home.require_key()
             while self._take(home):
                 self._wait()
             self._anchors.look(home)

@@ -20,7 +20,7 @@ from mimrun.cli.log_verify import verifier, verify
 from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
 from mimrun.cli.redact import redact
 from mimrun.cli.terminal import console, safe, safe_json, safe_line
-from mimrun.errors import ErasedError
+from mimrun.errors import BlobKeyError, ErasedError
 from mimrun.log.entry import LogEntry
 
 IncidentOption = Annotated[str | None, typer.Option("--incident", metavar="INC", help="Only this incident.")]
@@ -54,9 +54,15 @@ def show(
 
 
 def rebuild(home: HomeOption = None) -> None:
-    """Fold the whole log anew, and say whether the states that were kept are the same."""
+    """Fold the whole log anew, and say whether the states that were kept are the same. Ends with 6 if not.
+
+    Lists, locks and breakers are read from these states. `mimrun log verify` checks what they follow from, the
+    entries; whoever can write to the database can change the states alone, and this finds and mends it.
+    """
     same = rebuild_log(settings_of(home))
     typer.echo("every state is the same, byte for byte" if same else "states differed and were replaced")
+    if not same:
+        raise typer.Exit(6)
 
 
 def _line(out: Console, home: Home, entry: LogEntry) -> None:
@@ -75,13 +81,16 @@ def _json(home: Home, entry: LogEntry, *, blobs: bool) -> str:
         return entry.encode().decode()
     texts: dict[str, str | None] = {}
     erased: dict[str, str] = {}
+    unread: dict[str, str] = {}
     for ref in entry.blobs:
         try:
             texts[ref.n] = _text(home, entry, ref.n)
         except ErasedError as exc:
             texts[ref.n], erased[ref.n] = None, str(exc)
-    said = {"entry": entry.as_json(), "blobs": texts} | ({"erased": erased} if erased else {})
-    return json.dumps(said, ensure_ascii=False)
+        except BlobKeyError as exc:
+            texts[ref.n], unread[ref.n] = None, str(exc)
+    why = {name: said for name, said in (("erased", erased), ("unread", unread)) if said}
+    return json.dumps({"entry": entry.as_json(), "blobs": texts, **why}, ensure_ascii=False)
 
 
 def _text(home: Home, entry: LogEntry, name: str) -> str:
@@ -89,6 +98,7 @@ def _text(home: Home, entry: LogEntry, name: str) -> str:
 
     Raises:
         ErasedError: two people had it erased.
+        BlobKeyError: the key of the log's blobs is missing, or is another log's.
     """
     return (home.store.blob(entry, name) or b"").decode("utf-8", "backslashreplace")
 
@@ -100,7 +110,7 @@ def _blobs(out: Console, home: Home, entry: LogEntry) -> None:
         begin = Text(f"         {ref.n:>12} | ", "dim")
         try:
             lines = _text(home, entry, ref.n).splitlines()[:200]
-        except ErasedError as exc:
+        except (ErasedError, BlobKeyError) as exc:
             out.print(begin.append(safe_line(str(exc), 500), "yellow"))
             continue
         for line in lines:

@@ -83,7 +83,8 @@ def export(
 ) -> None:
     """Write an incident for others: a bundle that anybody can check without this log, or lines for programs.
 
-    What went out is recorded with its digest. A stream of --follow is not: it has no end.
+    What went out is recorded with its digest. A stream of --follow is not: it has no end. Without the key of the
+    log's blobs entries go out with --no-blobs, unrecorded, and it says so.
     """
     with open_home(settings_of(home)) as opened:
         if way is Way.BUNDLE:
@@ -100,6 +101,11 @@ def export(
         _lines(opened, output, wanted, claimed, follow=follow, as_json=as_json)
 
 
+def _tell_unrecorded(home: Home) -> None:
+    if home.keyless:
+        typer.echo(f"nothing about this is recorded: {home.keyless}", err=True)
+
+
 def _lines(
     home: Home, output: Path | None, wanted: Wanted, claimed: str | None, *, follow: bool, as_json: bool
 ) -> None:
@@ -113,12 +119,14 @@ def _lines(
             follow_records(home, _out(), wanted, ends)
     elif path is None:
         export_records(home, _out(), wanted, claimed)
+        _tell_unrecorded(home)
     else:
         _file(home, path, wanted, claimed, as_json=as_json)
 
 
 def _file(home: Home, path: Path, wanted: Wanted, claimed: str | None, *, as_json: bool) -> None:
     made = export_file(home, path, wanted, claimed)
+    _tell_unrecorded(home)
     if as_json:
         print_json({"file": str(path), "entries": made.entries, "digest": made.digest})
         return
@@ -129,6 +137,7 @@ def _bundle(
     home: Home, path: Path, incident: str, claimed: str | None, classes: list[BlobClass], *, as_json: bool
 ) -> None:
     manifest = export_bundle(home, path, incident, claimed, classes=classes)
+    _tell_unrecorded(home)
     if as_json:
         made: dict[str, Json] = {"file": str(path), "entries": manifest.entries, "size": manifest.size}
         print_json({**made, "root": manifest.root, "signed": manifest.signed})

@@ -69,6 +69,8 @@ def verify(
 ) -> None:
     """Check that nothing was changed, removed or put in, and say what that proves. Ends with 6 and what is wrong.
 
+    Without the key of the log's blobs every entry is checked, and their contents are not: it ends with 1 and says so.
+
     A log that was rewritten by somebody who has its key, or cut at its end, only shows against a checkpoint or
     SIZE:ROOT that was kept somewhere else. With --anchors it ends with 1 where such a place could not be asked.
     """
@@ -87,10 +89,11 @@ def verify(
     if as_json:
         print_json(report.as_json())
     else:
-        console().print(Text(safe(str(report)), "green" if report.ok else "bold red"))
-    if not report.ok:
+        style = "bold red" if report.flaws else "green" if report.ok else "yellow"
+        console().print(Text(safe(str(report)), style))
+    if report.flaws:
         raise typer.Exit(6)
-    if silent:
+    if silent or not report.ok:
         raise typer.Exit(1)
 
 

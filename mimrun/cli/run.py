@@ -74,6 +74,7 @@ def run(
     patience_ms = lock_patience(settings, wait_for_locks)
     lay_home(settings)
     with open_home(settings) as opened:
+        opened.require_key()
         identity = identify(opened.people(), claimed)
         plan = prepare_plan(opened, runbook, inputs or [], inventories or [])
         require_secrets(plan)
@@ -122,6 +123,7 @@ def resume(
         name = view.summary.run
         if view.summary.status in TERMINAL:
             raise LeaseError(f"{name} is over already: {view.status}; nothing is left to do")
+        opened.require_key()
         if view.summary.wish.level < Level.CANCEL:
             refuse_while_pulled(opened)
         paused = request_resume(opened, name, identify(opened.people(), claimed))

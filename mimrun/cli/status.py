@@ -23,7 +23,7 @@ from mimrun.app.undo import plan_undo
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
-from mimrun.errors import ErasedError, MimrunError
+from mimrun.errors import BlobKeyError, ErasedError, MimrunError
 from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import CellKey, RunState
 from mimrun.run.transitions import CellStatus
@@ -82,7 +82,7 @@ def status(
         view = find_run(opened, run)
         state = load_state(opened, view.summary.run)
         if as_json:
-            reverts: list[JsonValue] = [r.as_json() for r in list_reverts(opened, view.summary.run)]
+            reverts: list[JsonValue] = [r.as_json() for r in _reverts(opened, view.summary.run)]
             print_json({**view.as_json(), **_state_json(state), "reverts": reverts})
             return
         if follow:
@@ -201,11 +201,12 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
             "dim",
         )
     )
+    unread = False
     try:
         nodes = [node for node in load_plan(home, summary.run).walk() if isinstance(node, Leaf)]
-    except ErasedError as exc:
+    except (ErasedError, BlobKeyError) as exc:
         out.print(Text(f"  {safe_line(str(exc), 500)}", "yellow"))
-        nodes = []
+        nodes, unread = [], isinstance(exc, BlobKeyError)
     for node in nodes:
         word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
         if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):
@@ -223,10 +224,11 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
         out.print(Text(asked, "bold yellow"))
     if summary.reason:
         out.print(Text(f"  {safe_line(summary.reason, 500)}", "yellow"))
-    for revert in list_reverts(home, summary.run):
+    for revert in _reverts(home, summary.run):
         if revert.status in OPEN:
             _print_revert(out, revert)
-    print_needs(out, home, summary.run)
+    if not unread:  # what it needs stands in blobs, and nobody could answer before the key is back
+        print_needs(out, home, summary.run)
     _print_shells(out, home, summary.incident)
 
 
@@ -246,10 +248,20 @@ def _print_revert(out: Console, view: RevertView) -> None:
 def _next_reverts(home: Home) -> dict[str, str]:
     """Give, for each run that did something for a time only that still stands, when the next of it is due."""
     due: dict[str, str] = {}
-    for view in list_reverts(home):
+    for view in _reverts(home):
         if view.status in OPEN:
             due.setdefault(view.revert.run, view.revert.due_at)
     return due
+
+
+def _reverts(home: Home, run: str = "") -> list[RevertView]:
+    """Give what is to be taken back at its time; what a way back did stands in its plan, and that is a blob."""
+    try:
+        return list_reverts(home, run)
+    except BlobKeyError as exc:
+        said = f"what is to be taken back at its time cannot be told: {safe_line(str(exc), 500)}"
+        console(stderr=True).print(Text(said, "yellow"))
+        return []
 
 
 def _follow(home: Home, view: RunView) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mimrun.errors import SettingsError, StoreError
+from mimrun.errors import BlobKeyError, SettingsError, StoreError
 from mimrun.log.cipher import KEY_SIZE
 from mimrun.secret import read_secret
 
@@ -34,6 +34,17 @@ class BlobKey:
 
     source: str
     key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NoKey:
+    """Says that the key of a log's blobs is not at hand: entries can be read, and nothing is added.
+
+    Arguments:
+        why: what is wrong with it, and what to do.
+    """
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +73,34 @@ class BlobKeyPlace:
         """Read the key.
 
         Raises:
-            StoreError: it is not there, or is no key. The message never shows it.
+            BlobKeyError: it is not there, or is no key. The message never shows it.
         """
         if not self.reference and not self.file.exists():
-            raise StoreError(
-                f"the key of the log's blobs is not at {self.file}: copy it from where the log was made, or"
-                " from where it is backed up, or say with MIMRUN_BLOB_KEY where it is kept"
+            raise BlobKeyError(
+                f"the key of the log's blobs is missing: put back {self.file}, as a copy from where the log was made"
+                " or from where it is backed up, or say with MIMRUN_BLOB_KEY where it is kept"
             )
         try:
             text = read_secret(self.reference or f"file:{self.file}").reveal().strip()
         except SettingsError as exc:
-            raise StoreError(f"the key of the log's blobs cannot be read: {exc}") from exc
+            raise BlobKeyError(f"the key of the log's blobs cannot be read: {exc}") from exc
         if not _KEY.fullmatch(text):
-            raise StoreError(
+            raise BlobKeyError(
                 f"what {self.name} holds is no key of a log's blobs: that is {2 * KEY_SIZE} hexadecimal"
                 " characters (`openssl rand -hex 32` makes a new one, for a new log)"
             )
         return BlobKey(self.name, bytes.fromhex(text))
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the key is in, also where it is kept as a secret; None where it is in none."""
+        if not self.reference:
+            return self.file
+        scheme, _, rest = self.reference.partition(":")
+        try:
+            return Path(rest).expanduser() if scheme == "file" else None
+        except RuntimeError:  # of somebody who has no home
+            return None
 
     def make(self, entropy: Callable[[int], bytes] = secrets.token_bytes) -> BlobKey:
         """Make a key for a new log, unless there is one already, and read it.

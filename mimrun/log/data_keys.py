@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Final, Protocol
 
-from mimrun.errors import StoreError, TamperError
+from mimrun.errors import BlobKeyError, StoreError, TamperError
 from mimrun.log.chain import SealedBlob, StoredBlob
 from mimrun.log.cipher import (
     CANARY_ID,
@@ -57,7 +57,8 @@ class DataKeys:
             source: where the blob key is, likewise.
 
         Raises:
-            StoreError: it is not.
+            BlobKeyError: it is another log's.
+            StoreError: the log does not say which one is its own.
         """
         rows = self._query("select wrapped from data_key where id = ?", CANARY_ID)
         if not rows:
@@ -65,7 +66,7 @@ class DataKeys:
                 f"the log {place} does not say which key its blobs have; it is damaged, use a copy"
             )
         if not is_key_of(self._blob_key, rows[0][0]):
-            raise StoreError(
+            raise BlobKeyError(
                 f"the key at {source} is not the one of the log {place}: take the blob.key of the machine"
                 " that made it (or its backup), or set MIMRUN_BLOB_KEY to where it is kept"
             )

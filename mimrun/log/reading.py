@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mimrun.errors import ErasedError, LogError, StoreError, TamperError
-from mimrun.log.blob_key import BlobKey, BlobKeyPlace
+from mimrun.errors import BlobKeyError, ErasedError, LogError, StoreError, TamperError
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace, NoKey
 from mimrun.log.chain import (
     Claim,
     Head,
@@ -43,7 +43,9 @@ class Reading(ABC):
     def __init__(self, place: str) -> None:
         self.place = place
         self.log = ""
-        self._opened: tuple[BlobKey, DataKeys] | None = None
+        self.key: BlobKey | NoKey = NoKey(f"the log {place} was opened without the key of its blobs")
+        """What the data keys are wrapped by, if that is at hand."""
+        self._keys: DataKeys | None = None
 
     @abstractmethod
     def query(self, statement: str, *given: object) -> list[Any]:
@@ -67,29 +69,48 @@ class Reading(ABC):
 
     @property
     def keys(self) -> DataKeys:
-        """What blobs are encrypted and decrypted with."""
-        return self._key_and_keys()[1]
+        """What blobs are encrypted and decrypted with.
+
+        Raises:
+            BlobKeyError: the key that everything else is wrapped by is not at hand; says what to do.
+        """
+        if self._keys is None:
+            raise BlobKeyError(self.keyless)
+        return self._keys
 
     @property
     def blob_key(self) -> BlobKey:
-        """What the data keys are wrapped by."""
-        return self._key_and_keys()[0]
-
-    def take_key(self, blob_key: BlobKeyPlace | BlobKey) -> None:
-        """Take the key of the log's blobs, and see that it is the right one.
+        """What the data keys are wrapped by.
 
         Raises:
-            StoreError: it is not, or cannot be read.
+            BlobKeyError: it is not at hand; says what to do.
         """
-        key = blob_key.read() if isinstance(blob_key, BlobKeyPlace) else blob_key
-        keys = DataKeys(key.key, self.query)
-        keys.check(self.place, key.source)
-        self._opened = key, keys
+        if isinstance(self.key, NoKey):
+            raise BlobKeyError(self.keyless)
+        return self.key
 
-    def _key_and_keys(self) -> tuple[BlobKey, DataKeys]:
-        if self._opened is None:
-            raise StoreError(f"the log {self.place} was opened without the key of its blobs")
-        return self._opened
+    @property
+    def keyless(self) -> str:
+        """Why no blob can be read and nothing be added, and what to do; "" where the key is at hand."""
+        return self.key.why if isinstance(self.key, NoKey) else ""
+
+    def take_key(self, blob_key: BlobKeyPlace | BlobKey | NoKey) -> None:
+        """Take the key of the log's blobs, if it is at hand and the right one. Without, entries can be read.
+
+        Raises:
+            StoreError: the log does not say which key is its own.
+        """
+        if isinstance(blob_key, NoKey):
+            self.key = blob_key
+            return
+        try:
+            key = blob_key.read() if isinstance(blob_key, BlobKeyPlace) else blob_key
+            keys = DataKeys(key.key, self.query)
+            keys.check(self.place, key.source)
+        except BlobKeyError as exc:
+            self.key = NoKey(str(exc))
+        else:
+            self.key, self._keys = key, keys
 
     def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
         """Every stored entry behind `after`, or those of an incident, in order, unchecked."""
@@ -257,6 +278,10 @@ class Reading(ABC):
             if ref.n == name:
                 try:
                     stored = self.stored_blob(ref.commit)
+                except BlobKeyError as exc:
+                    raise BlobKeyError(
+                        f"blob {name!r} of log entry {entry.seq} cannot be read: {exc}"
+                    ) from exc
                 except TamperError as exc:
                     raise TamperError(
                         f"blob {name!r} of log entry {entry.seq} is not what was recorded: {exc}"

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from mimrun.errors import LogError, StoreError
+from mimrun.errors import BlobKeyError, LogError, StoreError
 from mimrun.log.batch import Sealed
 from mimrun.log.bell import Bell
 from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, seal
 from mimrun.log.checkpointing import Point
 from mimrun.log.cipher import EncryptedBlob, Entropy, WrappedKey
-from mimrun.log.data_keys import KEY_GONE, DataKeys
+from mimrun.log.data_keys import KEY_GONE
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.proof.signer import Signer
@@ -31,12 +31,14 @@ def _untold(point: Point, what: str | Exception) -> None:
 class SequencedStore:
     """The incident log. Safe from several threads and processes.
 
+    Without the key of its blobs it is read, and nothing is added: not even what has no blob, or it would depend on
+    what a run happens to say whether it gets through.
+
     Arguments:
         reader: reads the log.
         sequencer: writes it.
         bell: tells those who follow that something was appended.
         projectors: what to fold entries through.
-        keys: what blobs are encrypted with.
         entropy: gives so many random bytes, for salts, keys and nonces.
     """
 
@@ -47,12 +49,11 @@ class SequencedStore:
         bell: Bell,
         *,
         projectors: Sequence[Projector],
-        keys: DataKeys,
         entropy: Entropy,
     ) -> None:
         self._reader, self._sequencer, self._bell = reader, sequencer, bell
         self._projectors = {projector.name: projector for projector in projectors}
-        self._keys, self._entropy = keys, entropy
+        self._entropy = entropy
         self._signing: Signing | None = None
 
     @property
@@ -60,10 +61,16 @@ class SequencedStore:
         """The origin: which log this is."""
         return self._reader.log
 
+    @property
+    def keyless(self) -> str:
+        """Why no blob can be read and nothing be added, and what to do; "" where the key of the blobs is at hand."""
+        return self._reader.keyless
+
     def append(self, drafts: Sequence[Draft], *, guard: Guard | None = None) -> tuple[LogEntry, ...]:
         """Record drafts, all or none, durably; see `Store.append`."""
         if not drafts:
             return ()
+        self._require_key()
         # Long output is hashed and encrypted here, in the caller's thread, and not in the one all wait for.
         sealed = [self._seal(draft) for draft in drafts]
         try:
@@ -72,12 +79,12 @@ class SequencedStore:
             if KEY_GONE not in str(exc):
                 raise
             # The incident was erased with its key since the key was fetched. Nothing was recorded.
-            self._keys.forget()
+            self._reader.keys.forget()
             sealed = [self._seal(draft) for draft in drafts]
             entries = self._sequencer.append(sealed, guard)
         for one in sealed:
             for key in one.keys:
-                self._keys.recorded(key)
+                self._reader.keys.recorded(key)
         return entries
 
     def entries(
@@ -185,12 +192,14 @@ class SequencedStore:
         return self._reader.faults()
 
     def sign_with(self, signer: Signer, told: Told = _untold) -> None:
-        """Make checkpoints of what is appended from here on.
+        """Make checkpoints of what is appended from here on; without the key of the blobs, that is nothing.
 
         Arguments:
             signer: signs them. Nobody waits for it, save `close`, for two seconds at most.
             told: is told of each signed note and of each failure, in a thread of its own.
         """
+        if self.keyless:
+            return
         self._signing = Signing(
             signer,
             leaves=lambda done, size: self._reader.leaves(size, done),
@@ -209,6 +218,7 @@ class SequencedStore:
         Raises:
             StoreError: the log cannot be written, or the signer gave no signature; says why.
         """
+        self._require_key()
         if self._signing is None:
             return None
         point = self._sequencer.mark()
@@ -233,6 +243,10 @@ class SequencedStore:
     ) -> None:
         self.close()
 
+    def _require_key(self) -> None:
+        if self.keyless:
+            raise BlobKeyError(f"nothing is added to the log {self._reader.place}: {self.keyless}")
+
     def _seal(self, draft: Draft) -> Sealed:
         """Seal and encrypt the blobs of a draft."""
         if not draft.blobs:
@@ -240,7 +254,7 @@ class SequencedStore:
         blobs = tuple(seal(blob, self._entropy(SALT_SIZE)) for blob in draft.blobs)
         stored, keys = list[EncryptedBlob](), list[WrappedKey]()
         for blob in blobs:
-            encrypted, unrecorded = self._keys.encrypt(blob, draft.inc, self._entropy)
+            encrypted, unrecorded = self._reader.keys.encrypt(blob, draft.inc, self._entropy)
             stored.append(encrypted)
             keys += [unrecorded] if unrecorded is not None else []
         return Sealed(draft, blobs, tuple(stored), tuple(keys))

@@ -84,6 +84,7 @@ class Source(Protocol):
 
         Raises:
             TamperError: it is there and cannot be decrypted; the message says why.
+            BlobKeyError: it is there, and the key of the log's blobs is not.
         """
 
     def redactions(self) -> Iterator[Redaction]:
@@ -117,6 +118,7 @@ class Store(Source, Protocol):
 
         Raises:
             StoreError: the log cannot be written; the message says why. Nothing was acknowledged.
+            BlobKeyError: likewise, because the key of its blobs is missing, or is another log's.
             LogError: an entry would be too large.
         """
 
@@ -147,6 +149,7 @@ class Store(Source, Protocol):
 
         Raises:
             ErasedError: two people had it erased; the message says who, and which entry tells of it.
+            BlobKeyError: the key of the log's blobs is missing, or is another log's.
             TamperError: the content is missing, or is not what was recorded.
         """
 

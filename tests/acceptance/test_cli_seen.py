@@ -155,8 +155,10 @@ def test_another_log_in_the_place_and_none_at_all_are_refused(desk: Desk, tmp_pa
     assert desk("runs").code == 0
     assert desk("log", "verify").code == 0
 
+    # What is put back is a log that was seen here, whole; the key beside it is another one's.
     put_back(desk, mine)
-    assert desk("runs").code == 6
+    refused = desk("note", "a word")
+    assert (refused.code, "is not the one of the log" in refused.err) == (6, True), refused.err
 
 
 def test_the_doctor_says_how_far_the_log_is_signed_and_why_not_further(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Generator
 from pathlib import Path
 
@@ -76,15 +77,99 @@ def test_an_old_log_says_what_to_do_is_brought_up_to_date_and_goes_on(desk: Desk
 def test_a_log_without_its_key_says_where_to_get_it(desk: Desk) -> None:
     desk.run(desk.runbook(mark("one")))
     (desk.home / "blob.key").rename(desk.folder / "kept.key")
-    refused = desk("runs")
-    assert (refused.code, "copy it from where the log was made" in refused.err) == (6, True)
+    refused = desk("note", "a word")
+    assert (refused.code, f"put back {desk.home / 'blob.key'}" in refused.err) == (6, True), refused.err
     kept = f"file:{desk.folder / 'kept.key'}"
-    assert desk("runs", MIMRUN_BLOB_KEY=kept).code == 0
+    assert desk("note", "a word", MIMRUN_BLOB_KEY=kept).code == 0
     (desk.folder / "kept.key").write_text("12" * 32)
-    wrong = desk("runs", MIMRUN_BLOB_KEY=kept)
+    wrong = desk("note", "a word", MIMRUN_BLOB_KEY=kept)
     assert (wrong.code, "is not the one of the log" in wrong.err) == (6, True)
     assert desk("runs", MIMRUN_BLOB_KEY="hunter2").code == 2
     assert "hunter2" not in desk("runs", MIMRUN_BLOB_KEY="hunter2").err
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("", "is missing: put back"), ("12" * 32, "is not the one of the log")]
+)
+def test_a_responder_without_the_key_sees_what_happened_and_can_prove_it(
+    desk: Desk, key: str, said: str
+) -> None:
+    assert desk.run(desk.runbook(mark("one") + GATE + mark("two"))).code == 3
+    run, size = desk.status()["run"], desk.size()
+    (desk.home / "blob.key").rename(desk.folder / "kept.key")
+    if key:
+        (desk.home / "blob.key").write_text(key)
+    for words in (["log", "show"], ["log", "show", "--blobs"], ["runs"], ["status"], ["status", "--json"]):
+        shown = desk(*words)
+        assert (shown.code, run in shown.out) == (0, True), shown.err
+    assert said in desk("log", "show", "--blobs").out
+    assert said in " ".join(desk("status").out.split())
+    (one, *_) = (
+        line
+        for line in map(json.loads, desk("log", "show", "--blobs", "--json").out.splitlines())
+        if line["blobs"]
+    )
+    assert all(said in why for why in one["unread"].values())
+    assert set(one["blobs"].values()) == {None}
+
+    checked = desk("log", "verify")
+    assert (checked.code, "every entry is intact, and the content of" in checked.out) == (1, True), (
+        checked.out
+    )
+    assert said in " ".join(checked.out.split())
+    as_json = desk("log", "verify", "--json").json
+    assert (as_json["ok"], as_json["flaws"], as_json["unread"] > 0) == (False, [], True)
+    with_blobs = desk("log", "export", "all", "-o", "all.mimlog")
+    assert (with_blobs.code, "--no-blobs" in with_blobs.err) == (6, True), with_blobs.err
+    assert not (desk.folder / "all.mimlog").exists()
+    for words in (["-o", "all.mimlog", "--no-blobs"], ["--format", "jsonl", "-o", "all.jsonl"]):
+        bare = desk("log", "export", "all", *words)
+        assert (bare.code, "nothing about this is recorded" in bare.err) == (0, True), bare.err
+    assert desk("log", "verify", "all.mimlog").code == 0
+
+    checks = {check["name"]: check for check in desk("doctor", "--json").json}
+    assert (checks["log"]["ok"], checks["blob key"]["ok"]) == (True, False)
+    assert said in checks["blob key"]["found"]
+    for words in (
+        ["approve", "--as", "alex", "--yes"],
+        ["resume", "--direct"],
+        ["run", "--direct", "--yes", desk.runbook(mark("three"), version="1.0.1")],
+        ["worker", "--once"],
+        ["note", "a word"],
+    ):
+        refused = desk(*words)
+        assert (refused.code, "Traceback" in refused.err) == (6, False), (words, refused.err)
+        assert said in " ".join(refused.err.split()), words
+    told = desk("init", "--no-prefect")
+    assert (told.code, said in told.out) == (0, True), told.err
+    assert desk.marks() == ["one"]
+    assert (desk.home / "blob.key").exists() is bool(key)
+
+    (desk.folder / "kept.key").rename(desk.home / "blob.key")
+    assert desk.size() == size
+    assert desk("log", "verify").code == 0
+    assert desk("approve", "--as", "alex", "--yes").code == 0
+
+
+def test_keys_that_others_can_read_are_named_and_keep_nobody_from_working(desk: Desk) -> None:
+    assert desk("init", "--no-prefect").code == 0
+    names = {check["name"] for check in desk("doctor", "--json").json}
+    assert not [name for name in names if name == "blob key" or name.startswith("rights to")]
+    (pem,) = (desk.home / "signer").glob("*.pem")
+    for file, mode in ((desk.home / "blob.key", 0o640), (pem, 0o604)):
+        file.chmod(mode)
+    checks = {check["name"]: check for check in desk("doctor", "--json").json}
+    for file, said in ((desk.home / "blob.key", "0640"), (pem, "0604")):
+        check = checks[f"rights to {file.name}"]
+        assert (check["ok"], check["cure"]) == (False, f"chmod 600 {file}")
+        assert f"{file} (mode {said})" in check["found"]
+    assert desk.run(desk.runbook(mark("one"))).code == 0
+    assert stat.S_IMODE((desk.home / "blob.key").stat().st_mode) == 0o640
+    kept = desk.folder / "elsewhere.key"
+    kept.write_bytes((desk.home / "blob.key").read_bytes())
+    kept.chmod(0o644)
+    checks = {check["name"]: check for check in desk("doctor", "--json", MIMRUN_BLOB_KEY=f"file:{kept}").json}
+    assert str(kept) in checks["rights to elsewhere.key"]["cure"]
 
 
 @pytest.mark.needs("postgres")
@@ -116,8 +201,15 @@ def test_a_log_goes_to_postgresql_with_a_run_that_waits_and_back_again(desk: Des
     assert desk("log", "rebuild", **there).out.startswith("every state is the same")
 
     another = desk("init", "--no-prefect", "--home", "another", **there)
-    assert "missing is the key of the log's blobs: copy blob.key" in another.out, another.err
-    assert desk("runs", "--home", "another", **there).code == 6
+    missing = f"the key of the log's blobs is missing: put back {desk.folder / 'another' / 'blob.key'}"
+    assert missing in another.out, another.err
+    # From a machine without the key the log is verified where it lies.
+    assert desk("runs", "--home", "another", **there).code == 0
+    checked = desk("log", "verify", "--json", "--home", "another", **there)
+    assert (checked.code, checked.json["flaws"], checked.json["unread"] > 0) == (1, [], True)
+    assert checked.json["root"] == root(desk, **there)
+    refused = desk("note", "a word", "--home", "another", **there)
+    assert (refused.code, missing in " ".join(refused.err.split())) == (6, True), refused.err
     (desk.folder / "another" / "blob.key").write_bytes((desk.home / "blob.key").read_bytes())
     assert desk("runs", "--home", "another", **there).code == 0
 

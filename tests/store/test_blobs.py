@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from builders.log_places import BLOB_KEY, File, Place, Schema, kill_sessions, server_address
 
-from mimrun.errors import RefusedError, StoreError, TamperError
+from mimrun.errors import BlobKeyError, RefusedError, StoreError, TamperError
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.cipher import CANARY
+from mimrun.log.moment import utc_now
 from mimrun.log.proof.verify import verify
 from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite.store import SqliteStore, create_log, refuse_plain
@@ -106,19 +107,100 @@ def test_an_append_that_is_refused_leaves_no_key_and_the_next_one_works(
     assert store.blob(store.entry(3), "text") == b"z"
 
 
-def test_another_key_is_refused_when_the_log_is_opened(place: Place, tmp_path: Path) -> None:
-    other = tmp_path / "other.key"
-    other.write_text("ab" * 32 + "\n")
-    with pytest.raises(StoreError, match=r"other.key is not the one of the log .* take the blob.key of"):
-        place.open(blob_key=BlobKeyPlace(other))
-    other.write_text("hunter2\n")
-    with pytest.raises(StoreError, match="is no key of a log's blobs") as told:
-        place.open(blob_key=BlobKeyPlace(other))
-    assert "hunter2" not in str(told.value)
-    with pytest.raises(StoreError, match=r"not at .*gone.key: copy it"):
-        place.open(blob_key=BlobKeyPlace(tmp_path / "gone.key"))
-    with pytest.raises(StoreError, match="TEST_NO_KEY"):
-        place.open(blob_key=BlobKeyPlace(other, "env:TEST_NO_KEY"))
+@pytest.fixture
+def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[BlobKeyPlace, str]]:
+    """What may be wrong with a key, and what is said about it."""
+    (tmp_path / "other.key").write_text("ab" * 32 + "\n")
+    (tmp_path / "no.key").write_text("hunter2\n")
+    monkeypatch.delenv("TEST_NO_KEY", raising=False)
+    return {
+        "missing": (
+            BlobKeyPlace(tmp_path / "gone.key"),
+            r"is missing: put back .*gone.key, .*MIMRUN_BLOB_KEY",
+        ),
+        "wrong": (
+            BlobKeyPlace(tmp_path / "other.key"),
+            r"other.key is not the one of the log .* take the blob.key of",
+        ),
+        "none": (BlobKeyPlace(tmp_path / "no.key"), r"no.key holds is no key of a log's blobs"),
+        "secret": (BlobKeyPlace(tmp_path / "gone.key", "env:TEST_NO_KEY"), "no variable TEST_NO_KEY"),
+    }
+
+
+WRONG = pytest.mark.parametrize("what", ["missing", "wrong", "none", "secret"])
+
+
+@WRONG
+def test_without_its_key_a_log_is_read_and_its_blobs_say_what_is_missing(
+    place: Place, store: SequencedStore, wrong: dict[str, tuple[BlobKeyPlace, str]], what: str
+) -> None:
+    store.append([note("one"), note("two", run="run-1"), started()])
+    key, said = wrong[what]
+    with place.open(blob_key=key, projectors=[Counter()]) as keyless:
+        assert [entry.seq for entry in keyless.entries()] == [1, 2, 3, 4]
+        assert keyless.projection("count/1", "run-1") == store.projection("count/1", "run-1") != b""
+        assert keyless.head() == store.head()
+        with pytest.raises(
+            BlobKeyError, match=f"blob 'text' of log entry 2 cannot be read: .*{said}"
+        ) as told:
+            keyless.blob(keyless.entry(2), "text")
+        assert "hunter2" not in str(told.value)
+    assert store.blob(store.entry(2), "text") == b"one"
+
+
+@WRONG
+def test_without_its_key_nothing_is_added_to_a_log_and_no_second_key_made(
+    place: Place, store: SequencedStore, wrong: dict[str, tuple[BlobKeyPlace, str]], what: str
+) -> None:
+    store.append([note("one")])
+    key, said = wrong[what]
+    before = place.execute("select id, inc, wrapped from data_key order by id")
+    with place.open(blob_key=key) as keyless:
+        for drafts in ([note("two")], [note("three", "INC-NEW")], [started()]):
+            with pytest.raises(BlobKeyError, match=f"nothing is added to the log .*{said}"):
+                keyless.append(drafts)
+        with pytest.raises(BlobKeyError, match=said):
+            keyless.checkpoint()
+    assert place.create(ORIGIN, ACTOR, utc_now) is False
+    assert store.head().size == 2
+    assert place.execute("select id, inc, wrapped from data_key order by id") == before
+    assert key.path is None or not key.path.exists() or what != "missing"
+    store.append([note("four")])
+    assert store.blob(store.entry(3), "text") == b"four"
+
+
+@WRONG
+def test_without_its_key_a_log_is_verified_and_its_blobs_are_said_not_to_be(
+    place: Place, store: SequencedStore, wrong: dict[str, tuple[BlobKeyPlace, str]], what: str
+) -> None:
+    store.append([note("one"), note("two"), started()])
+    key, said = wrong[what]
+    with place.open(blob_key=key) as keyless:
+        report = verify(keyless)
+        assert (report.flaws, report.ok, report.unread, report.blobs) == ((), False, 2, 0)
+        assert report.root == verify(store).root
+        assert "every entry is intact, and the content of 2 blobs was not compared" in str(report)
+        assert re.search(
+            f"(?s)not proven: .*that blobs hold what was recorded .2 of them.: .*{said}", str(report)
+        ), str(report)
+        assert (report.as_json()["ok"], report.as_json()["unread"]) == (False, 2)
+
+
+@WRONG
+def test_without_its_key_a_blob_that_is_gone_and_an_entry_that_was_changed_are_found(
+    place: Place, store: SequencedStore, wrong: dict[str, tuple[BlobKeyPlace, str]], what: str
+) -> None:
+    store.append([note("one"), note("two"), note("three")])
+    unfence(place)
+    place.execute(f'delete from blob where "commit" = {literal(place, store, 2)}')
+    place.execute("update entry set run = 'run-9' where seq = 3")
+    with place.open(blob_key=wrong[what][0]) as keyless:
+        report = verify(keyless)
+    found = {flaw.seq: flaw.check for flaw in report.flaws if flaw.seq}
+    assert found == {2: "blob", 3: "column"}, str(report)
+    assert report.unread == 1
+    assert "not intact" in str(report)
+    assert "the content of one blob was not compared" in str(report)
 
 
 def test_the_key_is_a_file_for_its_owner_or_a_secret_and_then_no_file(
@@ -154,14 +236,7 @@ def test_a_blob_of_which_the_key_is_gone_and_one_that_was_moved_are_said_to_be_s
     place: Place, store: SequencedStore
 ) -> None:
     store.append([note("one", "INC-1"), note("two", "INC-2"), note("three", "INC-2")])
-    kinds = ("entry", "blob", "data_key")
-    if isinstance(place, File):
-        names = place.execute("select name from sqlite_schema where type = 'trigger'")
-        for (name,) in names:
-            place.execute(f"drop trigger {name}")
-    else:
-        for kind in kinds:
-            place.execute(f"alter table {kind} disable trigger all")
+    unfence(place)
     place.execute("delete from data_key where inc = 'INC-1'")
     (two,), (three,) = (
         place.execute(f'select data from blob where "commit" = {literal(place, store, n)}') for n in (3, 4)
@@ -181,6 +256,16 @@ def test_a_blob_of_which_the_key_is_gone_and_one_that_was_moved_are_said_to_be_s
     assert "its data key is missing" in found[2]
     assert "what is stored was changed" in found[3]
     assert "the entry itself is" in found[2]
+
+
+def unfence(place: Place) -> None:
+    """Take down what keeps the tables from being changed."""
+    if isinstance(place, File):
+        for (name,) in place.execute("select name from sqlite_schema where type = 'trigger'"):
+            place.execute(f"drop trigger {name}")
+        return
+    for kind in ("entry", "blob", "data_key"):
+        place.execute(f"alter table {kind} disable trigger all")
 
 
 def literal(place: Place, store: SequencedStore, seq: int) -> str:

@@ -287,5 +287,8 @@ def test_an_entry_that_was_changed_is_named_and_not_copied(source: Path, empty: 
 def test_another_blob_key_at_the_destination_is_refused(source: Path, empty: Schema, tmp_path: Path) -> None:
     into(empty, source)
     (tmp_path / "other.key").write_text("ab" * 32)
-    with pytest.raises(StoreError, match="is not the one of the log"):
-        PostgresStore(empty.owner, BlobKeyPlace(tmp_path / "other.key"))
+    with (
+        PostgresStore(empty.owner, BlobKeyPlace(tmp_path / "other.key")) as store,
+        pytest.raises(StoreError, match="is not the one of the log"),
+    ):
+        store.append([note("one more")])

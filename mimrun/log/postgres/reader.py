@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 
 from mimrun.errors import MimrunError, StoreError
-from mimrun.log.blob_key import BlobKey, BlobKeyPlace
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace, NoKey
 from mimrun.log.postgres import schema
 from mimrun.log.postgres.database import Database, explain, is_gone
 from mimrun.log.postgres.flush import SETTLED, SIZE, WAIT, Flushed, Vigil
@@ -32,7 +32,7 @@ class PostgresReader(Reading):
         patience: seconds for which a server that has gone away is waited for.
         flushed: what is known to be on disk. None for who writes: what it reads, it gives out when its own
             transaction is on disk.
-        blob_key: the key of its blobs, or where it is.
+        blob_key: the key of its blobs, or where it is. Without it entries are read.
 
     Raises:
         StoreError: the server cannot be reached, or there is no log in it that this version can read.
@@ -44,7 +44,7 @@ class PostgresReader(Reading):
         *,
         patience: float,
         flushed: Flushed | None,
-        blob_key: BlobKeyPlace | BlobKey,
+        blob_key: BlobKeyPlace | BlobKey | NoKey,
     ) -> None:
         super().__init__(database.name)
         self.database, self._patience, self._flushed = database, patience, flushed

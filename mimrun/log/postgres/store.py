@@ -38,15 +38,15 @@ class PostgresStore(SequencedStore):
 
     Arguments:
         database: where it is.
-        blob_key: where the key of its blobs is.
+        blob_key: where the key of its blobs is. Without it entries are read, and nothing is added.
         projectors: what to fold entries through.
         clock: gives the present moment; None takes the server's, which is one for all machines.
         entropy: gives so many random bytes, for salts, keys and nonces.
         patience: seconds an append waits for other sessions, and for the server.
 
     Raises:
-        StoreError: the server cannot be reached, there is no log (see `create_log`), this version
-            cannot read it, or the key is not its own.
+        StoreError: the server cannot be reached, there is no log (see `create_log`), or this
+            version cannot read it.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PostgresStore(SequencedStore):
         self._away: StoreError | None = None
         flushed = Flushed()
         self.reader = PostgresReader(database, patience=patience, flushed=flushed, blob_key=blob_key)
-        bell, key = PostgresBell(database), self.reader.blob_key
+        bell, key = PostgresBell(database), self.reader.key
 
         def open_writer() -> PostgresWriter:
             """Open the writer; the reader was there, so a server that is not is expected back."""
@@ -83,9 +83,7 @@ class PostgresStore(SequencedStore):
                     time.sleep(PAUSE_S)
 
         sequencer = Sequencer(open_writer, bell.ring, patience, self._keeps_waiting)
-        super().__init__(
-            self.reader, sequencer, bell, projectors=projectors, keys=self.reader.keys, entropy=entropy
-        )
+        super().__init__(self.reader, sequencer, bell, projectors=projectors, entropy=entropy)
 
     def _keeps_waiting(self, seconds: float) -> str:
         """Say what has kept an append waiting for so many seconds."""

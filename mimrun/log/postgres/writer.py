@@ -22,7 +22,7 @@ import psycopg
 
 from mimrun.errors import MimrunError, StoreError
 from mimrun.log.batch import Batch
-from mimrun.log.blob_key import BlobKey, BlobKeyPlace
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace, NoKey
 from mimrun.log.chain import Head, IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.postgres.change import COMMIT, statements
@@ -65,7 +65,7 @@ class PostgresWriter(Writing):
         *,
         patience: float,
         flushed: Flushed,
-        blob_key: BlobKeyPlace | BlobKey,
+        blob_key: BlobKeyPlace | BlobKey | NoKey,
     ) -> None:
         reader = PostgresReader(database, patience=patience, flushed=None, blob_key=blob_key)
         super().__init__(reader, projectors)

@@ -1,4 +1,4 @@
-"""Content that is not there: erased by two people who said so in the log, or lost."""
+"""Content that is not there: erased by two people who said so in the log, or lost; and what cannot be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from mimrun.errors import TamperError
+from mimrun.errors import BlobKeyError, TamperError
 from mimrun.log.chain import StoredBlob, is_committed
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds_proof import RedactApplied, RedactProposed
@@ -28,6 +28,9 @@ class Blobs:
     complain: Callable[[int, Check, str], None]
     count: int = 0
     erased: list[str] = field(default_factory=list)
+    unread: int = 0
+    """How many are there and were not compared."""
+    why_unread: str = ""
     _gone: list[BlobClaim] = field(default_factory=list)
 
     def compare(self, claims: Iterable[BlobClaim], source: Source) -> None:
@@ -36,6 +39,9 @@ class Blobs:
             self.count += 1
             try:
                 stored = source.stored_blob(claim.commit)
+            except BlobKeyError as exc:
+                self.unread, self.why_unread = self.unread + 1, str(exc)
+                continue
             except TamperError as exc:
                 detail = f"the content of its blob {claim.name!r} is not what was recorded ({exc}); the entry itself is"
                 self.complain(claim.seq, "blob", detail)

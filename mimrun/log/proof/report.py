@@ -97,6 +97,7 @@ class Report:
         known: what was noted earlier and compared, if anything.
         findings: what this proves and what not.
         of: entries of the log that the root stands for, where that is more than what was looked at.
+        unread: blobs that are there and could not be compared, because their key is missing or another log's.
         vouched: whether somebody whom the reader trusts has signed, or it is the reader's own log.
     """
 
@@ -114,11 +115,12 @@ class Report:
     findings: Findings = field(default_factory=Findings)
     of: int = 0
     vouched: bool = True
+    unread: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was recorded."""
-        return not self.flaws
+        """Whether everything is as it was recorded. What could not be looked at is not."""
+        return not self.flaws and not self.unread
 
     def as_json(self) -> dict[str, Json]:
         """The report for a machine."""
@@ -134,6 +136,7 @@ class Report:
             "last_ts": self.last_ts,
             "incidents": self.incidents,
             "blobs": self.blobs,
+            "unread": self.unread,
             "flaws": [{"seq": f.seq, "check": f.check, "detail": f.detail} for f in self.flaws],
             "more": self.more,
             "known": {"size": self.known.size, "root": self.known.root} if self.known else None,
@@ -141,7 +144,7 @@ class Report:
             "signed": found.signed,
             "since": found.since,
             "redacted": list(found.redacted),
-            "proven": list(found.proven) if self.ok else [],
+            "proven": [] if self.flaws else list(found.proven),
             "not_proven": list(found.not_proven),
         }
 
@@ -157,8 +160,13 @@ class Report:
             lines += [f"not intact: {count} flaw{'s' if count > 1 else ''}{where}"]
             lines += [f"  {flaw}" for flaw in self.flaws[:20]]
             left = len(self.flaws) + self.more - 20
-            return "\n".join([*lines, f"  and {left} more"] if left > 0 else lines)
-        if self.vouched:
+            lines += [f"  and {left} more"] if left > 0 else []
+            return "\n".join([*lines, f"{self._not_compared()} as well"] if self.unread else lines)
+        if self.unread:
+            lines += [
+                f"every entry is intact, and {self._not_compared()}; size {self.size}, root {self.root}"
+            ]
+        elif self.vouched:
             lines += [f"intact; size {self.of or self.size}, root {self.root}"]
         else:
             lines += ["it fits together; whose key signed it, only --key or --root can tell"]
@@ -168,6 +176,10 @@ class Report:
         if not self.findings.since and self.scope == "the whole log":
             lines += [f"to compare later, note outside of this machine: {self.size}:{self.root}"]
         return "\n".join(lines)
+
+    def _not_compared(self) -> str:
+        blobs = "one blob" if self.unread == 1 else f"{self.unread} blobs"
+        return f"the content of {blobs} was not compared, for want of the key"
 
 
 def _titled(title: str, lines: tuple[str, ...], most: int = 100) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from mimrun.errors import LogError, StoreError, TamperError
+from mimrun.errors import BlobKeyError, LogError, StoreError, TamperError
 from mimrun.log.chain import Claim, StoredCheckpoint, StoredRow
 from mimrun.log.entry import LogEntry, decode
 from mimrun.log.proof.beside import Beside
@@ -48,7 +49,7 @@ def verify(
         progress: is told how far it is.
 
     Returns:
-        A report that names each entry that is not what was recorded.
+        A report that names each entry that is not what was recorded, and says how many blobs could not be compared.
     """
     trust = trust or Trust(known=known)
     audit = _Audit(source, trust, progress, classes)
@@ -108,6 +109,8 @@ class _Audit:
         )
         signed.take_keys(about)
         signed.check_stored(self.stored, walk.heads.__contains__, walk.seq, whole=True)
+        if not self.stored:
+            signed.check_unsigned(about, len(walk.heads), lambda: bool(self.source.checkpoints()))
         trust = self.trust
         if (trust.root or trust.keys or trust.witnesses) and signed.last is None and not trust.unsigned:
             # Whoever says whom they trust is not to be shown something that nobody has signed.
@@ -117,6 +120,12 @@ class _Audit:
         there = self.blobs.count - len(self.blobs.erased)
         if not found and claim is not None and claim.blobs not in (None, there):
             found.append(Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {there}"))
+        findings = signed.findings(self.blobs.erased)
+        if self.blobs.unread:
+            kept_back = (
+                f"that blobs hold what was recorded ({self.blobs.unread} of them): {self.blobs.why_unread}"
+            )
+            findings = replace(findings, not_proven=(*findings.not_proven, kept_back))
         return Report(
             log=walk.log or "",
             scope="the whole log",
@@ -125,11 +134,12 @@ class _Audit:
             first_ts=walk.first_ts,
             last_ts=walk.last_ts,
             incidents=len(walk.incidents),
-            blobs=there,
+            blobs=there - self.blobs.unread,
             flaws=tuple(sorted(found, key=lambda flaw: (flaw.seq == 0, flaw))),
             more=walk.more + self.more,
             known=self.trust.known,
-            findings=signed.findings(self.blobs.erased),
+            findings=findings,
+            unread=self.blobs.unread,
         )
 
     def _complain(self, seq: int, check: Check, detail: str) -> None:
@@ -142,7 +152,7 @@ class _Audit:
         """Whether the source has something under a commitment, whatever it is."""
         try:
             return self.source.keeps_blobs() and self.source.stored_blob(commit) is not None
-        except TamperError:
+        except (BlobKeyError, TamperError):
             return True
 
     def _read_on(self) -> None:

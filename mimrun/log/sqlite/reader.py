@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mimrun.errors import StoreError
-from mimrun.log.blob_key import BlobKey, BlobKeyPlace
+from mimrun.log.blob_key import BlobKey, BlobKeyPlace, NoKey
 from mimrun.log.reading import Reading
 from mimrun.log.sqlite import schema
 
@@ -19,14 +19,14 @@ class LogReader(Reading):
     Arguments:
         path: the database file.
         frozen: True for a copy on read-only media: nothing may write it while it is open.
-        blob_key: the key of its blobs; that of the file beside it where none is given.
+        blob_key: the key of its blobs; that of the file beside it where none is given. Without it entries are read.
 
     Raises:
         StoreError: there is no such file, or it is not a log that this version can read.
     """
 
     def __init__(
-        self, path: Path, *, frozen: bool = False, blob_key: BlobKeyPlace | BlobKey | None = None
+        self, path: Path, *, frozen: bool = False, blob_key: BlobKeyPlace | BlobKey | NoKey | None = None
     ) -> None:
         super().__init__(str(path))
         self.path = path

@@ -32,7 +32,8 @@ LOOK_AGAIN: Final = 0.02
 class SqliteStore(SequencedStore):
     """The incident log in an SQLite file on a local disk. Safe from several threads and processes.
 
-    Readers and the writer open when they are first needed; one that only reads needs no right to write.
+    Readers and the writer open when they are first needed; one that only reads needs no right to write, and reads
+    entries without the key of the blobs.
 
     Arguments:
         path: the database file.
@@ -43,7 +44,7 @@ class SqliteStore(SequencedStore):
         patience: seconds an append waits for other processes before it is given up.
 
     Raises:
-        StoreError: there is no log (see `create_log`), this version cannot read it, or the key is not its own.
+        StoreError: there is no log (see `create_log`), or this version cannot read it.
     """
 
     def __init__(
@@ -58,9 +59,8 @@ class SqliteStore(SequencedStore):
     ) -> None:
         self.path = path
         reader, bell = LogReader(path, blob_key=blob_key), Bell(LOOK_AGAIN)
-        key = reader.blob_key
-        sequencer = Sequencer(lambda: LogWriter(path, projectors, clock, key), bell.ring, patience)
-        super().__init__(reader, sequencer, bell, projectors=projectors, keys=reader.keys, entropy=entropy)
+        sequencer = Sequencer(lambda: LogWriter(path, projectors, clock, reader.key), bell.ring, patience)
+        super().__init__(reader, sequencer, bell, projectors=projectors, entropy=entropy)
 
 
 def create_log(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mimrun.errors import StoreError
 from mimrun.log.batch import Batch
-from mimrun.log.blob_key import BlobKey
+from mimrun.log.blob_key import BlobKey, NoKey
 from mimrun.log.chain import IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
@@ -44,7 +44,7 @@ class LogWriter(Writing):
         path: Path,
         projectors: Sequence[Projector],
         clock: Callable[[], datetime],
-        blob_key: BlobKey | None = None,
+        blob_key: BlobKey | NoKey | None = None,
     ) -> None:
         super().__init__(LogReader(path, blob_key=blob_key), projectors)
         self._path = path
