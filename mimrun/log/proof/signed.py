@@ -154,6 +154,32 @@ class Signed:
             else:
                 self.complain(0, "checkpoint", f"the witness {witness} has not signed that of size {signed}")
 
+    def check_unsigned(self, about: Iterable[LogEntry], ends: int, stored: Callable[[], bool]) -> None:
+        """Judge a whole log with which no checkpoint is stored, by what it says of its keys and checkpoints itself.
+
+        A signer that never answered leaves a key and ends behind as well: that alone is no flaw. A checkpoint that
+        was given to a place outside had been signed.
+
+        Arguments:
+            about: the log's entries about itself.
+            ends: how many ends were recorded for checkpoints.
+            stored: looks whether one is stored by now: another process may have made the first one meanwhile.
+        """
+        if not self.ring.keys or not ends or stored():
+            return
+        given = [e for e in about if isinstance(e.body, LogAnchored) and e.body.done]
+        if given and not self.trust.unsigned and isinstance(body := given[-1].body, LogAnchored):
+            detail = (
+                f"{body.anchor} was given the checkpoint of size {body.size} (entry {given[-1].seq}), and no"
+                " checkpoint is stored here: they were removed"
+            )
+            self.complain(0, "checkpoint", detail)
+        recorded = "one end was" if ends == 1 else f"{ends} ends were"
+        self.not_proven.append(
+            f"that it was never signed: a key was announced at entry {self.ring.keys[0].announced} and {recorded}"
+            " recorded for checkpoints, and no checkpoint is stored: they were removed, or the signer never answered"
+        )
+
     def check_kept(self, size: int, *, whole: bool) -> None:
         """Compare with what was kept elsewhere: signed checkpoints, or a size and root.
 

@@ -110,6 +110,8 @@ class _Audit:
         signed.take_keys(about)
         signed.check_stored(self.stored, walk.heads.__contains__, walk.seq, whole=True)
         if not self.stored:
+            signed.check_unsigned(about, len(walk.heads), self._may_be_signed)
+        if not self.stored:
             signed.check_unsigned(about, len(walk.heads), lambda: bool(self.source.checkpoints()))
         trust = self.trust
         if (trust.root or trust.keys or trust.witnesses) and signed.last is None and not trust.unsigned:
@@ -147,6 +149,13 @@ class _Audit:
             self.beside.append(Flaw(seq, check, detail))
         else:
             self.more += 1
+
+    def _may_be_signed(self) -> bool:
+        """Whether a checkpoint is stored by now, or the source would not show it."""
+        try:
+            return isinstance(self.source, Lines) or any(True for _ in self.source.checkpoints())
+        except StoreError:
+            return True
 
     def _is_there(self, commit: str) -> bool:
         """Whether the source has something under a commitment, whatever it is."""
