@@ -111,8 +111,6 @@ class _Audit:
         signed.check_stored(self.stored, walk.heads.__contains__, walk.seq, whole=True)
         if not self.stored:
             signed.check_unsigned(about, len(walk.heads), self._may_be_signed)
-        if not self.stored:
-            signed.check_unsigned(about, len(walk.heads), lambda: bool(self.source.checkpoints()))
         trust = self.trust
         if (trust.root or trust.keys or trust.witnesses) and signed.last is None and not trust.unsigned:
             # Whoever says whom they trust is not to be shown something that nobody has signed.
