@@ -335,6 +335,8 @@ def test_a_fence_that_is_down_is_found(schema: Schema) -> None:
         assert store.faults() == ()
         schema.execute("alter table entry disable trigger entry_not_changed")
         assert store.faults() == ("trigger entry_not_changed is missing or disabled",)
+        schema.execute("alter table blob disable trigger blob_not_changed")
+        assert store.faults() == ("2 triggers are missing or disabled: blob_not_changed, entry_not_changed",)
         schema.execute("update entry set data = data || 'x' where seq = 1")
         report = verify(store)
         assert not report.ok

@@ -219,6 +219,16 @@ def test_a_missing_trigger_is_found(copy: Path) -> None:
     assert "entry_not_updated is not defined as it was made" in str(check(copy))
 
 
+def test_missing_triggers_are_one_flaw_that_names_them(copy: Path) -> None:
+    db = sqlite3.connect(copy)
+    db.execute("drop trigger entry_not_updated")
+    db.execute("drop trigger entry_not_deleted")
+    db.close()
+    (flaw,) = check(copy).flaws
+    said = "2 tables, indexes and triggers are not defined as they were made: entry_not_deleted, entry_not_updated"
+    assert said in flaw.detail
+
+
 def edit_and_link_anew(db: sqlite3.Connection) -> None:
     """Change entry 5 and redo every hash and link behind it, and the notes of the end."""
     ends: dict[str, tuple[int, str]] = {}

@@ -340,7 +340,10 @@ def faults(rows: list[tuple[str, str]], constraints: list[str]) -> tuple[str, ..
         constraints: the tables of the schema that have a primary key.
     """
     enabled = {name for name, state in rows if state in ("O", "A")}
-    wrong = [f"trigger {name} is missing or disabled" for name in sorted(TRIGGERS - enabled)]
+    down = sorted(TRIGGERS - enabled)
+    wrong = [f"trigger {name} is missing or disabled" for name in down]
+    if len(down) > 1:
+        wrong = [f"{len(down)} triggers are missing or disabled: {', '.join(down)}"]
     wrong += [f"table {name} has no primary key" for name in FENCED if name not in constraints]
     return tuple(wrong)
 

@@ -150,7 +150,9 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.scope} of {self.log}: {self.size} entries, {self.incidents} incidents, {self.blobs} blobs"
+            f"{self.scope} of {self.log}: {self.size} {'entry' if self.size == 1 else 'entries'},"
+            f" {self.incidents} incident{'' if self.incidents == 1 else 's'},"
+            f" {self.blobs} blob{'' if self.blobs == 1 else 's'}"
             + (f", {self.first_ts} to {self.last_ts}" if self.first_ts else "")
         ]
         if self.flaws:

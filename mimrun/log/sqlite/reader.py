@@ -53,12 +53,9 @@ class LogReader(Reading):
         faults = [] if found == ["ok"] else found
         actual = {row[0]: row[1] for row in self.query("select name, sql from sqlite_schema")}
         expected = schema.definitions()
-        faults += [
-            f"{name} is not defined as it was made"
-            for name in sorted(actual.keys() | expected.keys(), key=str)
-            if actual.get(name) != expected.get(name)
-        ]
-        return tuple(faults)
+        names = sorted(actual.keys() | expected.keys(), key=str)
+        wrong = [str(name) for name in names if actual.get(name) != expected.get(name)]
+        return (*faults, *schema.not_as_made(wrong))
 
     def query(self, statement: str, *given: object) -> list[Any]:
         """All rows of a short query; see `Reading.query`."""

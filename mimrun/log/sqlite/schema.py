@@ -277,6 +277,14 @@ def explain(exc: Exception, path: Path, what: str) -> StoreError:
     return StoreError(f"the log {path} cannot be {what}: {exc} ({name or type(exc).__name__}): {meaning}")
 
 
+def not_as_made(names: Sequence[str]) -> tuple[str, ...]:
+    """Say in one line which tables, indexes and triggers are other ones than were made, or gone."""
+    if len(names) < 2:
+        return tuple(f"{name} is not defined as it was made" for name in names)
+    what = "tables, indexes and triggers are not defined as they were made"
+    return (f"{len(names)} {what}: {', '.join(names)}",)
+
+
 def statements(script: str) -> list[str]:
     """Split a script where SQLite says a statement is complete (triggers have semicolons inside)."""
     statements, current = [], ""

@@ -66,7 +66,9 @@ def print_report(report: dict[str, Any]) -> None:
         sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
     if "log" in report:
-        say(f"{report['scope']} of {report['log']}: {report['entries']} entries, {report['blobs']} blobs")
+        entries, blobs = report["entries"], report["blobs"]
+        counts = f"{entries} entr{'y' if entries == 1 else 'ies'}, {blobs} blob{'' if blobs == 1 else 's'}"
+        say(f"{report['scope']} of {report['log']}: {counts}")
     flaws = report["flaws"]
     if flaws:
         say(f"NOT what was recorded: {len(flaws)} flaw{'s' if len(flaws) > 1 else ''}")
