@@ -201,22 +201,7 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
             "dim",
         )
     )
-    unread = False
-    try:
-        nodes = [node for node in load_plan(home, summary.run).walk() if isinstance(node, Leaf)]
-    except (ErasedError, BlobKeyError) as exc:
-        out.print(Text(f"  {safe_line(str(exc), 500)}", "yellow"))
-        nodes, unread = [], isinstance(exc, BlobKeyError)
-    for node in nodes:
-        word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
-        if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):
-            word = "waits" if view.status == "waiting" else "in doubt"
-        style = {"ok": "green", "failed": "bold red", "skipped": "cyan"}.get(
-            word, "yellow" if word else "dim"
-        )
-        out.print(
-            Text(f"  {node.path:<12} ").append(f"{word or '-':<10}", style).append(safe_line(node.name))
-        )
+    unread = _print_steps(out, home, view, state)
     counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
     out.print(Text(f"  {counts}", "dim"))
     if summary.wish.level and view.status in ("running", "interrupted"):
@@ -230,6 +215,27 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
     if not unread:  # what it needs stands in blobs, and nobody could answer before the key is back
         print_needs(out, home, summary.run)
     _print_shells(out, home, summary.incident)
+
+
+def _print_steps(out: Console, home: Home, view: RunView, state: RunState) -> bool:
+    """Print where each step stands, by the plan; say whether that cannot be read for want of the key of the blobs."""
+    summary = view.summary
+    try:
+        nodes = [node for node in load_plan(home, summary.run).walk() if isinstance(node, Leaf)]
+    except (ErasedError, BlobKeyError) as exc:
+        out.print(Text(f"  {safe_line(str(exc), 500)}", "yellow"))
+        return isinstance(exc, BlobKeyError)
+    for node in nodes:
+        word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
+        if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):
+            word = "waits" if view.status == "waiting" else "in doubt"
+        style = {"ok": "green", "failed": "bold red", "skipped": "cyan"}.get(
+            word, "yellow" if word else "dim"
+        )
+        out.print(
+            Text(f"  {node.path:<12} ").append(f"{word or '-':<10}", style).append(safe_line(node.name))
+        )
+    return False
 
 
 def _print_shells(out: Console, home: Home, incident: str) -> None:

@@ -13,7 +13,7 @@ from mimrun.log.entry import LogEntry, decode
 from mimrun.log.proof.beside import Beside
 from mimrun.log.proof.erased import Blobs
 from mimrun.log.proof.lines import Lines
-from mimrun.log.proof.report import Known, Report, Trust
+from mimrun.log.proof.report import Findings, Known, Report, Trust
 from mimrun.log.proof.signed import Signed, size_said
 from mimrun.log.proof.stored import Check, Flaw, seq_of
 from mimrun.log.proof.walk import MOST_FLAWS, Walk
@@ -94,8 +94,7 @@ class _Audit:
 
     def report(self, claim: Claim | None) -> Report:
         """Judge what was found."""
-        walk = self.walk
-        found = list(walk.finish(claim))
+        walk, found = self.walk, list(self.walk.finish(claim))
         about = list(_decoded(walk.wanted, found))
         self.blobs.judge(about, self._is_there)
         found += self.beside
@@ -111,8 +110,7 @@ class _Audit:
         signed.check_stored(self.stored, walk.heads.__contains__, walk.seq, whole=True)
         if not self.stored:
             signed.check_unsigned(about, len(walk.heads), self._may_be_signed)
-        trust = self.trust
-        if (trust.root or trust.keys or trust.witnesses) and signed.last is None and not trust.unsigned:
+        if self._wants_signature() and signed.last is None:
             # Whoever says whom they trust is not to be shown something that nobody has signed.
             found.append(Flaw(0, "checkpoint", "no checkpoint is here that a key which you trust has signed"))
         signed.check_kept(walk.seq, whole=True)
@@ -120,12 +118,6 @@ class _Audit:
         there = self.blobs.count - len(self.blobs.erased)
         if not found and claim is not None and claim.blobs not in (None, there):
             found.append(Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {there}"))
-        findings = signed.findings(self.blobs.erased)
-        if self.blobs.unread:
-            kept_back = (
-                f"that blobs hold what was recorded ({self.blobs.unread} of them): {self.blobs.why_unread}"
-            )
-            findings = replace(findings, not_proven=(*findings.not_proven, kept_back))
         return Report(
             log=walk.log or "",
             scope="the whole log",
@@ -138,9 +130,22 @@ class _Audit:
             flaws=tuple(sorted(found, key=lambda flaw: (flaw.seq == 0, flaw))),
             more=walk.more + self.more,
             known=self.trust.known,
-            findings=findings,
+            findings=self._findings(signed),
             unread=self.blobs.unread,
         )
+
+    def _wants_signature(self) -> bool:
+        """Whether somebody was named who must have signed."""
+        trust = self.trust
+        return bool(trust.root or trust.keys or trust.witnesses) and not trust.unsigned
+
+    def _findings(self, signed: Signed) -> Findings:
+        """What comes out beside the flaws, with what could not be looked at among what is not proven."""
+        found, blobs = signed.findings(self.blobs.erased), self.blobs
+        if not blobs.unread:
+            return found
+        unread = f"that blobs hold what was recorded ({blobs.unread} of them): {blobs.why_unread}"
+        return replace(found, not_proven=(*found.not_proven, unread))
 
     def _complain(self, seq: int, check: Check, detail: str) -> None:
         if len(self.beside) < MOST_FLAWS:
