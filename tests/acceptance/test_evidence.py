@@ -189,7 +189,7 @@ def without(found: list[bytes], at: int) -> bytes:
 
 NAMED: Mapping[str, tuple[Tamper, str, str]] = {
     "an entry changed": (one_word, "gate.decided", "it is not what was in the log at this place"),
-    "an entry left out": (left_out, "gate.decided+1", "1 entries of the incident before it are missing"),
+    "an entry left out": (left_out, "gate.decided+1", "one entry of the incident before it is missing"),
     "an entry twice": (put_in, "gate.decided", "it is not the next entry of incident"),
     "an answer exchanged": (other_blob, "step.outcome", "is not what was recorded"),
     "an answer left out": (no_blob, "step.outcome", "is missing"),
@@ -265,7 +265,8 @@ def test_every_end_that_is_cut_off_is_counted_there(played: Played, machine: Mac
         manifest = json.loads(members(played.bundle)["manifest.json"]) | {"entries": kept}
         said = machine.check(rewritten(played.bundle, tmp_path, cut, manifest), played.key)
         assert said.returncode == 1
-        assert f"{gone} entries are missing at the incident's end" in said.stdout
+        counted = "1 entry is" if gone == 1 else f"{gone} entries are"
+        assert f"{counted} missing at the incident's end" in said.stdout
 
 
 @pytest.mark.needs("postgres", "sshd", "netns")

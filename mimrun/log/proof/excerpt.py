@@ -55,7 +55,10 @@ class Excerpt:
             self.flaw(seq, "place", f"it is not the next entry of incident {self._inc}")
         elif expected is not None and (value["iseq"], value["iprev"]) != (expected.iseq + 1, expected.leaf):
             gap = value["iseq"] - expected.iseq - 1
-            self.flaw(seq, "missing", f"{gap} entries of the incident before it are missing")
+            counted = f"{gap} entries of the incident before it are missing"
+            if gap == 1:
+                counted = "one entry of the incident before it is missing"
+            self.flaw(seq, "missing", counted if gap > 0 else "it does not go on from the entry before it")
         self._head, self._seq = IncidentHead(value["iseq"], leaf_hash(data).hex()), seq
         self.first_ts, self.last_ts = self.first_ts or value["ts"], value["ts"]
         claims = blob_claims(seq, value["blobs"])

@@ -192,7 +192,10 @@ class Entries:
             self.flaw(seq, "place", f"it is not the next entry of incident {self.inc}")
         elif self._known and (value["iseq"] - 1, value["iprev"]) != before:
             gap = value["iseq"] - before[0] - 1
-            self.flaw(seq, "missing", f"{gap} entries of the incident before it are missing")
+            counted = f"{gap} entries of the incident before it are missing"
+            if gap == 1:
+                counted = "one entry of the incident before it is missing"
+            self.flaw(seq, "missing", counted if gap > 0 else "it does not go on from the entry before it")
         self._keep(entry)
         self._known, self._last_seq = True, seq
 
