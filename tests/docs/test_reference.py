@@ -119,7 +119,9 @@ def test_everything_in_the_home_folder_is_on_the_page_of_settings() -> None:
 def test_every_event_of_the_program_log_is_on_its_page() -> None:
     told = {row[0].strip("`") for row in rows(page("program-log.md"))}
     assert {event.value for event in Event} <= told
-    named = [name for name in told if name.startswith(("run_", "step_", "worker_", "revert_", "spans_", "anchor"))]
+    named = [
+        name for name in told if name.startswith(("run_", "step_", "worker_", "revert_", "spans_", "anchor"))
+    ]
     assert set(named) == {event.value for event in Event}
 
 

@@ -47,7 +47,10 @@ def test_every_part_is_in_it_once() -> None:
     for part in PARTS:
         for node in ast.parse((folder / f"{part}.py").read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                assert text.count(f"\n{'def' if isinstance(node, ast.FunctionDef) else 'class'} {node.name}") == 1
+                assert (
+                    text.count(f"\n{'def' if isinstance(node, ast.FunctionDef) else 'class'} {node.name}")
+                    == 1
+                )
 
 
 @pytest.mark.parametrize("python", PYTHONS)
