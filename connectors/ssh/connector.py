@@ -87,8 +87,7 @@ class Ssh(Connector[SshSettings, SshAction]):
         self.open()
         from connectors.ssh.terminal import SshTerminal  # noqa: PLC0415 - it imports paramiko
 
-        if self._connection is None:
-            raise Unreachable(f"{self.settings.where}: not connected")
+        assert self._connection is not None
         return SshTerminal(self._connection, window)
 
     def _perform(self, action: SshAction, call: Call) -> Outcome:

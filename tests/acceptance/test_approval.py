@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from builders.changed_blob import change_blob
 from builders.commands import GATE, Desk, mark
 
 SCRIPT = "x" * 700 + "-the-end"
@@ -118,12 +119,7 @@ def test_an_approver_sees_every_character_and_every_host(desk: Desk) -> None:
 @pytest.mark.parametrize("which", ["mimsegment/1", "mimplan/1"], ids=["segment", "plan"])
 def test_one_changed_character_after_the_approval_stops_the_run(waiting: Desk, which: str) -> None:
     assert waiting("approve", "latest", "--as", "alex", "--yes").code == 0
-    edit(
-        waiting,
-        "update blob set data = cast(replace(cast(data as text), 'echo two', 'echo twx') as blob)"
-        " where instr(data, cast(? as blob)) and instr(data, cast('echo two' as blob))",
-        which,
-    )
+    change_blob(waiting.home / "log.db", which.encode(), b"echo two", b"echo twx")
     said = waiting("resume", "--direct")
     assert said.code == 6, said.out + said.err
     assert waiting.marks() == ["one"]

@@ -26,6 +26,8 @@ ALLOWED = {
     "connection._greet": "test_names_and_addresses_that_lead_nowhere_are_unreachable",
     "connection._log_in": "test_a_key_that_the_host_does_not_know_is_refused",
     "connection.take_channel": "test_a_host_that_opens_no_channel_is_unreachable",
+    "terminal._begun": "test_who_is_there_is_known_before_it_begins_and_nothing_was_asked",
+    "terminal.begin": "test_a_login_without_a_terminal_is_refused",
     "connector._site": "test_an_action_without_a_connection_is_unreachable",
     "known_hosts.parse_known_hosts": "test_a_revoked_line_that_cannot_be_read_closes_the_file",
     "known_hosts.load_known_hosts": "test_missing_known_hosts_file_is_refused",

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
+from builders.changed_blob import change_blob
 from builders.plans import a_plan, action, block, check, gate, manual
 from builders.runs import ALEX, BILLIE, PEOPLE, RESPONDER, Bench
 from builders.world import words
@@ -194,11 +195,7 @@ def edit(bench: Bench, sql: str, *values: object) -> None:
 def test_one_changed_character_after_the_approval_stops_the_run(bench: Bench, blob: bytes) -> None:
     run, _ = bench.run(a_plan(bench.world, gate("1"), action("2", word="good")))
     bench.approve(run)
-    edit(
-        bench,
-        "update blob set data = cast(replace(cast(data as text), 'good', 'evil') as blob) where instr(data, ?)",
-        blob,
-    )
+    change_blob(bench.settings.log, blob, b"good", b"evil")
     with pytest.raises(LogError):
         bench.execute(run)
     assert words(bench.world) == []
