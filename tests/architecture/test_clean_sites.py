@@ -72,7 +72,6 @@ SITES: dict[str, tuple[int, str]] = {
     "ssh/connection.py:_greet": (6, "no connection, or no common algorithm: not logged in"),
     "ssh/connection.py:_log_in": (5, "not logged in, so no command"),
     "ssh/connector.py:Ssh._site": (1, "no connection, so no command"),
-    "ssh/connector.py:Ssh.open_terminal": (1, "no connection, so no terminal"),
     "ssh/execution.py:Site.ask": (
         1,
         "our own small command was not started; callers that changed something catch it",
