@@ -117,6 +117,21 @@ def test_the_timeline_is_a_line_for_each_entry_with_time_kind_actor_and_place(de
     assert desk("log", "show", "--after", str(told[-2]["seq"])).out.count("\n") == 1
 
 
+def test_a_state_that_was_changed_in_the_file_is_found_and_put_right_by_a_rebuild(desk: Desk) -> None:
+    assert desk.run(desk.runbook(mark("one"))).code == 0
+    with closing(sqlite3.connect(desk.home / "log.db")) as db, db:
+        changed = db.execute(
+            "update projection set state = cast(replace(cast(state as text), 'succeeded', 'cancelled') as blob)"
+            " where instr(state, cast('\"succeeded\"' as blob))"
+        )
+        assert changed.rowcount > 0
+    assert "cancelled" in desk("runs").out
+    said = desk("log", "rebuild")
+    assert (said.code, said.out) == (6, "states differed and were replaced\n")
+    assert "succeeded" in desk("runs").out
+    assert desk("log", "rebuild").code == 0
+
+
 def test_a_home_that_is_no_log_is_said_to_be_none(desk: Desk, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
