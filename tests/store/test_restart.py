@@ -90,7 +90,8 @@ def test_a_server_that_dies_under_several_processes_loses_nothing_acknowledged(s
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)
 def test_a_server_that_dies_every_few_seconds_for_a_minute_loses_nothing_acknowledged(
     server: Instance,
 ) -> None:
-    die_again_and_again(server, seconds=90, between=2)
+    die_again_and_again(server, seconds=60, between=2)

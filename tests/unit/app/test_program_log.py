@@ -33,7 +33,8 @@ PASSWORD = "correct-horse-battery"
 
 def lines(settings: Settings) -> list[dict[str, object]]:
     """Read the program log: every line is a JSON object."""
-    return [json.loads(line) for line in settings.program_log.read_text("utf-8").splitlines()]
+    whole, _, _ = settings.program_log.read_text("utf-8").rpartition("\n")  # another process may be writing
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def events(settings: Settings) -> list[object]:
