@@ -27,6 +27,7 @@ from mimrun.canonical import Json
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Failed, Ok, Outcome, Output, Target, Unknown
 from mimrun.errors import MimrunError
+from mimrun.log.durable import sync_folder
 from mimrun.log.merkle import prove_consistency
 from mimrun.log.proof.note import Checkpoint
 from mimrun.log.proof.witness import PATH, STATUSES, Asked, Behind, Cosigned, Denied, write_request
@@ -222,7 +223,7 @@ def _append(path: Path, point: Point) -> Given:
         finally:
             os.close(file)
         if not existed:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as exc:
         return Given(done=False, reason=f"{path}: cannot be written: {exc.strerror}")
     return Given(done=True)
@@ -270,14 +271,6 @@ def _read_file(path: Path, origin: str) -> Back:
 def _notes(texts: Sequence[str], origin: str) -> Back:
     found = of_log((note for text in texts for note in find_notes(text)), origin)
     return Back(tuple(dict.fromkeys(found)))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _cosign(

@@ -17,6 +17,7 @@ from typing import Final
 
 from mimrun.errors import BlobKeyError, SettingsError, StoreError
 from mimrun.log.cipher import KEY_SIZE
+from mimrun.log.durable import sync_folder
 from mimrun.secret import read_secret
 
 FILE: Final = "blob.key"
@@ -134,8 +135,4 @@ def _write(path: Path, text: str) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builders.world import WORLD
 
-from mimrun.app.decisions import decide, pending_gate, request_cancel
+from mimrun.app.decisions import decide, pending_gate, request_cancel, resolve
 from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import Identity
@@ -16,7 +16,7 @@ from mimrun.app.runs import create_run, load_state
 from mimrun.catalog import Catalog
 from mimrun.gate.people import Person
 from mimrun.log.proof.verify import verify
-from mimrun.run.state import RunState
+from mimrun.run.state import CellKey, RunState
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
@@ -83,6 +83,19 @@ class Bench:
         with self.home() as home:
             pending = pending_gate(home, run)
             decide(home, pending, who, "approved", digest=pending.request.digest)
+
+    def settle(self, run: str, key: CellKey, *, applied: bool) -> None:
+        """Say, as the responder, what became of a cell in doubt."""
+        with self.home() as home:
+            resolve(
+                home,
+                run,
+                RESPONDER,
+                step=key.step,
+                target=key.target,
+                resolution="applied" if applied else "not_applied",
+                reason="looked",
+            )
 
     def cancel(self, run: str) -> None:
         """Ask for the run to stop, as the responder."""

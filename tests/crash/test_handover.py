@@ -16,11 +16,10 @@ import pytest
 from builders.history import keys_of, read
 from builders.kills import Ending, live
 from builders.plans import a_plan, action
-from builders.runs import RESPONDER, Bench
+from builders.runs import Bench
 from builders.share import CORES, of_heavy, shared
 from builders.world import lines
 
-from mimrun.app.decisions import resolve
 from mimrun.run.key import idempotency_key
 from mimrun.run.lease import is_held
 from mimrun.run.transitions import TERMINAL, RunStatus
@@ -94,17 +93,8 @@ def finish(bench: Bench, run: str) -> None:
         if state.status in TERMINAL:
             return
         for key in state.in_doubt():
-            there = keys_of(lines(bench.world))[idempotency_key(run, key)]
-            with bench.home() as home:
-                resolve(
-                    home,
-                    run,
-                    RESPONDER,
-                    step=key.step,
-                    target=key.target,
-                    resolution="applied" if there else "not_applied",
-                    reason="looked",
-                )
+            there = bool(keys_of(lines(bench.world))[idempotency_key(run, key)])
+            bench.settle(run, key, applied=there)
         bench.execute(run)
     raise AssertionError(f"{run} does not end")
 

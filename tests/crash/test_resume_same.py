@@ -12,12 +12,11 @@ from random import Random
 
 import pytest
 from builders.crash import appends_until_death, the
-from builders.runs import RESPONDER, Bench
+from builders.runs import Bench
 from builders.share import CORES, of_heavy, shared
 from builders.wild import is_a_race, may_be_repeated, wild_plan
 from builders.world import words
 
-from mimrun.app.decisions import resolve
 from mimrun.run.state import CellKey
 from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.node import PlannedAction
@@ -63,16 +62,7 @@ def go_on(bench: Bench, run: str, plan: Plan) -> None:
             assert isinstance(node, PlannedAction)
             word = f"{key.target}:w{key.step}" + ("xy"[key.iteration] if node.loop else "")
             there = word in words(bench.world)
-            with bench.home() as home:
-                resolve(
-                    home,
-                    run,
-                    RESPONDER,
-                    step=key.step,
-                    target=key.target,
-                    resolution="applied" if there else "not_applied",
-                    reason="looked",
-                )
+            bench.settle(run, key, applied=there)
         bench.execute(run)
     raise AssertionError(f"it never ended: {bench.state(run).status}")
 

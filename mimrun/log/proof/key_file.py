@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import SettingsError
+from mimrun.log.durable import sync_folder
 from mimrun.log.proof.note import SigningKey, VerifyingKey, read_vkey
 
 _HEAD: Final = "vkey "
@@ -100,15 +101,6 @@ def read_key(path: Path, passphrase: str = "") -> SigningKey:
     if key.verifying() != public:
         raise SettingsError(f"{path}: the key in it is not {public}, as its first line says")
     return key
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was created, renamed or deleted in a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _split(path: Path) -> tuple[VerifyingKey, bytes, int]:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from mimrun.errors import RefusedError, SettingsError
+from mimrun.log.durable import sync_folder
 from mimrun.log.kinds_proof import LogKey
 from mimrun.log.merkle import Frontier
 from mimrun.log.proof.key import Certificate
-from mimrun.log.proof.key_file import make_key, read_key, sync_folder
+from mimrun.log.proof.key_file import make_key, read_key
 from mimrun.log.proof.note import Checkpoint, VerifyingKey, read_vkey, sign_note
 
 MAX_KEYS: Final = 4

@@ -14,6 +14,7 @@ from mimrun.log.bell import Bell
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.chain import Head, IncidentHead, Place, link
 from mimrun.log.cipher import CANARY, make_canary
+from mimrun.log.durable import sync_folder
 from mimrun.log.entry import FORMAT, Actor, Draft
 from mimrun.log.kinds import LogGenesis
 from mimrun.log.moment import utc_now, write_moment
@@ -96,7 +97,7 @@ def create_log(
         turnstile.enter()
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return _begin(path, log, actor, clock, blob_key or BlobKeyPlace.beside(path))
         except OSError as exc:
             raise StoreError(f"no log can be made at {path}: {exc}") from exc
@@ -143,12 +144,3 @@ def refuse_plain(path: Path) -> None:
     for file in (path, path.with_name(path.name + "-wal")):
         if file.exists() and CANARY in file.read_bytes():
             raise StoreError(f"{file} holds in plain what was to be encrypted; keep it, and report this")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new file's name durable, not just its content."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
