@@ -86,6 +86,31 @@ class Settings:
         return self.home / "people.yaml"
 
     @property
+    def policy(self) -> Path:
+        """What must be there before something may be done; without it only the gates that runbooks write count."""
+        return self.home / "policy.yaml"
+
+    @property
+    def calendars(self) -> Path:
+        """The folder of the calendars that say when nothing may be changed."""
+        return self.home / "calendars"
+
+    @property
+    def changes(self) -> Path:
+        """Which change systems there are; without it mimrun's own register is the only one."""
+        return self.home / "changes.yaml"
+
+    @property
+    def allowed_signers(self) -> Path:
+        """Whose keys sign approvals, as OpenSSH's `allowed_signers` has it."""
+        return self.home / "allowed_signers"
+
+    @property
+    def notices(self) -> Path:
+        """Who is told what, and over which channel."""
+        return self.home / "notices.yaml"
+
+    @property
     def anchors(self) -> Path:
         """Which places outside are given the log's checkpoints."""
         return self.home / "anchors.yaml"

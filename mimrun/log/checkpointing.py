@@ -27,6 +27,9 @@ WITHIN_S: Final = 60.0
 ASKING: Final = frozenset(
     {
         Kind.GATE_DECIDED,
+        Kind.CHANGE_DECIDED,
+        Kind.BREAKGLASS_OPENED,
+        Kind.BREAKGLASS_MERGED,
         Kind.RUN_ENDED,
         Kind.LOG_KEY,
         Kind.LOG_KEY_RETIRED,

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from mimrun.connector import Effect, Finding
-from mimrun.log.field import Count, Digest, Moment, Name, Part, Reason, Seq, Title, Word
+from mimrun.log.field import Count, Digest, Name, Part, Reason, Seq, Title, Word
 from mimrun.log.kind import Body as Body  # noqa: PLC0414 - this page is where others find both
 from mimrun.log.kind import Kind as Kind  # noqa: PLC0414 - likewise
-from mimrun.log.kinds_control import *  # noqa: F403 - one page for whoever reads or writes entries
+from mimrun.log.kinds_change import *  # noqa: F403 - one page for whoever reads or writes entries
+from mimrun.log.kinds_control import *  # noqa: F403 - likewise
+from mimrun.log.kinds_gate import *  # noqa: F403 - likewise
 from mimrun.log.kinds_manual import *  # noqa: F403 - likewise
 from mimrun.log.kinds_proof import *  # noqa: F403 - likewise
 
@@ -268,81 +270,6 @@ class LoopExpanded(Body):
     kind = Kind.LOOP_EXPANDED
     blobs = frozenset({"items"})
     count: Count
-
-
-class RoleCount(Part):
-    """How many people of a role must agree."""
-
-    role: Name
-    count: Annotated[int, Field(ge=1, le=100)]
-
-
-class GateRequested(Body):
-    """The run waits for people to agree to the segment with this digest."""
-
-    kind = Kind.GATE_REQUESTED
-    blobs = frozenset({"segment"})
-    digest: Digest
-    title: Title
-    change: Word
-    risk: Word
-    approvals: tuple[RoleCount, ...]
-    expires_at: Moment
-    on_timeout: Word
-
-
-class GateDecided(Body):
-    """One person approved or rejected. `at` is what the clock said; the entry's own time never goes back."""
-
-    kind = Kind.GATE_DECIDED
-    blobs = frozenset({"reason", "signature"})
-    decision: Literal["approved", "rejected"]
-    digest: Digest
-    role: Name
-    reason: Reason
-    at: Moment = ""
-
-
-class GateOpened(Body):
-    """Enough people agreed; the run may go on with this digest."""
-
-    kind = Kind.GATE_OPENED
-    digest: Digest
-
-
-class GateClosed(Body):
-    """The gate will not open for this digest any more."""
-
-    kind = Kind.GATE_CLOSED
-    blobs = frozenset({"reason"})
-    digest: Digest
-    reason: Literal["rejected", "expired", "void"]
-    detail: Reason
-
-
-class ManualField(Part):
-    """A piece of evidence that a manual step asks for."""
-
-    name: Name
-    type: Word
-    required: bool
-
-
-class ManualRequested(Body):
-    """The run waits for a person to do something and to say so."""
-
-    kind = Kind.MANUAL_REQUESTED
-    blobs = frozenset({"instructions"})
-    role: Name
-    fields: tuple[ManualField, ...]
-
-
-class ManualAttested(Body):
-    """A person's word that a manual step is done; `fields` is the digest of the evidence given."""
-
-    kind = Kind.MANUAL_ATTESTED
-    blobs = frozenset({"evidence"})
-    fields: Digest
 
 
 class ExportMade(Body):

@@ -19,6 +19,9 @@ def test_the_figures_are_those_that_the_documentation_promises() -> None:
 def test_a_decision_an_end_a_stop_and_a_changed_key_ask_for_one() -> None:
     assert {
         "gate.decided",
+        "change.decided",
+        "breakglass.opened",
+        "breakglass.merged",
         "run.ended",
         "log.key",
         "log.key_retired",
