@@ -6,19 +6,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from mimrun.app.anchoring import ask_anchors
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
 from mimrun.app.signing import pinned_root
-from mimrun.errors import InputError
+from mimrun.errors import InputError, TamperError
 from mimrun.log.entry import LogEntry
 from mimrun.log.proof.note import read_vkey
 from mimrun.log.proof.opened import verify_bundle
 from mimrun.log.proof.signed import split_notes
+from mimrun.log.proof.stored import Flaw
 from mimrun.log.proof.verify import Known, Progress, Report, Trust, verify
 from mimrun.settings import Settings
+
+_UNCOMPARED: Final = "that lists and locks are read from states that are what the entries say: `mimrun log verify --states` compares them"
 
 
 def select_entries(
@@ -81,6 +85,7 @@ def verify_log(
     *,
     brought: Brought | None = None,
     progress: Progress | None = None,
+    folded: Progress | None = None,
 ) -> Report:
     """Check the whole log: that it is what was recorded, and goes on from what was noted earlier.
 
@@ -88,6 +93,7 @@ def verify_log(
         noted: `SIZE:ROOT`; the same as in `brought`.
         brought: what it is compared with. Without a root key, the one that is pinned in this home counts.
         progress: is told how many entries have been checked.
+        folded: is told how many have been folded; None where states are not to be compared with the entries.
 
     Raises:
         InputError: what was brought is not what it should be.
@@ -99,11 +105,30 @@ def verify_log(
         report = verify(home.store, trust=trust, progress=progress)
         if not report.flaws:
             see_that_it_goes_on(settings, home.store)
-        return report
+        return _with_states(home, report, folded)
+
+
+def _with_states(home: Home, report: Report, folded: Progress | None) -> Report:
+    """Compare the states with the entries, where that is asked for and these are right."""
+    if folded is None or report.flaws:
+        left = (
+            _UNCOMPARED if folded is None else "that states are what entries say: the entries are not right"
+        )
+        findings = report.findings
+        return replace(report, findings=replace(findings, not_proven=(*findings.not_proven, left)))
+    try:
+        return report.with_states(home.store.compare_states(folded))
+    except TamperError as exc:
+        # Every entry is what was recorded, and one of them cannot be: whoever recorded it was not mimrun.
+        return replace(report, flaws=(Flaw(0, "state", f"the states cannot be compared: {exc}"),))
 
 
 def verify_with_anchors(
-    settings: Settings, brought: Brought, *, progress: Progress | None = None
+    settings: Settings,
+    brought: Brought,
+    *,
+    progress: Progress | None = None,
+    folded: Progress | None = None,
 ) -> tuple[Report, tuple[str, ...]]:
     """Check the whole log as `verify_log` does, and compare it with what places outside have.
 
@@ -121,7 +146,7 @@ def verify_with_anchors(
         report = asked.added_to(verify(home.store, trust=trust, progress=progress))
         if not report.flaws:
             see_that_it_goes_on(settings, home.store)
-        return report, asked.silent
+        return _with_states(home, report, folded), asked.silent
 
 
 def verify_file(path: Path, brought: Brought) -> Report:

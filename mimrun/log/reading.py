@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from mimrun.errors import BlobKeyError, ErasedError, LogError, StoreError, TamperError
@@ -54,6 +55,16 @@ class Reading(ABC):
         Arguments:
             statement: with `?` in the place of each value.
             given: the values.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+
+    @abstractmethod
+    def at_one_moment(self) -> AbstractContextManager[Reading]:
+        """The log as it is at one moment, for as long as a `with` lasts, on a connection of its own.
+
+        Nobody who appends waits for it; it is there for what is over soon.
 
         Raises:
             StoreError: the database cannot be read.

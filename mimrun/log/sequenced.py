@@ -16,11 +16,13 @@ from mimrun.log.cipher import EncryptedBlob, Entropy, WrappedKey
 from mimrun.log.data_keys import KEY_GONE
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.log.proof.refolding import Progress, compare_states
 from mimrun.log.proof.signer import Signer
 from mimrun.log.reading import Reading
 from mimrun.log.redaction import Redaction
 from mimrun.log.sequencer import PATIENCE, Sequencer
 from mimrun.log.signing import Signing, Told
+from mimrun.log.states import States
 from mimrun.log.store import Guard, Projector
 
 
@@ -150,6 +152,10 @@ class SequencedStore:
     def rebuild(self) -> bool:
         """Fold the whole log again; True when nothing differed; see `Store.rebuild`."""
         return self._sequencer.rebuild()
+
+    def compare_states(self, progress: Progress | None = None) -> States:
+        """Compare every stored state with what the entries say; see `Store.compare_states`."""
+        return compare_states(self._reader, self._projectors.values(), progress)
 
     def rows(self, after: int = 0, *, inc: str | None = None) -> Iterator[StoredRow]:
         """Every stored entry behind `after`, or those of an incident, in order, unchecked."""

@@ -13,6 +13,7 @@ from mimrun.log.chain import Claim, Head, StoredBlob, StoredCheckpoint, StoredRo
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.redaction import Redaction
+from mimrun.log.states import States
 
 
 class Projector(Protocol):
@@ -206,6 +207,16 @@ class Store(Source, Protocol):
         """Fold the whole log again; True when every state is, byte for byte, what was stored.
 
         What differs is replaced.
+        """
+
+    def compare_states(self, progress: Callable[[int], None] | None = None) -> States:
+        """Fold the whole log again, and compare each state with the one that is stored. Changes nothing.
+
+        Arguments:
+            progress: is told how many entries have been folded.
+
+        Raises:
+            TamperError: an entry cannot be read, or cannot be folded.
         """
 
     def close(self) -> None:

@@ -126,10 +126,23 @@ def test_a_state_that_was_changed_in_the_file_is_found_and_put_right_by_a_rebuil
         )
         assert changed.rowcount > 0
     assert "cancelled" in desk("runs").out
+    plain = desk("log", "verify")
+    assert plain.code == 0
+    assert "mimrun log verify --states" in plain.out
+    said = desk("log", "verify", "--states")
+    assert said.code == 6
+    assert 'status is "cancelled" and would be "succeeded"' in said.out
+    told = desk("log", "verify", "--states", "--json")
+    assert told.code == 6
+    (other,) = told.json["states"]["others"]
+    assert (other["projection"], other["wrong"]) == ("runs/2", "differs")
+    assert "cancelled" in desk("runs").out
     said = desk("log", "rebuild")
     assert (said.code, said.out) == (6, "states differed and were replaced\n")
     assert "succeeded" in desk("runs").out
     assert desk("log", "rebuild").code == 0
+    assert "states are what the first" in desk("log", "verify", "--states").out
+    assert desk("log", "verify", "--states", "some.mimlog").code == 2
 
 
 def test_a_home_that_is_no_log_is_said_to_be_none(desk: Desk, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -81,6 +82,13 @@ class PostgresReader(Reading):
                 # The server is being restarted, or another takes its place.
                 self._closed.wait(PAUSE_S)
 
+    @contextmanager
+    def at_one_moment(self) -> Iterator[PostgresReader]:
+        """The log as it is at one moment; see `Reading.at_one_moment`. A server that goes away ends the moment."""
+        with closing(PostgresReader(self.database, patience=0, flushed=None, blob_key=self.key)) as still:
+            still.stand_still()
+            yield still
+
     def faults(self) -> tuple[str, ...]:
         """Which of the fences around the log are down. Damage within is for the server's own tools to find."""
         triggers = self.query(
@@ -94,6 +102,14 @@ class PostgresReader(Reading):
             [*schema.FENCED],
         )
         return schema.faults(triggers, [name for (name,) in keys])
+
+    def stand_still(self) -> None:
+        """Let every query from here on see what the first one sees."""
+        assert self._db is not None
+        try:
+            self._db.execute("begin isolation level repeatable read")
+        except psycopg.Error as exc:
+            raise explain(exc, self.place, "read") from exc
 
     def close(self) -> None:
         """Let go of the connection. May be called twice."""

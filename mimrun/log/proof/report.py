@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mimrun.canonical import Json
 from mimrun.log.proof.key import VerifyingKey
 from mimrun.log.proof.stored import Flaw
+from mimrun.log.states import States
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Report:
         of: entries of the log that the root stands for, where that is more than what was looked at.
         unread: blobs that are there and could not be compared, because their key is missing or another log's.
         vouched: whether somebody whom the reader trusts has signed, or it is the reader's own log.
+        states: what comparing the folded states with the entries came to; None where that was not asked for.
     """
 
     log: str
@@ -116,11 +118,25 @@ class Report:
     of: int = 0
     vouched: bool = True
     unread: int = 0
+    states: States | None = None
 
     @property
     def ok(self) -> bool:
         """Whether everything is as it was recorded. What could not be looked at is not."""
         return not self.flaws and not self.unread
+
+    def with_states(self, states: States) -> Report:
+        """The report with what comparing the folded states came to: each that is not what the log says is a flaw."""
+        flaws = tuple(Flaw(0, "state", said) for said in states.flaws)
+        proven = f"all {states.compared} states are what the first {states.size} entries say, byte for byte"
+        findings = replace(self.findings, proven=(*self.findings.proven, proven))
+        return replace(
+            self,
+            flaws=(*self.flaws, *flaws),
+            more=self.more + states.more,
+            states=states,
+            findings=self.findings if flaws else findings,
+        )
 
     def as_json(self) -> dict[str, Json]:
         """The report for a machine."""
@@ -146,6 +162,7 @@ class Report:
             "redacted": list(found.redacted),
             "proven": [] if self.flaws else list(found.proven),
             "not_proven": list(found.not_proven),
+            "states": self.states.as_json() if self.states else None,
         }
 
     def __str__(self) -> str:

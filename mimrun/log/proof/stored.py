@@ -41,6 +41,7 @@ Check: TypeAlias = Literal[
     "proof",  # the proof that it was in the log does not hold
     "redaction",  # content was erased without the word of two people, or was to be and is there
     "runbook",  # no plan was made of this runbook
+    "state",  # a folded state is not what the entries say
     "time",  # recorded before the entry before it, or at no moment at all
 ]
 """What can be wrong."""

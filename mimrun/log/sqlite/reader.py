@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ class LogReader(Reading):
         self, path: Path, *, frozen: bool = False, blob_key: BlobKeyPlace | BlobKey | NoKey | None = None
     ) -> None:
         super().__init__(str(path))
-        self.path = path
+        self.path, self._frozen = path, frozen
         self._lock = threading.Lock()
         if not path.exists():
             raise StoreError(f"there is no log at {path}; `mimrun init` makes one")
@@ -46,6 +48,13 @@ class LogReader(Reading):
         except StoreError:
             self.close()
             raise
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[LogReader]:
+        """The log as it is at one moment; see `Reading.at_one_moment`."""
+        with closing(LogReader(self.path, frozen=self._frozen, blob_key=self.key)) as still:
+            still.query("begin")
+            yield still
 
     def faults(self) -> tuple[str, ...]:
         """What SQLite finds wrong with the file: pages, and indexes that do not fit their tables."""
