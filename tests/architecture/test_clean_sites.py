@@ -153,6 +153,8 @@ def test_every_site_that_may_say_clean_is_in_the_table_with_its_reason() -> None
     found = Counter(
         f"{path.relative_to(CONNECTORS).as_posix()}:{site}"
         for path in sorted(CONNECTORS.rglob("*.py"))
+        # What an adapter of a change system adds bears a key, and is looked for before it is added again.
+        if "change" not in path.parts
         for site in sites(path.read_text("utf-8"))
     )
     listed = {site: count for site, (count, _) in SITES.items()}

@@ -11,9 +11,15 @@ from mimrun.catalog import installed_catalog
 from mimrun.connector import Action, AnyConnector
 
 ROOT = Path(__file__).resolve().parents[2]
-POINTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+GROUPS: dict[str, dict[str, str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "entry-points"
-]["mimrun.connectors"]
+]
+POINTS = GROUPS["mimrun.connectors"]
+SYSTEMS = GROUPS.get("mimrun.change_systems", {})
+CHANGE = ROOT / "connectors" / "change"
+"""The adapters of change systems are no connectors: they act on no target, and stand on a port of their own."""
+SHARED = {"web", "fields"}
+"""What those adapters have in common."""
 
 
 def modules(folder: Path) -> set[str]:
@@ -29,7 +35,14 @@ def undescribed(action: type[Action]) -> list[str]:
 
 
 def test_every_module_is_an_entry_point_and_every_entry_point_a_module() -> None:
-    assert modules(ROOT / "connectors") == set(POINTS)
+    assert modules(ROOT / "connectors") - {CHANGE.name} == set(POINTS)
+
+
+def test_every_adapter_of_a_change_system_is_an_entry_point_and_has_a_test() -> None:
+    assert {point.split(":")[0].rsplit(".", 1)[-1] for point in SYSTEMS.values()} == modules(CHANGE) - SHARED
+    for point in SYSTEMS.values():
+        module = point.split(":")[0].rsplit(".", 1)[-1]
+        assert any((ROOT / "tests" / "connectors" / "change").glob(f"test_{module}*.py"))
 
 
 @pytest.mark.parametrize("name", sorted(POINTS))
