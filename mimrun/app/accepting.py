@@ -16,7 +16,7 @@ from mimrun.log.entry import Draft
 from mimrun.log.kinds_proof import LogAccepted
 from mimrun.log.moment import utc_now, write_moment
 from mimrun.log.proof.note import read_checkpoint, read_note
-from mimrun.log.proof.seen import Seen, Sight, difference, look_at, seen_before
+from mimrun.log.proof.seen import Leaves, Seen, Sight, difference, look_at, seen_before
 from mimrun.log.proof.signer import FileSigner
 from mimrun.settings import Settings
 
@@ -72,12 +72,22 @@ def accept_log(settings: Settings, claimed: str | None, reason: str) -> Accepted
         why = "" if sight is None else difference(sight, home.store)
         if sight is None or not why:
             return None
+        why += _lost_as_well(seen, sight, home.store)
         _refuse_old_memory(settings, home.store.log, sight)
         body = LogAccepted(seen_size=sight.size, seen_leaf=sight.leaf, reason=reason)
         (entry,) = home.store.append([Draft(identity.actor(), body)])
         note = home.store.latest_checkpoint()
         seen.begin_anew(place, look_at(home.store, write_moment(utc_now()), note.note if note else ""))
         return Accepted(sight, why, entry.seq, _goes_on(settings, home.store.log, entry.seq))
+
+
+def _lost_as_well(seen: Seen, sight: Sight, log: Leaves) -> str:
+    """Say what is lost of the log itself, where another one was seen in its place."""
+    own = seen.last(log.log, log.leaf_at(1))
+    if own is None or (own.log, own.first) == (sight.log, sight.first):
+        return ""
+    lost = difference(own, log)
+    return f"; of this log itself, {own.size} entries were seen at {own.at}: {lost}" if lost else ""
 
 
 def _refuse_old_memory(settings: Settings, origin: str, sight: Sight) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 from mimrun.app.signing import key_keeper, open_signer
 from mimrun.errors import LogError, MimrunError, TamperError
@@ -25,10 +26,24 @@ from mimrun.settings import Settings
 EVERY_S: Final = 1.0
 """Seconds between two times that a process writes down what it sees while it works."""
 
+_WHERE: Final = frozenset({"schema", "host", "hostaddr", "port", "user", "dbname", "service"})
+"""Parameters of an address in PostgreSQL that say which log is meant; the others say how to get there."""
+_USUAL: Final = {"schema": "mimrun"}
+"""What counts where nothing is said; that is the same place."""
+
 
 def place_of(settings: Settings) -> str:
-    """Name the place where the log of a home is, the same for every process of this machine."""
-    return settings.store.partition("?")[0] or str(settings.log.resolve())
+    """Name the place where the log of a home is, the same for every process of this machine.
+
+    Of the parameters of an address those count that say which log it is, in whatever order they stand: two schemas of
+    one database are two places.
+    """
+    if not settings.store:
+        return str(settings.log.resolve())
+    front, _, query = settings.store.partition("?")
+    told = dict(parse_qsl(query, keep_blank_values=True))
+    where = {name: told[name] for name in sorted(_WHERE & told.keys()) if told[name] != _USUAL.get(name)}
+    return front + (f"?{urlencode(where)}" if where else "")
 
 
 def refuse_if_gone(settings: Settings) -> None:
@@ -112,7 +127,8 @@ class Watch:
         with suppress(MimrunError):
             now = look_at(self._store, write_moment(utc_now()))
             known = self._seen.last(now.log, now.first)
-            if known is not None and known.size >= now.size:
+            here = self._seen.at(self._place)
+            if known is not None and known.size >= now.size and here == known:
                 return
             latest = self._store.latest_checkpoint()
             note = latest.note if latest is not None and latest.size <= now.size else ""

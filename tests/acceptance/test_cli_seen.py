@@ -155,10 +155,36 @@ def test_another_log_in_the_place_and_none_at_all_are_refused(desk: Desk, tmp_pa
     assert desk("runs").code == 0
     assert desk("log", "verify").code == 0
 
-    # What is put back is a log that was seen here, whole; the key beside it is another one's.
+    # What is put back is a log that was seen here, whole; but another one was here since, and so was its key.
     put_back(desk, mine)
     refused = desk("note", "a word")
+    assert (refused.code, "it is another log from its first entry on" in refused.err) == (6, True), (
+        refused.err
+    )
+    refused = desk("log", "accept", "--reason", "the first one was found again")
     assert (refused.code, "is not the one of the log" in refused.err) == (6, True), refused.err
+
+
+def test_a_log_that_was_put_back_in_the_place_of_another_is_accepted_with_what_it_lost(desk: Desk) -> None:
+    book = desk.runbook(mark("one"))
+    assert desk.run(book).code == 0
+    old = put_aside(desk, "old")
+    key = shutil.copy(desk.home / "blob.key", desk.folder / "key")
+    assert desk.run(book).code == 0
+    size = desk.size()
+    for file in desk.home.glob("log.db*"):
+        file.unlink()
+    (desk.home / "blob.key").unlink()
+    assert desk("init", "--no-prefect").code == 0
+    assert desk("runs").code == 0
+    put_back(desk, old)
+    shutil.copy(key, desk.home / "blob.key")
+    assert desk("runs").code == 6
+    accepted = desk("log", "accept", "--reason", "the first one was found again")
+    assert accepted.code == 0, accepted.err
+    assert "it is another log from its first entry on" in accepted.out
+    assert f"of this log itself, {size} entries were seen" in accepted.out
+    assert desk("runs").code == 0
 
 
 def test_the_doctor_says_how_far_the_log_is_signed_and_why_not_further(desk: Desk) -> None:

@@ -220,8 +220,15 @@ def look_at(log: Leaves, at: str, note: str = "") -> Sight:
 
 
 def seen_before(seen: Seen, place: str, log: Leaves) -> Sight | None:
-    """Give what this log has to begin with: what was seen of it, or of another one in its place."""
-    return seen.last(log.log, log.leaf_at(1)) or seen.at(place)
+    """Give what this log has to begin with: what was last seen in its place, and then what was seen of it anywhere.
+
+    The place comes first: where another log was seen since, this one has to be accepted again, although it was seen
+    here before. Of the two, the one that the log does not go on from is given.
+    """
+    there = seen.at(place)
+    if there is not None and difference(there, log):
+        return there
+    return seen.last(log.log, log.leaf_at(1)) or there
 
 
 def difference(sight: Sight, log: Leaves) -> str:

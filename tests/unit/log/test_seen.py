@@ -100,6 +100,22 @@ def test_another_log_in_the_place_of_a_known_one_is_noticed(tmp_path: Path) -> N
     assert "mimrun log accept" in said
 
 
+def test_a_log_that_comes_back_to_a_place_where_another_was_seen_since_is_noticed(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    first, other = Log("a", "ab"), Log("x", "xy")
+    seen.see(PLACE, look_at(first, AT))
+    with pytest.raises(TamperError, match="another log"):
+        check_seen(seen, PLACE, other)
+    seen.begin_anew(PLACE, look_at(other, AT))
+    check_seen(seen, PLACE, other)
+    with pytest.raises(TamperError, match="another log"):
+        check_seen(seen, PLACE, Log("a", "ab", "abc"))
+    # Where nothing was seen, it is still the log that it was elsewhere.
+    check_seen(seen, "/elsewhere", Log("a", "ab", "abc"))
+    with pytest.raises(TamperError, match="entry 2 is not there"):
+        check_seen(seen, "/elsewhere", Log("a"))
+
+
 def test_what_cannot_be_read_or_kept_is_said_with_the_file(tmp_path: Path) -> None:
     seen = Seen(tmp_path)
     seen.see(PLACE, look_at(Log("a"), AT))
