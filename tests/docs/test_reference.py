@@ -110,6 +110,8 @@ def test_everything_in_the_home_folder_is_on_the_page_of_settings() -> None:
     made = [settings.log, settings.people, settings.locks, settings.prefect, settings.engine]
     made += [settings.kill_switch, settings.program_log, settings.signer_folder, settings.root_key]
     made += [settings.blob_key_file, settings.seen_folder, settings.anchors]
+    made += [settings.policy, settings.calendars, settings.changes, settings.allowed_signers]
+    made += [settings.notices]
     names = {path.name for path in made}
     assert names <= {name.rstrip("/") for name in quoted("settings.md")}
     properties = {name for name, kind in vars(Settings).items() if isinstance(kind, property)}
