@@ -11,11 +11,14 @@ from typing import Final
 from pydantic import JsonValue
 
 from mimrun.app.home import PROJECTORS, Home, blob_key_of, open_home
+from mimrun.app.identity import identify
 from mimrun.app.runs import list_runs
 from mimrun.errors import BlobKeyError, InputError, LeaseError, StoreError, TamperError
 from mimrun.log.blob_key import FILE, BlobKey, BlobKeyPlace
 from mimrun.log.copying import Copied, Hold, Receiver, copy_log, move_log
 from mimrun.log.encrypting import Progress, no_progress
+from mimrun.log.entry import Draft
+from mimrun.log.kinds import LogMoved
 from mimrun.log.proof.verify import verify
 from mimrun.log.reading import Reading
 from mimrun.log.sequenced import SequencedStore
@@ -27,6 +30,8 @@ from mimrun.log.sqlite.schema import SCHEMA
 from mimrun.log.sqlite.store import SqliteStore
 from mimrun.settings import Settings
 
+TRIES: Final = 10
+"""How often it is said where the log goes on before it is given up that somebody records something behind it."""
 POSTGRES: Final = ("postgresql://", "postgres://")
 
 
@@ -104,8 +109,10 @@ def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *,
     1. No process executes a run: it could not record what became of its step.
     2. Everything is copied, with the log in use. What was there already must be the log's beginning.
     3. The copy is verified as a whole, and its projections are folded.
-    4. With nobody able to add anything, and no run begun meanwhile, what was added is copied, both are compared, and
-       the log is marked: whoever has it open is refused from then on, and told where it goes on.
+    4. An entry says where the log goes on.
+    5. With nobody able to add anything, and no run begun meanwhile, what was added is copied, both are compared, and
+       the log is marked: whoever has it open is refused from then on, and told where it goes on. A mark counts only
+       behind that entry.
 
     Arguments:
         to: `postgresql://...`, or the path of a file.
@@ -129,10 +136,22 @@ def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *,
             done = copy_log(source.reader, receiver, progress)
         _check(other)
         if not keep:
-            with other.receive() as receiver:
-                end = move_log(source.reader, receiver, lambda: _held(settings, source), other.name)
+            end = _move(settings, source, other)
             done = Copied(done.before, end.size, end.root)
     return Moved(done, other.name, other.setting, other.key, closed=not keep)
+
+
+def _move(settings: Settings, source: _Source, other: _Destination) -> Copied:
+    """Say in the log where it goes on, copy what is left, and mark it; again where somebody came in between."""
+    for _ in range(TRIES):
+        with open_home(settings) as home:
+            actor = identify(home.people(), None).actor()
+            home.store.append([Draft(actor, LogMoved(to=other.name))])
+        with other.receive() as receiver:
+            end = move_log(source.reader, receiver, lambda: _held(settings, source), other.name)
+        if end is not None:
+            return end
+    raise StoreError("others keep adding to the log, so it goes on where it was; end them, then try again")
 
 
 @contextmanager

@@ -102,6 +102,7 @@ class Claim:
         root: Merkle root (hexadecimal) over all of them.
         incidents: the end of each incident's chain; None where that is not kept.
         blobs: how many blobs are stored; None where they are not kept.
+        moved: where the log goes on, as it is marked; "" where it goes on here.
     """
 
     size: int
@@ -109,6 +110,7 @@ class Claim:
     root: str
     incidents: Mapping[str, IncidentHead] | None = None
     blobs: int | None = None
+    moved: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ ASKING: Final = frozenset(
         Kind.RUN_ENDED,
         Kind.LOG_KEY,
         Kind.LOG_KEY_RETIRED,
+        Kind.LOG_MOVED,
         Kind.KILLSWITCH_PULLED,
         Kind.KILLSWITCH_LIFT_AGREED,
         Kind.REDACT_APPLIED,

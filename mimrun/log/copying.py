@@ -16,6 +16,7 @@ from mimrun.errors import StoreError, TamperError
 from mimrun.log.chain import Head, IncidentHead, StoredCheckpoint, StoredRow, believe
 from mimrun.log.cipher import CANARY_ID, EncryptedBlob, WrappedKey
 from mimrun.log.encrypting import Progress, no_progress
+from mimrun.log.moved import said_to_move
 from mimrun.log.reading import Reading
 from mimrun.log.redaction import redaction_of
 
@@ -119,13 +120,18 @@ def copy_log(source: Reading, receiver: Receiver, progress: Progress = no_progre
     return Copied(before, head.size, head.root)
 
 
-def move_log(source: Reading, receiver: Receiver, hold: Hold, place: str) -> Copied:
+def move_log(source: Reading, receiver: Receiver, hold: Hold, place: str) -> Copied | None:
     """Copy what is left with nobody able to add anything meanwhile, and mark where the log goes on.
+
+    The entry `log.moved` that names the place comes first, by whoever calls this; a mark without it is a forged one.
 
     Arguments:
         source, receiver: as `copy_log` has them; it was copied a moment ago.
         hold: keeps others from adding to the source.
         place: where it goes on.
+
+    Returns:
+        None where something was recorded behind that entry before the log was held: then it goes on where it was.
 
     Raises:
         StoreError: it cannot be held or marked; then it goes on where it was.
@@ -139,6 +145,8 @@ def move_log(source: Reading, receiver: Receiver, hold: Hold, place: str) -> Cop
                 f"the copy ends at {done.size} with root {done.root} and the log at {here.size} with"
                 f" {here.root}; it goes on where it was: check it with `mimrun log verify`"
             )
+        if said_to_move(source) != place:
+            return None
         receiver.open()
         mark(place)
     return done

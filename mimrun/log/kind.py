@@ -17,6 +17,7 @@ class Kind(StrEnum):
     LOG_HEADS = "log.heads"
     LOG_ANCHORED = "log.anchored"
     LOG_ACCEPTED = "log.accepted"
+    LOG_MOVED = "log.moved"
     INCIDENT_OPENED = "incident.opened"
     INCIDENT_PRIORITIZED = "incident.prioritized"
     INCIDENT_NOTE = "incident.note"

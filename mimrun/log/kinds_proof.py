@@ -15,6 +15,7 @@ __all__ = [
     "LogHeads",
     "LogKey",
     "LogKeyRetired",
+    "LogMoved",
     "RedactApplied",
     "RedactProposed",
 ]
@@ -22,6 +23,8 @@ __all__ = [
 KeyId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
 # Never cut: a note that lacks its end proves nothing.
 NoteText: TypeAlias = Annotated[str, StringConstraints(max_length=1500)]
+
+Where: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1500)]
 
 
 class LogKey(Body):
@@ -73,6 +76,13 @@ class LogAccepted(Body):
     seen_size: Seq
     seen_leaf: Hash
     reason: Reason
+
+
+class LogMoved(Body):
+    """From here on the log goes on in another place; nothing but heads may follow where it was."""
+
+    kind = Kind.LOG_MOVED
+    to: Where
 
 
 class RedactProposed(Body):

@@ -28,6 +28,7 @@ from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier, leaf_hash
 from mimrun.log.moment import read_moment
+from mimrun.log.moved import where_it_goes_on
 from mimrun.log.redaction import Redaction, redaction_of
 
 PAGE: Final = 1000
@@ -195,17 +196,20 @@ class Reading(ABC):
         """What the database says about the end of the log, apart from the entries."""
         # One statement sees one moment, also while others append.
         rows = self.query(
-            "select size, head.leaf, ts, frontier, (select count(*) from blob), inc, iseq, incident_head.leaf"
-            " from head left join incident_head on true"
+            "select size, head.leaf, ts, frontier, (select count(*) from blob), (select moved from origin), inc, iseq,"
+            " incident_head.leaf from head left join incident_head on true"
         )
         head = read_head([row[:4] for row in rows[:1]], self.place)
         incidents = {inc: IncidentHead(iseq, leaf) for *_, inc, iseq, leaf in rows if inc is not None}
-        return Claim(head.size, head.leaf, head.root, incidents, rows[0][4])
+        return Claim(head.size, head.leaf, head.root, incidents, *rows[0][4:6])
 
     def moved(self) -> str:
-        """Where the log goes on, when it was taken to another place; "" where it goes on here."""
-        rows = self.query("select moved from origin")
-        return str(rows[0][0]) if rows else ""
+        """Where the log goes on, when it was taken to another place; "" where it goes on here.
+
+        Raises:
+            TamperError: it is marked so, and no entry says it: somebody sends those who write elsewhere.
+        """
+        return where_it_goes_on(self)
 
     def checkpoints(self, after: int = 0) -> Iterator[StoredCheckpoint]:
         """Every stored checkpoint of more than `after` entries, the smallest first, unchecked."""

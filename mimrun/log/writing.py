@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from mimrun.errors import TamperError
 from mimrun.log.batch import Batch
 from mimrun.log.chain import Head, IncidentHead
 from mimrun.log.entry import Draft
@@ -110,6 +111,14 @@ class Writing(ABC):
         """Remove a state that no entry has touched."""
 
     @abstractmethod
+    def _unmark(self) -> None:
+        """Take away the mark that says that the log goes on elsewhere.
+
+        Raises:
+            StoreError: that cannot be done, or may not.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of the database."""
 
@@ -126,7 +135,8 @@ class Writing(ABC):
         return known
 
     def rebuild(self) -> bool:
-        """Fold the whole log again; see `Store.rebuild`."""
+        """Fold the whole log again, and take away a mark that no entry speaks of; see `Store.rebuild`."""
+        unmarked = self._unmark_forged()
         with self.transaction() as batch:
             self._take_time()
             fresh = Batch(self.log, Head(), _Nothing(), self._projectors, _no_moment)
@@ -143,7 +153,15 @@ class Writing(ABC):
                 {place: state for place, state in folded.items() if stored.get(place) != state}
             )
         self._forget()
-        return stored == folded
+        return stored == folded and not unmarked
+
+    def _unmark_forged(self) -> bool:
+        try:
+            self._reader.moved()
+        except TamperError:
+            self._unmark()
+            return True
+        return False
 
     def _begin(self, head: Head, clock: Callable[[], datetime]) -> Batch:
         """Make the batch of a transaction that has just got hold of the log."""

@@ -176,7 +176,7 @@ def test_keys_that_others_can_read_are_named_and_keep_nobody_from_working(desk: 
 def test_a_log_goes_to_postgresql_with_a_run_that_waits_and_back_again(desk: Desk, schema: Schema) -> None:
     waiting = desk.run(desk.runbook(mark("one") + GATE + mark("two")))
     assert waiting.code == 3
-    size, before = desk.size(), root(desk)
+    size = desk.size()
     owner = f"{schema.owner.url}?schema={schema.name}"
     password = {"MIMRUN_STORE_PASSWORD": schema.owner.password}
     assert desk("store", "copy", "--to", "elsewhere.db").code == 2
@@ -184,7 +184,12 @@ def test_a_log_goes_to_postgresql_with_a_run_that_waits_and_back_again(desk: Des
     assert moved.code == 0, moved.err
     assert f"next: export MIMRUN_STORE='{owner}'" in moved.out
     # The file is read on, and added to no more.
-    assert root(desk) == before
+    before = root(desk)
+    last = [json.loads(line) for line in desk("log", "show", "--json").out.splitlines()][-2:]
+    assert [(entry["kind"], entry["body"].get("to")) for entry in last] == [
+        ("log.moved", schema.owner.name),
+        ("log.heads", None),
+    ]
     refused = desk("approve", "--as", "alex", "--yes")
     assert (refused.code, "it goes on at" in refused.err) == (6, True), refused.err
     assert "goes on at" in desk("doctor").out
@@ -220,7 +225,7 @@ def test_a_log_goes_to_postgresql_with_a_run_that_waits_and_back_again(desk: Des
     assert back.json["size"] > size
     assert root(desk, **there) == root(desk, MIMRUN_HOME=str(desk.folder / "back")) == back.json["root"]
     late = desk("note", "too late", **there)
-    assert (late.code, "goes on elsewhere" in late.err) == (6, True), late.err
+    assert (late.code, "back/log.db; set MIMRUN_STORE" in late.err) == (6, True), late.err
 
 
 @pytest.mark.needs("postgres")

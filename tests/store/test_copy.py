@@ -15,7 +15,7 @@ from mimrun.log import copying
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.copying import Copied, copy_log, move_log
 from mimrun.log.entry import Actor, Draft
-from mimrun.log.kinds import RedactApplied, RedactProposed
+from mimrun.log.kinds import LogMoved, RedactApplied, RedactProposed
 from mimrun.log.postgres.copying import PostgresReceiver, hold_postgres
 from mimrun.log.postgres.store import PostgresStore
 from mimrun.log.proof.verify import verify
@@ -75,6 +75,11 @@ def reading(path: Path) -> Iterator[Reading]:
         yield reader
     finally:
         reader.close()
+
+
+def leave(store: SequencedStore, place: str) -> None:
+    """Say where the log goes on."""
+    store.append([Draft(ACTOR, LogMoved(to=place))])
 
 
 def into(empty: Schema, path: Path, stop_at: int = 0) -> Copied:
@@ -191,14 +196,16 @@ def test_whoever_has_a_log_open_that_was_moved_is_told_where_it_goes_on(source: 
         store.append([note("before")])
         into(empty, source)
         store.append([note("meanwhile")])
+        leave(store, "postgresql://db/log")
         with reading(source) as reader, PostgresReceiver(empty.owner, KEY) as receiver:
             done = move_log(reader, receiver, lambda: hold_sqlite(source), "postgresql://db/log")
+        assert done is not None
         assert done.size == store.head().size
         for _ in range(2):
             with pytest.raises(StoreError, match=r"it goes on at postgresql://db/log; set MIMRUN_STORE"):
                 store.append([note("after")])
         assert verify(store).ok
-        assert store.blob(store.entry(store.head().size), "text") == b"meanwhile"
+        assert store.blob(store.entry(store.head().size - 1), "text") == b"meanwhile"
     with reading(source) as reader, opened(empty) as copy:
         assert everything(copy) == everything(reader)
         assert copy.append([note("there")])[0].seq == done.size + 1
@@ -216,6 +223,8 @@ def test_nobody_adds_to_a_log_while_it_is_handed_over(source: Path, empty: Schem
             store.append([note("late")])
         ended.set()
 
+    with SqliteStore(source, blob_key=BLOB_KEY) as store:
+        leave(store, "x")
     with hold_sqlite(source) as mark:
         thread = threading.Thread(target=append)
         thread.start()
@@ -232,13 +241,26 @@ def test_a_log_that_was_held_and_not_marked_goes_on(source: Path) -> None:
         store.append([note("on")])
 
 
+def test_a_log_to_which_somebody_adds_behind_the_word_that_it_moves_goes_on(
+    source: Path, empty: Schema
+) -> None:
+    with SqliteStore(source, blob_key=BLOB_KEY) as store:
+        leave(store, "x")
+        store.append([note("behind it")])
+        with reading(source) as reader, PostgresReceiver(empty.owner, KEY) as receiver:
+            assert move_log(reader, receiver, lambda: hold_sqlite(source), "x") is None
+        store.append([note("on")])
+        assert store.moved() == ""
+
+
 def test_a_log_comes_back_into_a_file_and_into_the_one_that_it_left(
     source: Path, empty: Schema, tmp_path: Path
 ) -> None:
+    with SqliteStore(source, blob_key=BLOB_KEY) as store:
+        leave(store, "postgresql://db/log")
     with reading(source) as reader, PostgresReceiver(empty.owner, KEY) as receiver:
-        move_log(reader, receiver, lambda: hold_sqlite(source), "postgresql://db/log")
+        assert move_log(reader, receiver, lambda: hold_sqlite(source), "postgresql://db/log")
     with opened(empty) as store:
-        fill(store, 9)
         (tmp_path / "back").mkdir()
         with SqliteReceiver(tmp_path / "back" / "log.db") as receiver:
             copy_log(store._reader, receiver)
@@ -248,10 +270,20 @@ def test_a_log_comes_back_into_a_file_and_into_the_one_that_it_left(
             copy_log(store._reader, receiver)
         with SqliteStore(source, blob_key=BLOB_KEY) as file, pytest.raises(StoreError, match="it goes on at"):
             file.append([note("too early")])
+        fill(store, 9)
         with SqliteReceiver(source) as receiver:
-            move_log(store._reader, receiver, lambda: hold_postgres(empty.owner), "a file")
-        with pytest.raises(StoreError, match="this log goes on elsewhere"):
+            copy_log(store._reader, receiver)
+        with (
+            SqliteStore(source, blob_key=BLOB_KEY) as file,
+            pytest.raises(TamperError, match="a copy back into this log was broken off"),
+        ):
+            file.append([note("too early")])
+        leave(store, "a file")
+        with SqliteReceiver(source) as receiver:
+            assert move_log(store._reader, receiver, lambda: hold_postgres(empty.owner), "a file")
+        with pytest.raises(StoreError, match=r"it goes on at a file; set MIMRUN_STORE"):
             store.append([note("late")])
+        assert verify(store).ok
     with SqliteStore(source, blob_key=BLOB_KEY, projectors=[Counter()]) as file:
         assert file.append([note("home")])[0].seq > 50
         assert verify(file).ok
@@ -264,6 +296,7 @@ def test_a_role_that_does_not_own_the_log_cannot_close_it(
 ) -> None:
     into(empty, source)
     with opened(empty) as store:
+        leave(store, "a file")
         with (
             SqliteReceiver(tmp_path / "new.db") as receiver,
             pytest.raises(StoreError, match="permission denied"),

@@ -71,6 +71,7 @@ ACTIVITIES: Final[Mapping[Kind, Activity]] = MappingProxyType(
         Kind.LOG_HEADS: Activity(Class.LOG),
         Kind.LOG_ANCHORED: Activity(Class.LOG, 4, "Archive"),
         Kind.LOG_ACCEPTED: Activity(Class.LOG),
+        Kind.LOG_MOVED: Activity(Class.LOG),
         Kind.EXPORT_MADE: Activity(Class.LOG, 3, "Export"),
         Kind.REDACT_PROPOSED: Activity(Class.LOG),
         Kind.REDACT_APPLIED: Activity(Class.LOG, 2, "Delete"),

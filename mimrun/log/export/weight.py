@@ -24,6 +24,7 @@ WEIGHTS: Final = {
     Kind.LOG_KEY: Weight.NOTABLE,
     Kind.LOG_KEY_RETIRED: Weight.NOTABLE,
     Kind.LOG_ACCEPTED: Weight.SERIOUS,
+    Kind.LOG_MOVED: Weight.NOTABLE,
     Kind.INCIDENT_OPENED: Weight.NOTABLE,
     Kind.RUN_PAUSE_REQUESTED: Weight.NOTABLE,
     Kind.RUN_CANCEL_REQUESTED: Weight.NOTABLE,

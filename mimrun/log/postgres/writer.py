@@ -25,6 +25,7 @@ from mimrun.log.batch import Batch
 from mimrun.log.blob_key import BlobKey, BlobKeyPlace, NoKey
 from mimrun.log.chain import Head, IncidentHead
 from mimrun.log.entry import Draft
+from mimrun.log.moved import goes_on_elsewhere
 from mimrun.log.postgres.change import COMMIT, statements
 from mimrun.log.postgres.database import Database, explain, is_gone
 from mimrun.log.postgres.flush import FLUSH, WAIT, Flushed, Vigil
@@ -38,6 +39,8 @@ IDLE_S: Final = 8
 """Seconds after which the server ends a transaction whose process says nothing: frozen, or cut off."""
 MARK: Final = 8
 """Random bytes that tell the entries of one transaction from those of any other."""
+ELSEWHERE: Final = "this log goes on elsewhere"
+"""What the trigger says that refuses entries in a log that was taken to another place."""
 FLUSHED: Final = Statement("mim_flush", FLUSH)
 """Waits for the disk."""
 
@@ -111,6 +114,8 @@ class PostgresWriter(Writing):
         except psycopg.Error as exc:
             if is_gone(exc, self._db):
                 raise Interrupted(sent, str(explain(exc, self._name, "written"))) from exc
+            if ELSEWHERE in str(exc):
+                raise goes_on_elsewhere(self._reader) from exc
             raise explain(exc, self._name, "written") from exc
 
     def has(self, sent: Sent) -> bool:
@@ -164,6 +169,13 @@ class PostgresWriter(Writing):
     def drop(self, name: str, key: str) -> None:
         """Remove a state that no entry has touched."""
         self._ask("delete from projection where name = %s and key = %s returning key", name, key)
+
+    def _unmark(self) -> None:
+        """Take away a mark that says that the log goes on elsewhere; only who owns the tables may."""
+        try:
+            self._db.execute("update origin set moved = ''")
+        except psycopg.Error as exc:
+            raise explain(exc, self._name, "written") from exc
 
     def close(self) -> None:
         """Let go of the connections."""

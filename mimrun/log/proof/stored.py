@@ -36,6 +36,7 @@ Check: TypeAlias = Literal[
     "leaf",  # the bytes and the hash stored beside them do not fit
     "link",  # the next entry was linked to something else
     "missing",  # there is no such entry any more
+    "moved",  # it is marked as one that goes on elsewhere, and no entry says so
     "origin",  # an entry of another log
     "place",  # the entry says that it belongs elsewhere
     "proof",  # the proof that it was in the log does not hold

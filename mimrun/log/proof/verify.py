@@ -10,6 +10,7 @@ from typing import Final
 from mimrun.errors import BlobKeyError, LogError, StoreError, TamperError
 from mimrun.log.chain import Claim, StoredCheckpoint, StoredRow
 from mimrun.log.entry import LogEntry, decode
+from mimrun.log.kinds import LogMoved
 from mimrun.log.proof.beside import Beside
 from mimrun.log.proof.erased import Blobs
 from mimrun.log.proof.lines import Lines
@@ -115,6 +116,7 @@ class _Audit:
             found.append(Flaw(0, "checkpoint", "no checkpoint is here that a key which you trust has signed"))
         signed.check_kept(walk.seq, whole=True)
         signed.say_limits(about, walk.seq)
+        found += _wrong_mark(claim, about, walk)
         there = self.blobs.count - len(self.blobs.erased)
         if not found and claim is not None and claim.blobs not in (None, there):
             found.append(Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {there}"))
@@ -189,6 +191,16 @@ class _Audit:
                     self.blobs.count += len(claims)
                 if self.progress is not None:
                     self.progress(walk.seq)
+
+
+def _wrong_mark(claim: Claim | None, about: Iterable[LogEntry], walk: Walk) -> list[Flaw]:
+    """What is wrong with the mark that says that the log goes on elsewhere: its last entry has to say so, heads aside."""
+    if claim is None or not claim.moved:
+        return []
+    said = [(entry.seq, entry.body.to) for entry in about if isinstance(entry.body, LogMoved)][-1:]
+    if any(to == claim.moved and walk.heads.issuperset(range(seq + 1, walk.seq + 1)) for seq, to in said):
+        return []
+    return [Flaw(0, "moved", f"it is marked as one that goes on at {claim.moved}, and no entry says so")]
 
 
 def _decoded(wanted: Iterable[bytes], found: list[Flaw]) -> Iterator[LogEntry]:

@@ -18,6 +18,7 @@ from mimrun.log.blob_key import BlobKey, NoKey
 from mimrun.log.chain import IncidentHead
 from mimrun.log.entry import Draft
 from mimrun.log.moment import write_moment
+from mimrun.log.moved import goes_on_elsewhere
 from mimrun.log.reading import read_head
 from mimrun.log.sqlite import schema
 from mimrun.log.sqlite.reader import LogReader
@@ -146,11 +147,24 @@ class LogWriter(Writing):
         self._turnstile.close()
 
     def _refuse_moved(self) -> None:
-        ((moved,),) = self._db.execute("select moved from origin").fetchall() or [("",)]
-        if moved:
-            raise StoreError(
-                f"the log {self._path} is not added to any more: it goes on at {moved}; set MIMRUN_STORE"
-            )
+        """Refuse to add to a log that goes on elsewhere.
+
+        Raises:
+            StoreError: it does; says where.
+            TamperError: it is marked so, and no entry says it.
+        """
+        if self._db.execute("select 1 from origin where moved <> ''").fetchone():
+            raise goes_on_elsewhere(self._reader)
+
+    def _unmark(self) -> None:
+        """Take away a mark that says that the log goes on elsewhere."""
+        self._turnstile.enter()
+        try:
+            self._db.execute("update origin set moved = ''")
+        except schema.FAILURES as exc:
+            raise schema.explain(exc, self._path, "written") from exc
+        finally:
+            self._turnstile.leave()
 
     def _write_blobs(self, batch: Batch) -> None:
         db = self._db

@@ -25,6 +25,7 @@ def test_a_decision_an_end_a_stop_and_a_changed_key_ask_for_one() -> None:
         "run.ended",
         "log.key",
         "log.key_retired",
+        "log.moved",
         "killswitch.pulled",
         "killswitch.lift_agreed",
         "redact.applied",
