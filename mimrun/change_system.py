@@ -81,12 +81,14 @@ class ChangeVote:
         decision: None where they have not decided.
         at: when they decided, UTC; None where the system does not say.
         reason: their comment.
+        auth: how much the name is worth, where mimrun knows that itself: in its own register; else "".
     """
 
     account: str
     decision: Literal["approved", "rejected"] | None
     at: datetime | None = None
     reason: str = ""
+    auth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
