@@ -39,6 +39,25 @@ from mimrun.runbook.plan import Plan, Segment
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """What a person signed with a key of their own, verified.
+
+    Arguments:
+        statement: the canonical bytes that were signed.
+        signature: OpenSSH's, armoured.
+        brought_by: who brought it, where that was somebody else; or "".
+    """
+
+    statement: bytes
+    signature: bytes
+    brought_by: str = ""
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Both, as the log keeps them."""
+        return Blob("statement", self.statement, "plan"), Blob("signature", self.signature, "plan")
+
+
+@dataclass(frozen=True, slots=True)
 class PendingGate:
     """A gate that waits, with everything a person needs to decide.
 
@@ -90,12 +109,14 @@ def decide(
     *,
     digest: str,
     reason: str = "",
+    proof: Signed | None = None,
 ) -> str:
     """Record a person's decision at a gate, for the digest that they looked at.
 
     Arguments:
         digest: of the segment, as it was shown; at least 12 characters of it.
         reason: required for a rejection.
+        proof: what the person signed, where they did; it was verified (`mimrun.app.signed_approvals`).
 
     Returns:
         the role in which the person decided.
@@ -118,8 +139,14 @@ def decide(
         auth=identity.auth,
     )
     summary = pending.run.summary
-    body = GateDecided(decision=decision, digest=full, role=role, reason=reason, at=write_moment(now))
-    draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path)
+    brought = proof.brought_by if proof else ""
+    body = GateDecided(
+        decision=decision, digest=full, role=role, reason=reason, at=write_moment(now), brought_by=brought
+    )
+    blobs = proof.blobs() if proof else ()
+    draft = Draft(
+        identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path, blobs=blobs
+    )
     home.store.append([draft], guard=lambda view: _same_request(view, summary))
     return role
 

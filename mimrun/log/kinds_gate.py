@@ -73,7 +73,7 @@ class GateDecided(Body):
     """One person approved or rejected, or took their approval back before it was used.
 
     `at` is what the clock said; the entry's own time never goes back. An approval with a signature has the signed
-    statement in the blob `statement`.
+    statement in the blob `statement`; `brought_by` is who brought it, where that was not the person who signed.
     """
 
     kind = Kind.GATE_DECIDED
@@ -84,6 +84,7 @@ class GateDecided(Body):
     reason: Reason
     at: Moment = ""
     purpose: Literal["approval", "freeze_override"] = "approval"
+    brought_by: Word = ""
 
 
 class GateOpened(Body):
