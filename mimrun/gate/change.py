@@ -6,14 +6,17 @@ a person reads at a gate that waits: which field, what it is, and what it would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from mimrun.change_system import ChangeApproval, ChangeRecord, ChangeState, ChangeType, ChangeVote
+from mimrun.change_system import ChangeApproval, ChangeRecord, ChangeState, ChangeType
 from mimrun.gate.approval import Decision, Vote
 from mimrun.gate.people import People, acted
+
+REGISTER: Final = "register"
+"""The name of mimrun's own register among the change systems; its accounts are ids of the people file."""
 
 CONFLICTS_WITHIN: Final = timedelta(hours=1)
 """How old a search for conflicts may be, unless `changes.yaml` says otherwise."""
@@ -53,7 +56,6 @@ class ChangeNeed:
         targets: the hosts that the run may touch.
         excluded: names (`mimrun.gate.people.acted`) of whoever asked for the run and launched it.
         people: everybody who is known.
-        who: gives the id of the person behind an account of a change system (its name, the account); "" for nobody.
         conflicts_within: how old a search for conflicts may be.
         overridden_by: persons who said that it is to be done in spite of conflicts.
     """
@@ -66,7 +68,6 @@ class ChangeNeed:
     targets: frozenset[str]
     excluded: frozenset[str]
     people: People
-    who: Callable[[str, str], str]
     conflicts_within: timedelta = CONFLICTS_WITHIN
     overridden_by: tuple[str, ...] = ()
 
@@ -139,7 +140,7 @@ def change_votes(record: ChangeRecord, need: ChangeNeed, now: datetime) -> tuple
         return ()
     found = []
     for vote in record.votes:
-        person = _person(record, vote, need)
+        person = _person(record, vote.account, need)
         if person and vote.decision is not None:
             decision = Decision.APPROVED if vote.decision == "approved" else Decision.REJECTED
             auth = vote.auth or f"change:{record.system}"
@@ -213,11 +214,11 @@ def _approvers(record: ChangeRecord, need: ChangeNeed) -> Iterator[str]:
         return
     excluded = need.people.behind(need.excluded)
     asker = record.requested_by
-    asked = {need.who(record.system, asker) or asker} if asker else set()
+    asked = {_person(record, asker, need) or asker} if asker else set()
     for vote in record.votes:
         if vote.decision != "approved":
             continue
-        person = _person(record, vote, need)
+        person = _person(record, vote.account, need)
         if not person:
             yield (
                 f"votes: nobody is known behind {vote.account!r} of {record.system};"
@@ -278,8 +279,13 @@ def _has(record: ChangeRecord, field: str) -> bool:
     return field not in record.absent and field not in record.unreadable
 
 
-def _person(record: ChangeRecord, vote: ChangeVote, need: ChangeNeed) -> str:
-    return need.who(record.system, vote.account)
+def _person(record: ChangeRecord, account: str, need: ChangeNeed) -> str:
+    """Give the id of the person behind an account of the record's system; "" for nobody."""
+    if record.system == REGISTER:
+        person = need.people.by_id.get(account)
+    else:
+        person = need.people.person_at(record.system, account)
+    return person.id if person else ""
 
 
 def _word(value: ChangeState | ChangeApproval | Literal[""] | None) -> str:

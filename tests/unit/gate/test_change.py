@@ -31,10 +31,12 @@ ACCOUNTS = {"asmith": "alex", "bdoe": "billie", "l1": "launcher", "svc": "asker"
 
 
 def person(id_: str, *accounts: str) -> Person:
-    return Person(id_, id_, frozenset({"change_manager"}), frozenset(accounts))
+    there = frozenset(("itsm", account) for account, owner in ACCOUNTS.items() if owner == id_)
+    return Person(id_, id_, frozenset({"change_manager"}), frozenset(accounts), identities=there)
 
 
-PEOPLE = People({p.id: p for p in (person("alex", "os-alex"), person("billie"), person("launcher", "os-l"))})
+STAFF = (person("alex", "os-alex"), person("billie"), person("launcher", "os-l"), person("asker"))
+PEOPLE = People({p.id: p for p in STAFF})
 
 
 def need(**other: Any) -> ChangeNeed:
@@ -47,7 +49,6 @@ def need(**other: Any) -> ChangeNeed:
         "targets": frozenset({"db1", "db2"}),
         "excluded": frozenset({"launcher"}),
         "people": PEOPLE,
-        "who": lambda system, account: ACCOUNTS.get(account, "") if system == "itsm" else "",
     }
     return ChangeNeed(**(given_ | other))
 
