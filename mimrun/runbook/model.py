@@ -138,6 +138,7 @@ class OnTimeout(StrEnum):
 
     FAIL = "fail"
     ESCALATE = "escalate"
+    UNDO = "undo"
 
 
 class Gate(Part):

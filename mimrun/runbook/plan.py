@@ -158,7 +158,7 @@ class Plan(Part):
         inside = False
         for node in self.walk():
             if isinstance(node, PlannedGate):
-                if inside and not self._is_conditional(node.path):
+                if inside and not self.is_conditional(node.path):
                     between.append(node.path)
                 inside = inside or node.path == gate
             elif (
@@ -169,7 +169,7 @@ class Plan(Part):
                 segment.append(node)
         return tuple(segment)
 
-    def _is_conditional(self, path: str) -> bool:
+    def is_conditional(self, path: str) -> bool:
         """Say whether a condition, its own or that of a block around it, can leave a node out."""
         marks = path.split(".")
         return any(self.node(".".join(marks[:end])).when for end in range(1, len(marks) + 1, 2))

@@ -17,6 +17,7 @@ from mimrun.runbook.finding import Level
 from mimrun.runbook.include_plan import Opener, Unit, no_includes
 from mimrun.runbook.inputs import GivenInputs, complete_inputs
 from mimrun.runbook.inventory import Inventory
+from mimrun.runbook.launch import with_launch_gate
 from mimrun.runbook.lint import lint
 from mimrun.runbook.lint_include import Includes
 from mimrun.runbook.loader import LoadedRunbook
@@ -44,6 +45,7 @@ def make_plan(
     connector_versions: Mapping[str, str],
     *,
     includes: Includes = no_includes,
+    launch_gate: bool = False,
 ) -> Plan:
     """Fill in a runbook, and freeze it.
 
@@ -54,6 +56,7 @@ def make_plan(
         catalog: the installed actions.
         connector_versions: the version of each installed connector, by name.
         includes: gives the runbooks that this one includes, by `name@version`.
+        launch_gate: put a gate in front, where something is changed before the author's first one.
 
     Raises:
         PlanError: with everything that does not go together, each with its place.
@@ -73,7 +76,8 @@ def make_plan(
     locks = host_locks(changed).union(*(_locks(one.scope) for one in unit.all()))
     _refuse(unit)
     parts = _Parts(nodes, handlers, tuple(sorted(locks)))
-    return _encodable(_assembled(unit, parts, connector_versions), loaded)
+    plan = _assembled(unit, parts, connector_versions)
+    return _encodable(with_launch_gate(plan) if launch_gate else plan, loaded)
 
 
 @dataclass(frozen=True, slots=True)
