@@ -66,6 +66,7 @@ class Kind(StrEnum):
     BREAKGLASS_OPENED = "breakglass.opened"
     BREAKGLASS_SETTLED = "breakglass.settled"
     BREAKGLASS_PACKED = "breakglass.packed"
+    BREAKGLASS_UNPACKED = "breakglass.unpacked"
     BREAKGLASS_MERGED = "breakglass.merged"
     RULES_RECORDED = "rules.recorded"
     TOKEN_CREATED = "token.created"  # noqa: S105 - the name of a kind

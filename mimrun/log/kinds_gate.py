@@ -16,6 +16,7 @@ __all__ = [
     "BreakglassOpened",
     "BreakglassPacked",
     "BreakglassSettled",
+    "BreakglassUnpacked",
     "GateClosed",
     "GateDecided",
     "GateEscalated",
@@ -153,25 +154,43 @@ class BreakglassSettled(Body):
 
 
 class BreakglassPacked(Body):
-    """Runbooks, inventory and rules were sealed into a file that runs without anything else."""
+    """Runbooks, inventory and rules were sealed into a file that runs without anything else.
+
+    The blob `files` is that pack; `size` and `root` say how long this log was before, so that the log which the pack
+    keeps can say where it goes on from.
+    """
 
     kind = Kind.BREAKGLASS_PACKED
+    blobs = frozenset({"files", "reason"})
     pack: Digest
     size: Count
     root: Hash
     expires_at: Moment
+    files: Count
+    reason: Reason = ""
+
+
+class BreakglassUnpacked(Body):
+    """This log is that of a pack: it goes on from the log `origin`, which had so many entries and this root."""
+
+    kind = Kind.BREAKGLASS_UNPACKED
+    pack: Digest
+    origin: Name
+    size: Count
+    root: Hash
 
 
 class BreakglassMerged(Body):
-    """What a sealed pack's own log recorded, as the blob has it, and how it joins this one."""
+    """What a pack's own log recorded, as the blob has it: a bundle of its first `entries` entries, with this root."""
 
     kind = Kind.BREAKGLASS_MERGED
-    blobs = frozenset({"segment"})
+    blobs = frozenset({"segment", "reason"})
     pack: Digest
     origin: Name
     entries: Count
     root: Hash
-    joins: Count
+    bundle: Digest
+    reason: Reason = ""
 
 
 class RulesRecorded(Body):
@@ -213,6 +232,7 @@ class NoticeSending(Body):
     event: Word
     channel: Name
     audience: Name
+    people: tuple[Name, ...] = ()
 
 
 class NoticeSent(Body):
@@ -220,6 +240,10 @@ class NoticeSent(Body):
 
     kind = Kind.NOTICE_SENT
     blobs = frozenset({"reason"})
+    about: Seq
+    event: Word
+    channel: Name
+    audience: Name
     sending: Seq
     done: bool
     reason: Reason = ""

@@ -105,6 +105,7 @@ ACTIVITIES: Final[Mapping[Kind, Activity]] = MappingProxyType(
         Kind.BREAKGLASS_OPENED: _ACTIVATE,
         Kind.BREAKGLASS_SETTLED: _DEACTIVATE,
         Kind.BREAKGLASS_PACKED: _CREATE,
+        Kind.BREAKGLASS_UNPACKED: _ACTIVATE,
         Kind.BREAKGLASS_MERGED: _UPDATE,
         Kind.RULES_RECORDED: _UPDATE,
         Kind.TOKEN_CREATED: _CREATE,
