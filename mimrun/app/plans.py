@@ -9,6 +9,7 @@ from pathlib import Path
 from mimrun import __version__
 from mimrun.app.home import Home
 from mimrun.app.pinning import pin_files
+from mimrun.app.policies import asks_at_launch
 from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import check_published
 from mimrun.catalog import GROUP, Catalog
@@ -76,7 +77,15 @@ def draft_plan(
         sources[found.digest] = found.source
         return found
 
-    plan = make_plan(loaded, given, inventory, catalog, connector_versions(), includes=included)
+    plan = make_plan(
+        loaded,
+        given,
+        inventory,
+        catalog,
+        connector_versions(),
+        includes=included,
+        launch_gate=asks_at_launch(settings),
+    )
     texts = {digest: source.decode() for digest, source in sources.items()}
     return pin_files(plan, catalog).with_sources(texts)
 

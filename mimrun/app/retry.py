@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.policies import asks_at_launch
 from mimrun.app.runs import create_run, find_run
 from mimrun.app.undo import follow_ups, taken_back
 from mimrun.app.undo_plan import Record, record_of
@@ -24,6 +25,7 @@ from mimrun.run.lock import HOST
 from mimrun.run.remaining import due, due_before, handlers_of, leaves, referred_to, remaining, targets_of
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
+from mimrun.runbook.launch import with_launch_gate
 from mimrun.runbook.node import (
     Leaf,
     Node,
@@ -68,7 +70,8 @@ def plan_retry(home: Home, run: str) -> Plan:
         "groups": {group: tuple(h for h in names if h in hosts) for group, names in plan.groups.items()},
     }
     # Read back from its bytes: a copy would keep the digest of the plan that it was copied from.
-    return Plan.decode(plan.model_copy(update=changed).encode())
+    left = Plan.decode(plan.model_copy(update=changed).encode())
+    return with_launch_gate(left) if asks_at_launch(home.settings) else left
 
 
 def create_retry(home: Home, run: str, plan: Plan, identity: Identity, *, direct: bool = False) -> str:

@@ -198,7 +198,8 @@ def _asked_again(home: Home, plan: Plan, state: RunState) -> Iterator[PlannedGat
         name="Taking it back is approved",
         change=stale[-1].change,
         approvals=tuple(Needed(role=role, count=count) for role, count in sorted(counts.items())),
-        expires_ms=min(node.expires_ms for node in stale),
+        # 0 is as long as the policy says: that of a gate in front of a launch.
+        expires_ms=min((node.expires_ms for node in stale if node.expires_ms), default=0),
         on_timeout=OnTimeout.FAIL,
     )
 

@@ -57,7 +57,7 @@ def test_what_only_reads_asks_for_nothing_whatever_else_holds() -> None:
         ("medium", "P5", {"change_manager": 1}, "normal"),
         ("medium", None, {"change_manager": 1}, "normal"),
         ("high", "P1", {"change_manager": 1, "major_incident_manager": 1}, "emergency"),
-        ("high", "P4", {"change_board": 1, "change_manager": 1}, "normal"),
+        ("high", "P4", {"change_manager": 1, "major_incident_manager": 1}, "normal"),
     ],
 )
 def test_the_default_matrix_asks_for_what_its_page_says(
