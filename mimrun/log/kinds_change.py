@@ -23,7 +23,7 @@ class ChangeOpened(Body):
     """A record in mimrun's own register begins; the blob `record` has all of it.
 
     A standard change bears the digest of the runbook that it allows; a retrospective one says until when it must be
-    complete.
+    complete. `key` tells whether mimrun has made it already, and `behalf` names those for whom it did.
     """
 
     kind = Kind.CHANGE_OPENED
@@ -36,6 +36,8 @@ class ChangeOpened(Body):
     runbook_digest: Word = ""
     retrospective: bool = False
     due_at: Moment = ""
+    key: Word = ""
+    behalf: tuple[Name, ...] = ()
 
 
 class ChangeEdited(Body):
@@ -45,20 +47,26 @@ class ChangeEdited(Body):
     blobs = frozenset({"record"})
     ref: Word
     record: Digest
+    title: Title = ""
+    risk: Word = ""
 
 
 class ChangeMoved(Body):
-    """A record of the register is in another state."""
+    """A record of the register is in another state; one that is closed says what came of it."""
 
     kind = Kind.CHANGE_MOVED
     blobs = frozenset({"reason"})
     ref: Word
     state: Word
     reason: Reason = ""
+    result: Literal["", "successful", "with_problems", "failed"] = ""
 
 
 class ChangeDecided(Body):
-    """A person approved or rejected what a record of the register says, or took that back."""
+    """A person approved or rejected what a record of the register says, or took that back.
+
+    `despite` names the conflicts that the person knew of and answers for.
+    """
 
     kind = Kind.CHANGE_DECIDED
     blobs = frozenset({"reason", "signature", "statement"})
@@ -67,16 +75,21 @@ class ChangeDecided(Body):
     record: Digest
     role: Name
     reason: Reason = ""
+    despite: tuple[Name, ...] = ()
 
 
 class ChangeLinked(Body):
-    """A run is part of what this change record is about; a link that takes the place of another names it."""
+    """A run is part of what this change record is about; a link that takes the place of another names it.
+
+    `key` is that with which mimrun made the record for this run; a person linked it where there is none.
+    """
 
     kind = Kind.CHANGE_LINKED
     system: Name
     ref: Name
     url: Reason = ""
     replaces: Word = ""
+    key: Word = ""
 
 
 class ChangeRead(Body):
@@ -104,7 +117,7 @@ class ChangeWriting(Body):
 
 
 class ChangeWritten(Body):
-    """What came of an addition to a record."""
+    """What came of an addition to a record; where it is `final`, nothing more is tried."""
 
     kind = Kind.CHANGE_WRITTEN
     blobs = frozenset({"reason"})
@@ -113,3 +126,4 @@ class ChangeWritten(Body):
     ref: Word = ""
     reason: Reason = ""
     attempt: Count = 1
+    final: bool = False
