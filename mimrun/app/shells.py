@@ -7,6 +7,7 @@ piece the session ends: nothing goes on unrecorded.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from mimrun.run.shell import Shell, Shells, shells_in
 
 SAVED_AFTER: Final = 2.0
 """Seconds after which what was shown is on record."""
+SETTLED_AFTER: Final = 10.0
+"""Seconds for which a line is held that has the beginning of a secret in it, and may be corrected to be one."""
 SAVED_FROM: Final = 64 * 1024
 """Bytes of a cast that are put on record at once."""
 MOST: Final = 256 * 1024 * 1024
@@ -110,9 +113,19 @@ class Session:
 
     def due_in(self) -> float:
         """Give the seconds until what is waiting has to be on record; at most those of a full turn."""
-        if self._unsaved_since is None:
-            return SAVED_AFTER
-        return max(self._unsaved_since + SAVED_AFTER - self.clock(), 0.0)
+        dues = [SAVED_AFTER, self._settled_in()]
+        if self._unsaved_since is not None:
+            dues.append(self._unsaved_since + SAVED_AFTER - self.clock())
+        return max(min(dues), 0.0)
+
+    def settle(self) -> None:
+        """Put on record what was shown so far, also what was held for a person who might correct it.
+
+        Raises:
+            LogError: it cannot be; it is kept, to be tried again.
+        """
+        self.recorder.settle(self._ms())
+        self.save()
 
     def save(self) -> None:
         """Put on record what was shown so far.
@@ -120,6 +133,8 @@ class Session:
         Raises:
             LogError: it cannot be; it is kept, to be tried again.
         """
+        if self._settled_in() <= 0:
+            self.recorder.settle(self._ms())
         piece = self.recorder.piece()
         if piece is not None:
             self.append([self._recorded()])
@@ -156,6 +171,10 @@ class Session:
         if self._unsaved_since is None and self.recorder.waiting:
             self._unsaved_since = self.clock()
 
+    def _settled_in(self) -> float:
+        since = self.recorder.lingers_since
+        return math.inf if since is None else SETTLED_AFTER - (self._ms() - since) / 1000
+
     def _ms(self) -> int:
         return max(int((self.clock() - self.began) * 1000), 0)
 
@@ -189,7 +208,6 @@ def open_shell(home: Home, identity: Identity, wanted: Wanted) -> Iterator[Sessi
         draft = _opening(identity, wanted, terminal, reason)
         seq = home.store.append([draft])[0].seq
         stack.enter_context(_hold(home, seq))
-        place = wanted.place
 
         def append(work: list[tuple[Body, tuple[Blob, ...]]]) -> None:
             home.store.append(
@@ -197,8 +215,8 @@ def open_shell(home: Home, identity: Identity, wanted: Wanted) -> Iterator[Sessi
                     Draft(
                         identity.actor(),
                         body,
-                        inc=place.incident,
-                        run=place.run,
+                        inc=wanted.place.incident,
+                        run=wanted.place.run,
                         target=target.name,
                         blobs=blobs,
                     )
@@ -207,7 +225,8 @@ def open_shell(home: Home, identity: Identity, wanted: Wanted) -> Iterator[Sessi
             )
 
         warnings = tuple(_warnings(home, target.name))
-        session = Session(seq, terminal, warnings, Recorder(masker), append, began=time.monotonic())
+        recorder = Recorder(masker, wanted.window.columns)
+        session = Session(seq, terminal, warnings, recorder, append, began=time.monotonic())
         try:
             _asked(terminal.begin)
             yield session

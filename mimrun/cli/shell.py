@@ -80,10 +80,12 @@ def shell(
 ) -> None:
     """Open a shell on a host, and record what it shows.
 
-    It is on record before it begins and ends when the log cannot be written. Secrets that settings, inventory or
-    --mask name are masked in the record. What you type is recorded as far as the host shows it, so passwords that
-    are asked for are not. `~.` at the beginning of a line leaves; `~~` is a tilde. Ends with the shell's own exit
-    code, with 255 where the connection was lost.
+    It is on record before it begins and ends when the log cannot be written. Secrets that settings, inventory
+    or --mask name are masked in the record, also where they are wrapped, coloured or corrected while you
+    type. Not masked is what you type of a secret out of order, with the cursor moved back into it, and what a
+    full-screen program draws of it in several rows. What you type is recorded as far as the host shows it, so
+    passwords that are asked for are not. `~.` at the beginning of a line leaves; `~~` is a tilde. Ends with
+    the shell's own exit code, with 255 where the connection was lost.
     """
     with open_home(settings_of(home)) as opened:
         identity = identify(opened.people(), claimed)
@@ -292,7 +294,7 @@ class _Relay:
         if end == 0:
             if not self._is_shown():
                 return
-            self._session.save()
+            self._session.settle()
             end = len(self._unsent)
         if end:
             taken = self._session.terminal.write(self._unsent[:end])

@@ -17,7 +17,7 @@ from typing import Final, Literal
 from mimrun.errors import TamperError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import ShellOpened
-from mimrun.secret import Masker, Sieve
+from mimrun.secret import DrawnSieve, Masker
 
 VERSION: Final = 2
 
@@ -44,28 +44,42 @@ class Recorder:
 
     Arguments:
         masker: knows the secrets that must not be in it.
+        columns: how wide the terminal is.
     """
 
-    def __init__(self, masker: Masker) -> None:
-        self._sieve = Sieve(masker)
+    def __init__(self, masker: Masker, columns: int = 80) -> None:
+        self._sieve = DrawnSieve(masker, columns)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._lines: list[bytes] = []
         self._part = 1
         self._until_ms = 0
         self.waiting = 0
         """Bytes of lines that are not saved yet."""
+        self.lingers_since: int | None = None
+        """When it was that something was held that may be a slip in a secret; None where nothing is. See `settle`."""
 
     def output(self, data: bytes, at_ms: int) -> None:
         """Take what the terminal showed. What may be the beginning of a secret is held back until that is known."""
         self._show(self._sieve.feed(data), at_ms)
+        if not self._sieve.lingers():
+            self.lingers_since = None
+        elif self.lingers_since is None:
+            self.lingers_since = at_ms
+
+    def settle(self, at_ms: int) -> None:
+        """Take what was held because a person might take back their last letters: they did not."""
+        self._show(self._sieve.settle(), at_ms)
+        self.lingers_since = None
 
     def resize(self, columns: int, rows: int, at_ms: int) -> None:
         """Take a change of its size."""
+        self._sieve.resize(columns)
         self._event("r", f"{columns}x{rows}", at_ms)
 
     def finish(self, at_ms: int) -> None:
         """Take what was held back: nothing more will be shown."""
         self._show(self._sieve.finish(), at_ms)
+        self.lingers_since = None
         self._event("o", self._decoder.decode(b"", final=True), at_ms)
 
     def piece(self) -> Piece | None:

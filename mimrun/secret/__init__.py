@@ -7,6 +7,7 @@ reference names a secret; `read_secret` fetches it from where it is kept.
 
 from __future__ import annotations
 
+from mimrun.secret.drawn_sieve import DrawnSieve
 from mimrun.secret.form import SHORTEST
 from mimrun.secret.keyrings import keyring_name
 from mimrun.secret.masker import Masker, blank
@@ -19,7 +20,6 @@ from mimrun.secret.reference import (
     parse_reference,
     suggest_reference,
 )
-from mimrun.secret.sieve import Sieve
 from mimrun.secret.value import MASK, Secret
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
     "REFERENCE",
     "SHAPES",
     "SHORTEST",
+    "DrawnSieve",
     "Masker",
     "Secret",
-    "Sieve",
     "blank",
     "is_of_this_process",
     "keyring_name",

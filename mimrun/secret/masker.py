@@ -78,6 +78,10 @@ class Masker:
         """
         return self._index.unfinished(data)
 
+    def beginnings(self, data: bytes, length: int) -> Iterator[int]:
+        """Give the places where so many bytes are the beginning of a longer form, in order."""
+        return self._index.beginnings(data, length)
+
     def mask(self, data: bytes) -> bytes:
         """Give the bytes with every form of every secret replaced by `*****`."""
         return blank(data, self.spans(data))
@@ -126,6 +130,12 @@ class _Index:
             if self._goes_on(tail[start:]):
                 return len(data) - len(tail) + start
         return len(data)
+
+    def beginnings(self, data: bytes, length: int) -> Iterator[int]:
+        """Give the places where so many bytes are the beginning of a longer form, in order."""
+        for start in range(len(data) - length + 1):
+            if self._goes_on(data[start : start + length]):
+                yield start
 
     def _goes_on(self, data: bytes) -> bool:
         return _begins(self._sorted_exact, data) or _begins(self._sorted_folded, data.lower())

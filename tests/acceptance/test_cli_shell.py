@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,9 +66,10 @@ class Office(Desk):
         self.write("hosts.json", json.dumps({"all": {"hosts": hosts}}))
         self.env["MIMRUN_INVENTORY"] = str(self.folder / "hosts.json")
 
-    def sit(self, *words: str) -> Screen:
+    def sit(self, *words: str, columns: int = 100) -> Screen:
         """Sit down at a terminal and ask for a shell."""
-        return Screen(self.cold("shell", *(words or ("db1",))), cwd=self.folder, env=self.env)
+        argv = self.cold("shell", *(words or ("db1",)))
+        return Screen(argv, cwd=self.folder, env=self.env, columns=columns)
 
     def entries(self, kind: str = "shell.") -> list[dict[str, Any]]:
         lines = self("log", "show", "--json", "--blobs").out.splitlines()
@@ -160,6 +163,73 @@ def test_a_known_secret_is_masked_also_across_pieces_and_is_nowhere_on_disk(offi
     assert SECRET not in recorded
     for path in office.home.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+LONG = "wachtmeister-Ümlaut-0815-4711-behind-the-edge-of-the-row"
+
+
+@pytest.mark.parametrize("secret", [SECRET, LONG])
+def test_a_secret_is_masked_however_a_real_line_editor_draws_it(office: Office, secret: str) -> None:
+    office.env["ANOTHER"] = secret
+    head, tail = secret[: len(secret) // 2], secret[len(secret) // 2 :]
+    with office.sit("db1", "--mask", "env:ANOTHER", columns=20) as screen:
+        screen.see("recording: db1")
+        screen.write("export LC_ALL=C.UTF-8 HISTFILE=/dev/null; exec bash --norc\r")
+        screen.write("bind 'set enable-bracketed-paste on'; PS1='$ '; cl''ear; echo rea''dy\r")
+        screen.see("ready")
+        for key in f": {secret}":  # one by one, as a person does: bash wraps it by itself
+            screen.write(key)
+            until_echoed(screen)
+        screen.write("; echo ty''ped\r")
+        screen.see("typed")
+        for key in (
+            *f": {head}",
+            *"oops",
+            *"\x7f" * 7,
+            *head[-3:],
+            *tail,
+        ):  # a slip, and more taken back than that
+            screen.write(key)
+            until_echoed(screen)
+        screen.write("; echo slip''ped\r")
+        screen.see("slipped")
+        screen.write(f"printf '\\e[1;31m%s\\e[0m\\e[K%s\\n' '{head}' '{tail}'; echo colou''red\r")
+        screen.see("coloured")
+        screen.write(
+            "\x10\x10\x10\x01: again; \x05; echo re''called\r"
+        )  # from the history, with a word before it
+        screen.see("recalled")
+        screen.write("exit\r")
+        screen.write("exit\r")
+        assert screen.end() == 0
+    recorded = office.recorded()
+    for shown in (recorded, re.sub(r" \r|\r\n|\x1b\[[0-9;?]*[a-zA-Z]", "", recorded)):
+        assert secret not in shown
+    line_editing = recorded[recorded.index("ready") :]
+    for part in (secret[2:8], secret[-8:-2], secret[12:18]):
+        assert part not in line_editing.partition("printf")[0], line_editing
+    for path in office.home.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def until_echoed(screen: Screen) -> None:
+    """Let the host answer a key before the next one."""
+    was = len(screen.shown)
+    end = time.monotonic() + 1
+    while len(screen.shown) == was and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+def test_a_line_that_may_become_a_secret_is_on_record_before_it_is_done(office: Office) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        with office.sit() as screen:
+            settle_in(screen)
+            screen.write(f"touch {folder}/corroded\r")
+            until((Path(folder) / "corroded").exists, "it is done")
+            screen.kill()
+            screen.end()
+        assert f"touch {folder}/corroded" in office.recorded()
 
 
 def test_a_secret_can_be_named_for_one_session(office: Office) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from builders.entries import entry as made
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mimrun.app.shells import Session
+from mimrun.connector import Terminal
 from mimrun.errors import TamperError
 from mimrun.log.kinds import ShellClosed, ShellOpened, ShellRecorded
 from mimrun.run.cast import Piece, Recorder, whole_cast
@@ -74,6 +76,53 @@ def test_what_came_while_a_piece_was_saved_belongs_to_the_next() -> None:
     recorder.output(b"two", 2)
     recorder.saved(piece)
     assert lines_of(take(recorder).lines) == [[0.002, "o", "two"]]
+
+
+def text_of(recorder: Recorder) -> str:
+    piece = recorder.piece()
+    return "".join(event[2] for event in lines_of(piece.lines)) if piece is not None else ""
+
+
+def test_a_line_that_may_be_a_secret_with_a_slip_waits_for_its_end_or_for_somebody_who_says_so() -> None:
+    recorder = Recorder(Masker([Secret("correct-horse")]), 40)
+    recorder.output(b"$ corrosion", 100)
+    recorder.output(b" is", 900)
+    assert (text_of(recorder), recorder.lingers_since) == ("$ ", 100)
+    recorder.settle(1000)
+    assert (text_of(recorder), recorder.lingers_since) == ("$ corrosion is", None)
+    recorder.output(b" corX", 1100)
+    held = recorder.lingers_since
+    recorder.output(b"\b\x1b[Krect", 1200)
+    assert (held, recorder.lingers_since) == (1100, None), (
+        "what may still go on is no slip, and waits for more"
+    )
+    recorder.output(b"-horse\r\n", 1300)
+    assert recorder.lingers_since is None
+    assert text_of(recorder) == "$ corrosion is *****X\b\x1b[K\r\n"
+
+
+def test_a_session_puts_a_held_line_on_record_after_ten_seconds() -> None:
+    now, done = 0.0, []
+    recorder = Recorder(Masker([Secret("correct-horse")]), 40)
+    nobody = cast("Terminal", None)
+    session = Session(
+        1, nobody, (), recorder, lambda work: done.append(work[0][1][0].data), clock=lambda: now
+    )
+    session.heard(b"$ corrosion")
+    assert session.due_in() == 2
+    now = 2.0
+    session.save()
+    assert (session.due_in(), len(done)) == (2, 1)
+    now = 9.0
+    assert session.due_in() == 1
+    now = 10.0
+    assert session.due_in() == 0
+    session.save()
+    assert [lines_of(lines)[0][2] for lines in done] == ["$ ", "corrosion"]
+    session.heard(b"\r\n$ corroded")
+    session.settle()
+    assert "".join(event[2] for event in lines_of(done[-1])) == "\r\n$ corroded"
+    assert session.due_in() == 2
 
 
 OPENED = ShellOpened(account="ops", address="db1", host_key="ssh-ed25519 X", columns=80, rows=24, reason="")
