@@ -14,6 +14,7 @@ from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
 from mimrun.app.signing import pinned_root
 from mimrun.errors import InputError, TamperError
+from mimrun.log.chain import Unreadable
 from mimrun.log.entry import LogEntry
 from mimrun.log.proof.note import read_vkey
 from mimrun.log.proof.opened import verify_bundle
@@ -27,17 +28,16 @@ _UNCOMPARED: Final = "that lists and locks are read from states that are what th
 
 def select_entries(
     home: Home, *, run: str | None = None, incident: str | None = None, after: int = 0
-) -> Iterator[LogEntry]:
-    """Give entries in order.
+) -> Iterator[LogEntry | Unreadable]:
+    """Give entries in order, and of those that cannot be read, why.
 
     Raises:
         InputError: there is no such run or incident.
-        TamperError: an entry is not what was recorded.
     """
     name = find_run(home, run).summary.run if run else None
-    if incident and next(home.store.entries(inc=incident), None) is None:
+    if incident and next(home.store.readable(inc=incident), None) is None:
         raise InputError(f"the log has no incident {incident!r}; `mimrun runs` shows them")
-    return home.store.entries(run=name, inc=incident, after=after)
+    return home.store.readable(run=name, inc=incident, after=after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
 from mimrun.cli.redact import redact
 from mimrun.cli.terminal import console, safe, safe_json, safe_line
 from mimrun.errors import BlobKeyError, ErasedError
+from mimrun.log.chain import Unreadable
 from mimrun.log.entry import LogEntry
 
 IncidentOption = Annotated[str | None, typer.Option("--incident", metavar="INC", help="Only this incident.")]
@@ -40,17 +41,25 @@ def show(
 ) -> None:
     """Show the timeline: every automated and manual step, decision and answer, in order.
 
-    With --json each line is an entry; with --blobs, too, an object with `entry` and `blobs`.
+    With --json each line is an entry; with --blobs, too, an object with `entry` and `blobs`. An entry that cannot be
+    read is shown with why, and it ends with 6.
     """
+    unreadable = False
     with open_home(settings_of(home)) as opened:
         out = console()
         for entry in select_entries(opened, run=run, incident=incident, after=after):
+            if isinstance(entry, Unreadable):
+                unreadable = True
+                _tell_unreadable(out, entry, as_json=as_json)
+                continue
             if as_json:
                 typer.echo(safe_json(_json(opened, entry, blobs=blobs)))
                 continue
             _line(out, opened, entry)
             if blobs:
                 _blobs(out, opened, entry)
+    if unreadable:
+        raise typer.Exit(6)
 
 
 def rebuild(home: HomeOption = None) -> None:
@@ -74,6 +83,13 @@ def _line(out: Console, home: Home, entry: LogEntry) -> None:
     line = Text(f"{entry.seq:>6} ", "dim").append(entry.ts.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], "dim")
     line.append(f"  {entry.kind:<18} ", "bold cyan").append(f"{entry.actor.id:<12} ", "green")
     out.print(line.append(f"{place}  ", "bold").append(facts))
+
+
+def _tell_unreadable(out: Console, entry: Unreadable, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(safe_json(json.dumps({"seq": entry.seq, "unreadable": entry.why}, ensure_ascii=False)))
+        return
+    out.print(Text(f"{entry.seq:>6} ", "dim").append(f"unreadable: {safe(entry.why)}", "red"))
 
 
 def _json(home: Home, entry: LogEntry, *, blobs: bool) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from mimrun.errors import TamperError
+from mimrun.errors import LogError, TamperError
 from mimrun.log.entry import NOTHING, Blob, BlobRef, Draft, LogEntry, decode
 from mimrun.log.merkle import Frontier, leaf_hash
 
@@ -154,10 +154,34 @@ def believe(row: StoredRow) -> LogEntry:
     data: object = row.data  # what is stored may be of any type
     if not isinstance(data, bytes) or leaf_hash(data) != row.leaf:
         raise TamperError(f"log entry {row.seq} is not what was recorded; check with `mimrun log verify`")
-    entry = decode(data)
+    try:
+        entry = decode(data)
+    except TamperError as exc:
+        raise TamperError(f"log entry {row.seq} cannot be read: {exc}") from exc
     if entry.seq != row.seq:
         raise TamperError(f"log entry {row.seq} says that it is entry {entry.seq}; the log was changed")
     return entry
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry that cannot be read.
+
+    Arguments:
+        seq: the place it is stored at.
+        why: for a person.
+    """
+
+    seq: int
+    why: str
+
+
+def read_or_tell(row: StoredRow) -> LogEntry | Unreadable:
+    """Read an entry, or say why it cannot be: it was changed, a liar recorded it, or a newer version."""
+    try:
+        return believe(row)
+    except LogError as exc:
+        return Unreadable(row.seq, str(exc))
 
 
 @dataclass(frozen=True, slots=True)

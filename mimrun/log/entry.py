@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import ValidationError
-
 from mimrun import canonical
 from mimrun.errors import LogError, TamperError
+from mimrun.log.body import read_body
 from mimrun.log.kinds import BODIES, Body, Kind
 from mimrun.log.merkle import leaf_hash
 from mimrun.log.moment import read_moment, write_moment
@@ -34,6 +33,14 @@ FIELDS: Final = frozenset(
     | {"run", "step", "target", "attempt", "epoch", "body", "blobs", "prev"}
 )
 """The keys of an entry; every entry has all of them and no other."""
+TYPES: Final = {
+    **dict.fromkeys(["log", "ts", "inc", "iprev", "kind", "run", "step", "target", "prev"], str),
+    **dict.fromkeys(["seq", "iseq", "attempt", "epoch"], int),
+    "actor": dict,
+    "body": dict,
+    "blobs": list,
+}
+"""What the values of an entry are in JSON; `v` is compared with what it has to be."""
 
 BlobClass: TypeAlias = Literal["plan", "output", "data", "text"]
 """What a blob holds, for rules on how long it is kept: what was to be done, what a target said, facts,
@@ -253,28 +260,44 @@ def decode(data: bytes) -> LogEntry:
         value = json.loads(data)
         if not isinstance(value, dict) or value.keys() != FIELDS or value["v"] != VERSION:
             raise TamperError(f"these bytes are not an entry of {FORMAT}: {data[:80]!r}")
-        body_type = BODIES.get(value["kind"])
-        if body_type is None:
+        if tuple(type(value[name]) for name in TYPES) != tuple(TYPES.values()):
+            raise ValueError("a value in it is of another type than it should be")
+        if value["kind"] not in BODIES:
             raise LogError(
                 f"log entry {value['seq']} is of kind {value['kind']!r}, which this mimrun does not know; "
                 "use the version that wrote it, or a newer one"
             )
-        return LogEntry(
-            log=value["log"],
-            seq=value["seq"],
-            ts=read_moment(value["ts"]),
-            inc=value["inc"],
-            iseq=value["iseq"],
-            iprev=value["iprev"],
-            actor=Actor(**value["actor"]),
-            run=value["run"],
-            step=value["step"],
-            target=value["target"],
-            attempt=value["attempt"],
-            epoch=value["epoch"],
-            body=body_type.model_validate(value["body"]),
-            blobs=tuple(BlobRef(**ref) for ref in value["blobs"]),
-            prev=value["prev"],
-        )
-    except (ValueError, TypeError, ValidationError) as exc:
+        return _entry_of(value)
+    except (ValueError, TypeError) as exc:
         raise TamperError(f"these bytes are not an entry of {FORMAT} ({exc}): {data[:80]!r}") from exc
+
+
+def _entry_of(value: dict[str, Any]) -> LogEntry:
+    """Make an entry of what its bytes say.
+
+    Raises:
+        ValueError, TypeError: it cannot be one.
+    """
+    refs = tuple(BlobRef(**ref) for ref in value["blobs"])
+    named = [value["actor"].values(), *((ref.n, ref.commit, ref.cls) for ref in refs)]
+    if not all(type(text) is str for texts in named for text in texts) or not all(
+        type(ref.len) is int for ref in refs
+    ):
+        raise ValueError("its actor, or what it says of its blobs, is of another type than it should be")
+    return LogEntry(
+        log=value["log"],
+        seq=value["seq"],
+        ts=read_moment(value["ts"]),
+        inc=value["inc"],
+        iseq=value["iseq"],
+        iprev=value["iprev"],
+        actor=Actor(**value["actor"]),
+        run=value["run"],
+        step=value["step"],
+        target=value["target"],
+        attempt=value["attempt"],
+        epoch=value["epoch"],
+        body=read_body(value["kind"], value["body"]),
+        blobs=refs,
+        prev=value["prev"],
+    )

@@ -19,8 +19,10 @@ from mimrun.log.chain import (
     StoredBlob,
     StoredCheckpoint,
     StoredRow,
+    Unreadable,
     believe,
     is_committed,
+    read_or_tell,
 )
 from mimrun.log.cipher import EncryptedBlob
 from mimrun.log.data_keys import DataKeys
@@ -263,6 +265,18 @@ class Reading(ABC):
         kinds: Collection[Kind] | None = None,
     ) -> Iterator[LogEntry]:
         """Entries behind `after`; see `Store.entries`."""
+        return map(believe, self._found(run, inc, after, kinds))
+
+    def readable(
+        self, *, run: str | None = None, inc: str | None = None, after: int = 0
+    ) -> Iterator[LogEntry | Unreadable]:
+        """Entries behind `after`, and those that cannot be read; see `Store.readable`."""
+        return map(read_or_tell, self._found(run, inc, after, None))
+
+    def _found(
+        self, run: str | None, inc: str | None, after: int, kinds: Collection[Kind] | None
+    ) -> Iterator[StoredRow]:
+        """Rows that the columns beside them say are of this run, this incident and these kinds."""
         where, given = ["seq > ?"], list[object]()
         if run is not None:
             # The second condition lets the database use the partial index.
@@ -276,8 +290,7 @@ class Reading(ABC):
             given += [kind.value for kind in kinds]
         statement = f"select seq, data, leaf from entry where {' and '.join(where)} order by seq limit ?"  # noqa: S608 - only our own words
         while page := self.query(statement, after, *given, PAGE):
-            for row in page:
-                yield believe(StoredRow(*row))
+            yield from (StoredRow(*row) for row in page)
             after = page[-1][0]
 
     def entry(self, seq: int) -> LogEntry:

@@ -10,7 +10,7 @@ from typing import Self
 from mimrun.errors import BlobKeyError, LogError, StoreError
 from mimrun.log.batch import Sealed
 from mimrun.log.bell import Bell
-from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, seal
+from mimrun.log.chain import SALT_SIZE, Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, Unreadable, seal
 from mimrun.log.checkpointing import Point
 from mimrun.log.cipher import EncryptedBlob, Entropy, WrappedKey
 from mimrun.log.data_keys import KEY_GONE
@@ -99,6 +99,12 @@ class SequencedStore:
     ) -> Iterator[LogEntry]:
         """Entries behind `after`, in order; see `Store.entries`."""
         return self._reader.entries(run=run, inc=inc, after=after, kinds=kinds)
+
+    def readable(
+        self, *, run: str | None = None, inc: str | None = None, after: int = 0
+    ) -> Iterator[LogEntry | Unreadable]:
+        """Entries behind `after`, and those that cannot be read; see `Store.readable`."""
+        return self._reader.readable(run=run, inc=inc, after=after)
 
     def entry(self, seq: int) -> LogEntry:
         """One entry; see `Store.entry`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from mimrun.log.chain import Claim, Head, StoredBlob, StoredCheckpoint, StoredRow
+from mimrun.log.chain import Claim, Head, StoredBlob, StoredCheckpoint, StoredRow, Unreadable
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.redaction import Redaction
@@ -135,6 +135,15 @@ class Store(Source, Protocol):
 
         Raises:
             TamperError: an entry is not what was recorded; it is named.
+        """
+
+    def readable(
+        self, *, run: str | None = None, inc: str | None = None, after: int = 0
+    ) -> Iterator[LogEntry | Unreadable]:
+        """Entries behind `after`, in order, of this run and this incident; of one that cannot be read, why.
+
+        Raises:
+            StoreError: the log cannot be read.
         """
 
     def entry(self, seq: int) -> LogEntry:

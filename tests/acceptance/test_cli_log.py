@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from builders.commands import GATE, Desk, mark
 
+from mimrun import canonical
+from mimrun.log.merkle import leaf_hash
+
 ESCAPES = {
     "title": "\\033]0;owned\\007",
     "red": "\\033[31m",
@@ -117,6 +120,40 @@ def test_the_timeline_is_a_line_for_each_entry_with_time_kind_actor_and_place(de
     assert desk("log", "show", "--after", str(told[-2]["seq"])).out.count("\n") == 1
 
 
+def test_an_entry_with_a_body_that_cannot_be_is_shown_as_unreadable_and_named(desk: Desk) -> None:
+    desk.run(desk.runbook(mark("one")))
+    told = entries(desk)
+    value = next(entry for entry in told if entry["kind"] == "run.ended")
+    with closing(sqlite3.connect(desk.home / "log.db")) as db, db:
+        size, leaf = db.execute("select size, leaf from head").fetchone()
+        iseq, iprev = db.execute("select iseq, leaf from incident_head").fetchone()
+        seq = size + 1
+        value |= {
+            "seq": seq,
+            "prev": leaf,
+            "iseq": iseq + 1,
+            "iprev": iprev,
+            "ts": told[-1]["ts"],
+            "blobs": [],
+        }
+        value["body"]["recap"]["ok"] = "many\x1b[31m"  # type: ignore[index]
+        data = canonical.encode(value)  # type: ignore[arg-type]
+        row = (seq, data, leaf_hash(data), value["kind"], value["inc"], value["run"])
+        db.execute("insert into entry values (?, ?, ?, ?, ?, ?)", row)
+    for words in (["log", "show"], ["log", "show", "--blobs"], ["log", "show", "--json"]):
+        shown = desk(*words)
+        assert (shown.code, "Traceback" in shown.err) == (6, False), shown.err
+        assert "recap.ok: input should be a valid integer" in shown.out
+        assert "\x1b" not in shown.out
+    assert json.loads(desk("log", "show", "--json").out.splitlines()[-1])["seq"] == seq
+    assert desk("log", "show", "--after", str(size)).out.split()[:2] == [str(seq), "unreadable:"]
+    checked = desk("log", "verify")
+    assert (checked.code, f"entry {seq}: its body is not one of run.ended: recap.ok" in checked.out) == (
+        6,
+        True,
+    )
+
+
 def test_a_state_that_was_changed_in_the_file_is_found_and_put_right_by_a_rebuild(desk: Desk) -> None:
     assert desk.run(desk.runbook(mark("one"))).code == 0
     with closing(sqlite3.connect(desk.home / "log.db")) as db, db:
@@ -135,7 +172,7 @@ def test_a_state_that_was_changed_in_the_file_is_found_and_put_right_by_a_rebuil
     told = desk("log", "verify", "--states", "--json")
     assert told.code == 6
     (other,) = told.json["states"]["others"]
-    assert (other["projection"], other["wrong"]) == ("runs/2", "differs")
+    assert (other["projection"], other["wrong"]) == ("runs/3", "differs")
     assert "cancelled" in desk("runs").out
     said = desk("log", "rebuild")
     assert (said.code, said.out) == (6, "states differed and were replaced\n")

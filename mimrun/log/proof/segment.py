@@ -15,10 +15,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import orjson
 
 from mimrun.canonical import MAX_INTEGER
+from mimrun.log.body import wrong_body
 from mimrun.log.chain import StoredRow
 from mimrun.log.entry import FIELDS, MAX_ENTRY, NOTHING, VERSION
 from mimrun.log.kind import Kind
-from mimrun.log.proof.stored import MOMENT, are_orderly, blob_claims, wrong_keys
+from mimrun.log.proof.stored import MOMENT, are_orderly, blob_claims, is_actor, wrong_keys
 
 Told: TypeAlias = "tuple[int, str, str, int, str]"
 """An entry's word about one of its blobs: `seq`, name, commitment, length, class."""
@@ -30,7 +31,6 @@ WANTED: Final = ("log.", "redact.")
 _ORDER: Final = tuple(sorted(FIELDS))
 _TYPES: Final = (dict, int, list, dict, int, str, str, int, str, str, str, str, int, str, str, str, int)
 _ACTOR: Final = ("auth", "id", "kind", "via")
-_FOUR_TEXTS: Final = (str, str, str, str)
 _PLAIN: Final = frozenset({str, bool, type(None)})
 
 
@@ -172,7 +172,7 @@ class _Page:
 def _is_sound(value: Mapping[str, Any]) -> bool:
     """Whether an entry with the right keys says what its kind has to say, in numbers that JSON can keep."""
     actor, body = value["actor"], value["body"]
-    if tuple(actor) != _ACTOR or tuple(map(type, actor.values())) != _FOUR_TEXTS or value["v"] != VERSION:
+    if tuple(actor) != _ACTOR or not is_actor(actor) or value["v"] != VERSION:
         return False
     # seq and iseq are compared with what they have to be.
     if not (0 <= value["attempt"] <= MAX_INTEGER and 0 <= value["epoch"] <= MAX_INTEGER):
@@ -180,7 +180,7 @@ def _is_sound(value: Mapping[str, Any]) -> bool:
     if value["seq"] > MAX_INTEGER or value["iseq"] > MAX_INTEGER:
         return False
     shape = _shape(value["kind"], tuple(body), tuple(map(type, body.values())))
-    if shape is None:
+    if shape is None or wrong_body(value["kind"], body):
         return False
     return all(-MAX_INTEGER <= body[name] <= MAX_INTEGER for name in shape[0]) and (
         not shape[1] or all(are_orderly(body[name]) for name in shape[1])

@@ -6,7 +6,7 @@ Pure. What is stored is hostile until shown otherwise: it may be of any type, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
@@ -15,8 +15,9 @@ from pydantic_core import from_json
 
 from mimrun import canonical
 from mimrun.canonical import MAX_DEPTH, MAX_INTEGER
+from mimrun.log.body import wrong_body
 from mimrun.log.chain import StoredRow
-from mimrun.log.entry import FIELDS, MAX_ENTRY, VERSION
+from mimrun.log.entry import FIELDS, MAX_ENTRY, VERSION, Actor
 from mimrun.log.kinds import BODIES
 from mimrun.log.merkle import leaf_hash
 
@@ -189,13 +190,32 @@ def _can_be(value: dict[str, Any]) -> bool:
 
 
 def _wrong_body(value: dict[str, Any]) -> str:
-    """Why the body is not what its kind has to say, or "". The values in it are the reader's to judge."""
+    """Why the entry is not what its kind has to say, or ""."""
     if tuple(type(value[name]) for name in _ORDER) != _TYPES or not _can_be(value):
         return "a value in it is of another type than it should be, or cannot be"
     actor, body, kind = value["actor"], value["body"], value["kind"]
-    if sorted(actor) != _ACTOR or not all(type(one) is str for one in actor.values()):
+    if sorted(actor) != _ACTOR or not is_actor(actor):
         return "it does not say who caused it"
-    return wrong_keys(kind, tuple(body))
+    return wrong_keys(kind, tuple(body)) or wrong_body(kind, body)
+
+
+def is_actor(actor: Mapping[str, object]) -> bool:
+    """Whether somebody is named who can cause an entry; the keys are known to be those of an actor."""
+    try:
+        return _is_somebody(actor["kind"], actor["id"], actor["via"], actor["auth"])
+    except TypeError:  # a value that is a list or an object
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _is_somebody(*said: object) -> bool:
+    if not all(type(one) is str for one in said):
+        return False
+    try:
+        Actor(*said)  # type: ignore[arg-type]  # they are texts
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)

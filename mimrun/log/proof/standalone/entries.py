@@ -25,6 +25,16 @@ TYPES: dict[str, type] = {
     "body": dict,
     "blobs": list,
 }
+BODIES: dict[str, dict[str, type]] = {
+    "log.key": {"keyid": str, "vkey": str, "from_size": int, "certified_by": str, "certificate": str},
+    "log.key_retired": {"keyid": str, "to_size": int, "reason": str},
+    "log.heads": {"incidents": int, "root": str},
+    "redact.proposed": {"entry": int, "names": list, "reason": str},
+    "redact.applied": {"entry": int, "name": str, "commit": str, "proposal": int, "reason": str},
+    "plan.frozen": {"runbook_digest": str},
+}
+"""What is looked at in bodies, and its types."""
+OPTIONAL = {"certified_by", "certificate"}
 LONGEST = 16 * 1024
 KEPT = ("log.", "plan.", "redact.")
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -100,7 +110,22 @@ def _wrong(data: bytes, value: Any) -> tuple[str, str]:
         return "body", "it does not say who caused it"
     if not all(_is_blob(ref) for ref in value["blobs"]):
         return "body", "what it says about its blobs cannot be read"
-    return "", ""
+    wrong = _odd_field(value["kind"], value["body"])
+    return ("body", f"its body is not one of {value['kind']}: {wrong}") if wrong else ("", "")
+
+
+def _odd_field(kind: str, body: dict[str, Any]) -> str:
+    """Name the first thing in a body that is not of the type it has to be; "" where all is, as far as it matters here."""
+    for name, expected in BODIES.get(kind, {}).items():
+        if name not in body and name not in OPTIONAL:
+            return f"{name} is missing"
+        if name in body and type(body[name]) is not expected:
+            return f"{name} cannot be {body[name]!r:.60}"
+        if expected is int and not 0 <= body[name] <= LARGEST:
+            return f"{name} cannot be {body[name]!r:.60}"
+        if expected is list and not all(isinstance(one, str) for one in body[name]):
+            return f"{name} is not a list of texts"
+    return ""
 
 
 def _is_blob(ref: Any) -> bool:
