@@ -1,4 +1,4 @@
-"""Decisions of people about a run: approve, reject, attest, settle a doubt, cancel."""
+"""Decisions of people about a run: approve, reject, take back, attest, settle a doubt, cancel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.permits import Permits, permits_of
 from mimrun.app.persons import require_known
 from mimrun.app.resolving import Resolution as Resolution  # noqa: PLC0414 - this page has all decisions
 from mimrun.app.resolving import doubts as doubts  # noqa: PLC0414 - likewise
@@ -21,7 +22,18 @@ from mimrun.app.resolving import unchanged
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
 from mimrun.app.stopping import request_stop
 from mimrun.errors import GateError, InputError, RefusedError, TamperError
-from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate, check_voter
+from mimrun.gate.approval import (
+    Closed,
+    ClosedBy,
+    Decision,
+    Open,
+    Purpose,
+    Request,
+    Verdict,
+    Waiting,
+    roles_asked,
+)
+from mimrun.gate.decision import Word, check_voter, check_withdrawal
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
     GateDecided,
@@ -29,7 +41,6 @@ from mimrun.log.kinds import (
 )
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
-from mimrun.run.guard import request_of
 from mimrun.run.state import GateState, RunState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.run.wish import Level
@@ -63,7 +74,8 @@ class PendingGate:
 
     Arguments:
         segment: exactly what runs when it opens.
-        request: whose approvals it needs, for which digest, until when.
+        request: whose approvals it needs, for which digest, until when, by the rules as they are now.
+        verdict: how it stands.
     """
 
     run: RunView
@@ -72,6 +84,7 @@ class PendingGate:
     asked: GateState
     request: Request
     segment: Segment
+    verdict: Verdict
 
 
 def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
@@ -83,6 +96,7 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
     Raises:
         RefusedError: the run does not wait at a gate, or at another one.
         TamperError: the stored segment is not what the gate asks for.
+        SettingsError: a rules file cannot be read.
     """
     view = find_run(home, run)
     summary = view.summary
@@ -98,7 +112,13 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
     segment = Segment.decode(home.store.blob(entry, "segment") or b"{}")
     if (segment.digest, segment.plan, segment.run) != (asked.digest, plan.digest, summary.run):
         raise TamperError(f"entry {asked.request}: the steps on record are not those that the gate asks for")
-    return PendingGate(view, plan, node, asked, request_of(node, asked, state.launchers), segment)
+    permits = _permits(home, state, plan)
+    request, verdict = permits.request(node, state), permits.verdict(node, state)
+    return PendingGate(view, plan, node, asked, request, segment, verdict)
+
+
+def _permits(home: Home, state: RunState, plan: Plan) -> Permits:
+    return permits_of(home, plan, state.run, state.incident)
 
 
 def decide(
@@ -127,23 +147,67 @@ def decide(
     """
     if decision == "rejected" and not reason.strip():
         raise InputError("a rejection needs a reason; give one with --reason")
-    full = _whole(digest, pending.request.digest)
-    now = home.clock()
-    role = check_voter(
-        identity.person,
-        pending.request,
-        pending.asked.votes,
-        home.people(),
-        digest=full,
-        now=now,
-        auth=identity.auth,
-    )
+    return _record(home, pending, identity, _Said(Decision(decision), digest, reason, proof=proof))
+
+
+def override_freeze(
+    home: Home,
+    pending: PendingGate,
+    identity: Identity,
+    *,
+    digest: str,
+    reason: str,
+    proof: Signed | None = None,
+) -> str:
+    """Record that a freeze approver lets a gate open although a calendar is closed; it approves nothing else.
+
+    Arguments:
+        digest, proof: as for `decide`.
+        reason: why it cannot wait.
+
+    Returns:
+        the role in which the person decided.
+
+    Raises:
+        GateError: the person may not decide, nothing is frozen, or what would run is not what was looked at.
+        InputError: there is no reason.
+    """
+    if not reason.strip():
+        raise InputError("overriding a freeze needs a reason; give one with --reason")
+    said = _Said(Decision.APPROVED, digest, reason, "freeze_override", proof)
+    return _record(home, pending, identity, said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What somebody said at a gate."""
+
+    decision: Decision
+    digest: str
+    reason: str
+    purpose: Purpose = "approval"
+    proof: Signed | None = None
+
+
+def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -> str:
+    full = _whole(said.digest, pending.request.digest)
+    now, people = home.clock(), home.people(pending.plan.runbook.owner)
+    _refuse_void(pending)
+    # Whoever is not in the people file has no role in it.
+    person = people.by_id.get(identity.person.id, identity.person)
+    word = Word(full, identity.auth, said.decision, said.purpose)
+    role = check_voter(person, pending.request, pending.asked.votes, people, word, now=now)
     summary = pending.run.summary
-    brought = proof.brought_by if proof else ""
     body = GateDecided(
-        decision=decision, digest=full, role=role, reason=reason, at=write_moment(now), brought_by=brought
+        decision=said.decision.value,
+        digest=full,
+        role=role,
+        reason=said.reason,
+        at=write_moment(now),
+        purpose=said.purpose,
+        brought_by=said.proof.brought_by if said.proof else "",
     )
-    blobs = proof.blobs() if proof else ()
+    blobs = said.proof.blobs() if said.proof else ()
     draft = Draft(
         identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path, blobs=blobs
     )
@@ -151,13 +215,79 @@ def decide(
     return role
 
 
-def verdict_of(home: Home, state: RunState, plan: Plan) -> Literal["open", "waiting", "closed"]:
-    """Say how a run's last gate stands now, with the votes that are on record."""
-    path = max(state.gates, key=lambda gate: state.gates[gate].request)
-    node, asked = plan.node(path), state.gates[path]
+def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGate:
+    """Take back an approval of one's own, as long as nothing was changed by it.
+
+    Returns:
+        the gate.
+
+    Raises:
+        InputError: there is no reason.
+        RefusedError: there is no gate that waits or is open and unused.
+        GateError: this person has not approved it.
+    """
+    if not reason.strip():
+        raise InputError("say why you take it back, with --reason: it is what a reviewer will read")
+    view = find_run(home, run)
+    summary = view.summary
+    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
+    path = summary.waits_at if summary.waits_on == "gate" else summary.unused
+    asked = state.gates.get(path)
+    if asked is None or (asked.opened and summary.unused != path):
+        used = "; what was approved has begun" if any(gate.passed for gate in state.gates.values()) else ""
+        raise RefusedError(
+            f"{summary.run} has no approval that could be taken back{used}: {describe(view)};"
+            f" stop it with `mimrun pause {summary.run}` or `mimrun cancel {summary.run}`"
+        )
+    node = plan.node(path)
     assert isinstance(node, PlannedGate)
-    request = request_of(node, asked, state.launchers)
-    match check_gate(request, asked.votes, home.people(), now=home.clock()):
+    people = home.people(plan.runbook.owner)
+    request = _permits(home, state, plan).request(node, state)
+    vote = check_withdrawal(identity.person, request, asked.votes, people, auth=identity.auth)
+    body = GateDecided(
+        decision="withdrawn",
+        digest=asked.digest,
+        role=_role_of(identity, request),
+        reason=reason,
+        at=write_moment(home.clock()),
+        purpose=vote.purpose,
+    )
+    draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=path)
+    home.store.append([draft], guard=lambda log: _still_unused(log, summary))
+    return node
+
+
+def _role_of(identity: Identity, request: Request) -> str:
+    """Give the role in which an approval is taken back; the person may have lost theirs since."""
+    roles = roles_asked(request)
+    return next((role for role in roles if role in identity.person.roles), (*roles, "nobody")[0])
+
+
+def _refuse_void(pending: PendingGate) -> None:
+    """Refuse a word on a question that is not asked any more."""
+    match pending.verdict:
+        case Closed(ClosedBy.VOID, detail):
+            name = pending.run.summary.run
+            raise RefusedError(f"{detail}; have it asked anew with `mimrun resume {name}`, then look at it")
+        case _:
+            pass
+
+
+def gate_verdict(home: Home, state: RunState, plan: Plan) -> Verdict:
+    """Say how a run's last gate stands now, with the votes that are on record.
+
+    Raises:
+        SettingsError, RefusedError: a rules file cannot be read, so that nobody knows.
+    """
+    path = max(state.gates, key=lambda gate: state.gates[gate].request)
+    node = plan.node(path)
+    assert isinstance(node, PlannedGate)
+    return _permits(home, state, plan).verdict(node, state)
+
+
+def verdict_of(home: Home, state: RunState, plan: Plan) -> Literal["open", "waiting", "closed"]:
+    """Say in a word how a run's last gate stands now; see `gate_verdict`."""
+    match gate_verdict(home, state, plan):
         case Open():
             return "open"
         case Waiting():
@@ -221,6 +351,13 @@ def _same_request(view: View, seen: RunSummary) -> None:
     """Refuse a vote on a gate that is not asked any more; others may vote at the same moment."""
     now = summary_in(view, seen.run)
     if (now.waits_on, now.waits_at, now.epoch) != (seen.waits_on, seen.waits_at, seen.epoch):
+        raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
+
+
+def _still_unused(view: View, seen: RunSummary) -> None:
+    """Refuse to take back what was used in the meantime, or is asked anew."""
+    now = summary_in(view, seen.run)
+    if (now.waits_on, now.waits_at, now.unused) != (seen.waits_on, seen.waits_at, seen.unused):
         raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
 
 

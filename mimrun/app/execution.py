@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.home import Home, open_home, people_reader
 from mimrun.app.killswitch import refuse_while_pulled
+from mimrun.app.permits import permits_of
 from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.runs import find_run, load_plan, load_state
@@ -243,7 +244,9 @@ def _keeping(settings: Settings) -> Callable[[Draft], object]:
 def _executor(
     home: Home, plan: Plan, facts: Facts, journal: Journal, around_step: AroundStep
 ) -> Iterator[Executor]:
-    state, people = journal.state, people_reader(home.settings.people)
+    state = journal.state
+    people = people_reader(home.settings.people, home.clock, plan.runbook.owner)
+    permit = permits_of(home, plan, state.run, state.incident, people=people)
     with (
         Stop(
             home.store,
@@ -255,7 +258,7 @@ def _executor(
         ) as stop,
         Connections(home.catalog, plan) as connections,
     ):
-        guard = Guard(plan, journal, stop, people, home.clock)
+        guard = Guard(plan, journal, stop, permit, home.clock)
         attempts = Attempts(
             journal,
             guard,
@@ -267,7 +270,7 @@ def _executor(
         )
         parts = Parts(
             Fanout(journal, attempts, facts, home.catalog),
-            PeopleSteps(plan, journal, facts, people, home.clock),
+            PeopleSteps(plan, journal, facts, permit, home.clock),
             facts,
         )
         walk = Walk(plan, journal, parts, stop=stop, clock=home.clock, around_step=around_step)

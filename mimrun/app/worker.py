@@ -158,8 +158,8 @@ def _is_ready(home: Home, summary: RunSummary, known: _Known) -> bool:
         try:
             plan, state = known.plan_of(home, summary.run), known.state_of(home, summary.run)
             return verdict_of(home, state, plan) != "waiting"
-        except SettingsError:
-            # A people file that cannot be read opens no gate, and keeps the worker from no other run.
+        except (SettingsError, RefusedError):
+            # A rules file that cannot be read opens no gate, and keeps the worker from no other run.
             return False
     if summary.waits_on == "lock":
         try:

@@ -83,8 +83,13 @@ class Executor:
             except TimeOver as over:
                 return Failed(over.reason)
             except Halt as halt:
+                if halt.waits == "again":
+                    continue
                 if halt.gate is None:
                     return Parked(halt.waits, "", halt.reason) if halt.waits else Cancelled(halt.reason)
+                if halt.waits == "gate":
+                    # What people said holds; something else has to pass first.
+                    return Parked("gate", halt.gate, halt.reason)
                 # The gate is not open any more: void it, and walk again, which asks people anew.
                 body = GateClosed(
                     digest=self._journal.state.gates[halt.gate].digest, reason="void", detail=halt.reason

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from mimrun.connector import Effect, Finding
 from mimrun.errors import TamperError
-from mimrun.gate.approval import Decision, Vote
+from mimrun.gate.approval import Decision, Question, Vote
 from mimrun.gate.people import acted
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
@@ -231,7 +231,10 @@ def _gate_requested(state: RunState, entry: LogEntry) -> None:
     gate = state.gates.setdefault(entry.step, GateState())
     gate.digest, gate.request = body.digest, entry.seq
     gate.asked_at, gate.expires_at = entry.ts, read_moment(body.expires_at)
-    gate.opened, gate.closed, gate.detail = False, "", ""
+    gate.opened, gate.opened_by, gate.closed, gate.detail = False, "", "", ""
+    approvals = frozenset((need.role, need.count) for need in body.approvals)
+    gate.question = Question(approvals, body.change, body.freeze_override, body.signed)
+    gate.rounds, gate.since = 0, None
     gate.votes.clear()  # they were given to an earlier request, also where both bear one moment
 
 
@@ -239,8 +242,10 @@ def _gate_decided(state: RunState, entry: LogEntry) -> None:
     body = _body(entry, kinds.GateDecided)
     clock = read_moment(body.at) if body.at else entry.ts
     who, auth = entry.actor.id, entry.actor.auth
-    vote = Vote(who, Decision(body.decision), body.digest, entry.ts, body.reason, clock, auth)
+    decision = Decision(body.decision)
+    vote = Vote(who, decision, body.digest, entry.ts, body.reason, clock, auth, body.purpose)
     state.gates.setdefault(entry.step, GateState()).votes.append(vote)
+    state.decided = max(state.decided, entry.seq)
 
 
 def _asked(state: RunState, entry: LogEntry, digest: str) -> GateState:
@@ -253,8 +258,27 @@ def _asked(state: RunState, entry: LogEntry, digest: str) -> GateState:
 
 
 def _gate_opened(state: RunState, entry: LogEntry) -> None:
-    gate = _asked(state, entry, _body(entry, kinds.GateOpened).digest)
-    gate.opened, gate.passed, gate.passed_at = True, gate.request, gate.asked_at
+    body = _body(entry, kinds.GateOpened)
+    gate = _asked(state, entry, body.digest)
+    gate.opened, gate.opened_by = True, body.by
+    gate.passed, gate.passed_at = gate.request, gate.asked_at
+
+
+def _gate_escalated(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.GateEscalated)
+    gate = _asked(state, entry, body.digest)
+    if body.round != gate.rounds + 1:
+        raise TamperError(f"entry {entry.seq}: round {body.round} of gate {entry.step} follows {gate.rounds}")
+    gate.rounds, gate.since = body.round, entry.ts
+
+
+def _glass_broken(state: RunState, entry: LogEntry) -> None:
+    body = _body(entry, kinds.BreakglassOpened)
+    if body.plan != state.plan:
+        raise TamperError(
+            f"entry {entry.seq}: the glass was broken for {body.plan[:19]}, which is another plan"
+        )
+    state.broken = body.plan
 
 
 def _gate_closed(state: RunState, entry: LogEntry) -> None:
@@ -306,6 +330,8 @@ _APPLY: Final = {
     Kind.GATE_DECIDED: _gate_decided,
     Kind.GATE_OPENED: _gate_opened,
     Kind.GATE_CLOSED: _gate_closed,
+    Kind.GATE_ESCALATED: _gate_escalated,
+    Kind.BREAKGLASS_OPENED: _glass_broken,
     Kind.MANUAL_REQUESTED: _manual_requested,
     Kind.MANUAL_ATTESTED: _manual_attested,
 }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from mimrun.errors import GateError, LeaseError
-from mimrun.gate.approval import Closed, Open, Request, Waiting, check_gate
-from mimrun.gate.people import People
+from mimrun.gate.approval import Closed, Open, Waiting
 from mimrun.log.kinds import GuardTripped
 from mimrun.run.journal import Journal
-from mimrun.run.state import GateState
+from mimrun.run.permit import Permit
 from mimrun.run.stop import Halt as Halt  # noqa: PLC0414 - it is what a guard raises
 from mimrun.run.stop import Stop
 from mimrun.run.worktime import TimeOver, heed_time, time_left
@@ -26,7 +25,7 @@ class Guard:
         plan: the frozen plan.
         journal: the worker's journal.
         stop: a person's wish to stop.
-        people: reads the people file again when it has changed.
+        permit: what the rules say at this moment.
         clock: the present moment, UTC.
     """
 
@@ -35,11 +34,11 @@ class Guard:
         plan: Plan,
         journal: Journal,
         stop: Stop,
-        people: Callable[[], People],
+        permit: Permit,
         clock: Callable[[], datetime],
     ) -> None:
         self._plan, self._journal, self._stop = plan, journal, stop
-        self._people, self._clock = people, clock
+        self._permit, self._clock = permit, clock
         self._gates = {node.path: node for node in plan.walk() if isinstance(node, PlannedGate)}
         self._before = _gates_before(plan)
 
@@ -49,8 +48,10 @@ class Guard:
         1. The lease is ours.
         2. Nobody asked to stop, and the kill switch of this machine is not pulled.
         3. The run has not been at work for longer than it may be.
-        4. The gate in front of the step is open: enough people agreed to this very digest, they still
-           have their roles, and their approvals have not expired.
+        4. The gate in front of the step is open: the rules ask for nothing else now, enough people agreed to this
+           very digest, they still have their roles, their approvals have not expired, no calendar is closed that
+           nobody answered for, and the change record allows it. Where only the record, or a rule, stands in the
+           way, what people said stays, and the run waits at the gate until that has passed.
 
         Arguments:
             path: the step.
@@ -60,6 +61,7 @@ class Guard:
             LeaseError: (1) does not hold.
             Halt: (2), (3) or (4) does not hold.
             GateError: (4) the step was reached past a gate that was never asked for.
+            RefusedError: (4) a rules file cannot be read, so that nobody knows.
             LogError: the log cannot be read, so that nobody knows about (2).
         """
         if not self._journal.lease.held():
@@ -74,13 +76,13 @@ class Guard:
         gate = self._gate_of(path) if changes else None
         if gate is None:
             return
-        asked = self._journal.state.gates[gate]
-        request = request_of(self._gates[gate], asked, self._journal.state.launchers)
-        verdict = check_gate(request, asked.votes, self._people(), now=self._clock())
+        node = self._gates[gate]
+        verdict = self._permit.verdict(node, self._journal.state)
         if not isinstance(verdict, Open):
-            reason = f"the gate '{self._gates[gate].name}' is not open any more: {_why(verdict)}"
+            reason = f"the gate '{node.name}' is not open any more: {_why(verdict)}"
             self._journal.note(GuardTripped(guard="gate", reason=reason), step=path)
-            raise Halt(reason, gate=gate)
+            passes = isinstance(verdict, Waiting) and not verdict.missing
+            raise Halt(reason, gate=gate, waits="gate" if passes else None)
 
     def time_left(self) -> float:
         """Say for how many more seconds the run may be at work; 0 when its time is over."""
@@ -107,22 +109,10 @@ def _why(verdict: Waiting | Closed) -> str:
     match verdict:
         case Closed(_, detail):
             return detail
-        case Waiting(missing):
-            return "it needs " + ", ".join(f"{count} {role}" for role, count in missing.items())
+        case Waiting():
+            return f"it needs {verdict.needs}"
         case _:
             assert_never(verdict)
-
-
-def request_of(node: PlannedGate, asked: GateState, launchers: set[str]) -> Request:
-    """Make the request that votes are counted against, from the plan and what the log says was asked."""
-    assert asked.asked_at is not None
-    return Request(
-        digest=asked.digest,
-        needed=node.approvals,
-        expires=timedelta(milliseconds=node.expires_ms),
-        asked_at=asked.asked_at,
-        excluded=frozenset(launchers),
-    )
 
 
 def _gates_before(plan: Plan) -> Mapping[str, Sequence[str]]:

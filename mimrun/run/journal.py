@@ -82,7 +82,8 @@ class Journal:
 
         1. No other worker has taken over.
         2. An intent: nobody asked for the run to stop, and the kill switch is not pulled.
-        3. The intent of a change: the run holds its locks, with the generations that it took.
+        3. The intent of a change: nobody has said something at a gate that this worker does not know yet, and the
+           run holds its locks, with the generations that it took.
         4. A rest, other than in doubt: nobody asked for the end; of a pause: nobody took it back.
 
         What ends the run lets go of its locks with it.
@@ -115,23 +116,38 @@ class Journal:
             self._keep_evidence(drafts)
             raise
         except RefusedError as exc:
+            if halts and halts[0].waits == "again":
+                self._hear()
             raise (halts[0] if halts else exc) from exc
         with self._lock:
             for entry in entries:
                 apply(self.state, entry)
         return entries[len(held) :]
 
+    def _hear(self) -> None:
+        """Take up what people have said at gates while this worker was at work."""
+        found = self.store.entries(run=self.state.run, after=self.state.decided, kinds={Kind.GATE_DECIDED})
+        with self._lock:
+            for entry in found:
+                if entry.seq > self.state.decided:
+                    apply(self.state, entry)
+
     def _against(self, view: View, draft: Draft) -> Halt | None:
         """Say what stands against an entry at this very moment; None where nothing does."""
         match draft.body:
             case StepIntent() as body:
-                wish = summary_in(view, self.state.run).wish
+                now = summary_in(view, self.state.run)
+                wish = now.wish
                 if wish.level < Level.CANCEL and (pulled := pulled_in(view)):
                     wish = Wish(Level.KILL_SWITCH, pulled)
                 if wish.level:
                     return halt_of(wish)
+                if body.effect is Effect.READ:
+                    return None
+                if now.decided > self.state.decided:
+                    return Halt("somebody has taken an approval back", waits="again")
                 needed = locks_of_change(self._locks, draft.target)
-                if body.effect is Effect.READ or not needed:
+                if not needed:
                     return None
                 lost = lost_lock(view, self.state.run, self.state.locks, needed)
                 return Halt(lost, waits="lock") if lost else None

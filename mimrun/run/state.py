@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from mimrun.connector import Effect
-from mimrun.gate.approval import Vote
+from mimrun.gate.approval import Question, Vote
 from mimrun.run.transitions import CellStatus, RunStatus
 from mimrun.run.wish import Wish
 
@@ -68,6 +68,9 @@ class GateState:
     """What is known about a gate: the last request, the votes on it, and how it ended.
 
     Arguments:
+        question: what people were asked.
+        rounds: how many roles were asked besides since nobody decided in time, and `since` when last.
+        opened_by: what opened it.
         passed: the request that was opened last, 0 for none, and `passed_at` when it was asked. It stays when the
             gate is asked anew: what was done behind it was done by that word.
     """
@@ -76,8 +79,12 @@ class GateState:
     asked_at: datetime | None = None
     expires_at: datetime | None = None
     request: int = 0
+    question: Question | None = None
+    rounds: int = 0
+    since: datetime | None = None
     votes: list[Vote] = field(default_factory=list)
     opened: bool = False
+    opened_by: str = ""
     closed: str = ""
     detail: str = ""
     passed: int = 0
@@ -125,6 +132,8 @@ class RunState:
             again, None while it rests; `seen` is the last moment in which a worker wrote something.
         captured, left: the entries that have the state before an effect, and the one after it.
         reverts: the outcomes of what is to be taken back at its time.
+        decided: the last entry with a word of a person at a gate.
+        broken: the digest of the plan that the glass was broken for; "" where it was not.
     """
 
     seq: int = 0
@@ -158,6 +167,8 @@ class RunState:
     proposals: dict[CellKey, Proposal] = field(default_factory=dict)
     gates: dict[str, GateState] = field(default_factory=dict)
     manuals: dict[str, ManualState] = field(default_factory=dict)
+    decided: int = 0
+    broken: str = ""
 
     def cell(self, key: CellKey) -> Cell:
         """Give what is known about a cell; a cell nobody touched is ready."""

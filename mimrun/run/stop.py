@@ -24,7 +24,7 @@ from mimrun.run.wish import WISHES, Level, Wish, wish_after
 
 _LOOK_S: Final = 0.2
 
-Waits: TypeAlias = Literal["pause", "killswitch", "lock"]
+Waits: TypeAlias = Literal["pause", "killswitch", "lock", "gate", "again"]
 _WAITS: Final[dict[Level, Waits]] = {Level.PAUSE: "pause", Level.KILL_SWITCH: "killswitch"}
 
 
@@ -33,8 +33,9 @@ class Halt(Exception):
 
     Arguments:
         reason: for a person.
-        gate: the gate that has to be asked again; None where the run stops for another reason.
-        waits: what the run waits for then; None where it ends.
+        gate: the gate that is not open any more; None where the run stops for another reason.
+        waits: what the run waits for then; None where it ends, or where the gate has to be asked again; `again`
+            where it waits for nothing, and only has to look at what people have said meanwhile.
     """
 
     def __init__(self, reason: str, *, gate: str | None = None, waits: Waits | None = None) -> None:

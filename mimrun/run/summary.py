@@ -12,6 +12,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from mimrun.connector import Effect
 from mimrun.errors import LeaseError
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
@@ -29,6 +30,8 @@ class RunSummary(BaseModel):
         stop: how strongly somebody wants it to stop (a `Level`), and `stop_reason` why.
         step: the step that was started last.
         plan_seq: the entry that has the frozen plan.
+        decided: the last entry with a word of a person at a gate.
+        unused: the gate that is open while nothing was changed behind it yet; "" where there is none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +58,8 @@ class RunSummary(BaseModel):
     risk: str = ""
     first_seq: int = 0
     last_seq: int = 0
+    decided: int = 0
+    unused: str = ""
 
     @property
     def wish(self) -> Wish:
@@ -74,7 +79,7 @@ class RunSummary(BaseModel):
 class RunSummaries:
     """The projector: one summary for each run, by the run's id."""
 
-    name: Final = "runs/2"
+    name: Final = "runs/3"
 
     def empty(self) -> bytes:
         """A run nobody has asked for."""
@@ -119,8 +124,23 @@ def summarize(was: RunSummary, entry: LogEntry) -> RunSummary:
             wish = wish_after(was.wish, entry)
             changes |= {"stop": int(wish.level), "stop_reason": wish.reason}
         case _:
-            pass
+            changes |= _at_gate(was, entry)
     return was.model_copy(update=changes)
+
+
+def _at_gate(was: RunSummary, entry: LogEntry) -> dict[str, object]:
+    """Give what an entry changes in what is known of gates: who spoke last, and which is open and not used yet."""
+    match entry.body:
+        case kinds.GateDecided():
+            return {"decided": entry.seq}
+        case kinds.GateOpened():
+            return {"unused": entry.step}
+        case kinds.GateClosed() if entry.step == was.unused:
+            return {"unused": ""}
+        case kinds.StepIntent() as body if was.unused and body.effect is not Effect.READ:
+            return {"unused": ""}
+        case _:
+            return {}
 
 
 def summary_in(view: View, run: str) -> RunSummary:

@@ -9,12 +9,13 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from mimrun.errors import InputError, TamperError
-from mimrun.gate.approval import Closed, ClosedBy, Open, Waiting, check_gate
-from mimrun.gate.people import People
+from mimrun.gate.approval import Closed, ClosedBy, Open, Waiting
+from mimrun.gate.terms import Terms
 from mimrun.log.entry import Blob
 from mimrun.log.kinds import (
     Body,
     GateClosed,
+    GateEscalated,
     GateOpened,
     GateRequested,
     ManualField,
@@ -24,8 +25,8 @@ from mimrun.log.kinds import (
 )
 from mimrun.run.answer import evidence_of
 from mimrun.run.facts import Condition, Facts
-from mimrun.run.guard import request_of
 from mimrun.run.journal import Journal
+from mimrun.run.permit import Permit, shown_change
 from mimrun.run.result import Denied, Done, Failed, Parked, Result
 from mimrun.run.state import GateState
 from mimrun.runbook.expression import render
@@ -44,7 +45,7 @@ class PeopleSteps:
     Arguments:
         plan: the frozen plan.
         journal, facts: the worker's.
-        people: reads the people file again when it has changed.
+        permit: what the rules say at this moment.
         clock: the present moment, UTC.
     """
 
@@ -53,17 +54,19 @@ class PeopleSteps:
         plan: Plan,
         journal: Journal,
         facts: Facts,
-        people: Callable[[], People],
+        permit: Permit,
         clock: Callable[[], datetime],
     ) -> None:
         self._plan, self._journal, self._facts = plan, journal, facts
-        self._people, self._clock = people, clock
+        self._permit, self._clock = permit, clock
 
     def gate(self, node: PlannedGate, conditions: Sequence[Condition]) -> Result:
         """Ask people, or count what they said. The segment is rendered anew each time:
 
         1. What stands behind the gate now must be what was asked for; otherwise votes are void.
-        2. The votes for this very digest are counted with the roles that people have now.
+        2. The votes for this very digest are counted by the rules as they are now; where those ask for something
+           else than people were asked, votes are void as well.
+        3. Where nobody decided in time, the next role is asked besides; or all of them anew, or the run ends.
         """
         if not self._wanted(conditions):
             return self._finish(node, "skipped")
@@ -75,22 +78,45 @@ class PeopleSteps:
             changed = "what stands behind the gate is not what was asked for"
             self._journal.note(_closed(asked, "void", changed), step=node.path)
             return self._ask(node, segment)
-        request = request_of(node, asked, self._journal.state.launchers)
-        verdict = check_gate(request, asked.votes, self._people(), now=self._clock())
+        verdict = self._permit.verdict(node, self._journal.state)
         match verdict:
             case Open():
-                return self._finish(node, "ok", first=GateOpened(digest=asked.digest))
-            case Waiting(missing):
-                need = ", ".join(f"{count} {role}" for role, count in missing.items())
-                return Parked("gate", node.path, f"'{node.name}' needs {need}")
-            case Closed(ClosedBy.EXPIRED, detail) if node.on_timeout is OnTimeout.ESCALATE:
-                self._journal.note(_closed(asked, "expired", detail), step=node.path)
+                return self._open(node, asked, verdict)
+            case Waiting():
+                return Parked("gate", node.path, f"'{node.name}' needs {verdict.needs}")
+            case Closed(ClosedBy.VOID, detail):
+                self._journal.note(_closed(asked, "void", detail), step=node.path)
                 return self._ask(node, segment)
+            case Closed(ClosedBy.EXPIRED, detail):
+                return self._late(node, asked, segment, detail)
             case Closed(by, detail):
-                self._finish(node, "failed", detail, first=_closed(asked, by.value, detail))
-                return Denied(f"gate '{node.name}': {detail}")
+                return self._deny(node, asked, by, detail)
             case _:
                 assert_never(verdict)
+
+    def _open(self, node: PlannedGate, asked: GateState, verdict: Open) -> Result:
+        body = GateOpened(digest=asked.digest, by=verdict.by, because=verdict.because)
+        return self._finish(node, "ok", first=body)
+
+    def _deny(self, node: PlannedGate, asked: GateState, by: ClosedBy, detail: str) -> Result:
+        self._finish(node, "failed", detail, first=_closed(asked, by.value, detail))
+        return Denied(f"gate '{node.name}': {detail}")
+
+    def _late(self, node: PlannedGate, asked: GateState, segment: Segment, detail: str) -> Result:
+        """Do what the terms say for the case that nobody decided in time; it is never an approval."""
+        terms = self._permit.terms(node)
+        if terms.on_timeout is not OnTimeout.ESCALATE:
+            return self._deny(node, asked, ClosedBy.EXPIRED, detail)
+        if not terms.escalation:
+            self._journal.note(_closed(asked, "expired", detail), step=node.path)
+            return self._ask(node, segment)
+        if asked.rounds >= len(terms.escalation):
+            everybody = f"{detail}, and everybody who could be asked was asked"
+            return self._deny(node, asked, ClosedBy.EXPIRED, everybody)
+        to = terms.escalation[asked.rounds]
+        body = GateEscalated(digest=asked.digest, to=to, round=asked.rounds + 1)
+        self._journal.note(body, step=node.path)
+        return Parked("gate", node.path, f"'{node.name}' was not decided in time; {to} may decide besides")
 
     def frozen(self, gate: str) -> tuple[Node, ...]:
         """Give the steps that people agreed to at an open gate, exactly as they were shown.
@@ -150,18 +176,33 @@ class PeopleSteps:
         return self._facts.variables(target, path=path)
 
     def _ask(self, node: PlannedGate, segment: Segment) -> Result:
-        body = GateRequested(
+        """Ask people, or see that nobody need be asked."""
+        terms = self._permit.terms(node)
+        body = self._question(node, segment, terms)
+        self._journal.note(body, step=node.path, blobs=[Blob("segment", segment.encode(), "plan")])
+        asked = self._journal.state.gates[node.path]
+        self._permit.asked(node, self._journal.state)
+        verdict = self._permit.verdict(node, self._journal.state)
+        if isinstance(verdict, Open):
+            return self._open(node, asked, verdict)
+        people = ", ".join(f"{need.count} {need.role}" for need in terms.approvals)
+        needs = verdict.needs if isinstance(verdict, Waiting) else people
+        return Parked("gate", node.path, f"'{node.name}' needs {needs}")
+
+    def _question(self, node: PlannedGate, segment: Segment, terms: Terms) -> GateRequested:
+        return GateRequested(
             digest=segment.digest,
             title=node.name,
-            change=node.change,
+            change=shown_change(node, terms),
             risk=self._plan.runbook.risk,
-            approvals=tuple(RoleCount(role=need.role, count=need.count) for need in node.approvals),
-            expires_at=self._clock() + timedelta(milliseconds=node.expires_ms),
-            on_timeout=node.on_timeout,
+            approvals=tuple(RoleCount(role=need.role, count=need.count) for need in terms.approvals),
+            expires_at=self._clock() + timedelta(milliseconds=terms.expires_ms),
+            on_timeout=terms.on_timeout,
+            freeze_override=terms.freeze_override,
+            signed=terms.signed,
+            escalation=len(terms.escalation),
+            because=terms.because,
         )
-        self._journal.note(body, step=node.path, blobs=[Blob("segment", segment.encode(), "plan")])
-        need = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
-        return Parked("gate", node.path, f"'{node.name}' needs {need}")
 
     def _wanted(self, conditions: Sequence[Condition]) -> bool:
         return self._facts.unmet(conditions, "") is None

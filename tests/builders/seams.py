@@ -303,7 +303,7 @@ def seams() -> Iterator[pytest.MonkeyPatch]:
         for module in (execution, decisions):
             patch.setattr(module, "load_plan", lambda *_: Stage.now.plan)
         patch.setattr(killswitch, "Latch", NoLatch)
-        patch.setattr(Home, "people", lambda _: Stage.now.people)
+        patch.setattr(Home, "people", lambda *_: Stage.now.people)
         patch.setattr(Home, "leases", SimulatedLeases())
         _keep_summaries_whole(patch)
         _look_once(patch)

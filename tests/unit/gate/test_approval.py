@@ -20,9 +20,10 @@ from mimrun.gate.approval import (
     Vote,
     Waiting,
     check_gate,
-    check_voter,
 )
+from mimrun.gate.decision import Word, check_voter
 from mimrun.gate.people import People, Person
+from mimrun.gate.terms import Terms
 from mimrun.runbook.model import Needed
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -45,7 +46,8 @@ STAFF = people(
 
 def request(*needed: Needed, digest: str = SHOWN, minutes: int = 30) -> Request:
     roles = needed or (Needed(role="change_manager"),)
-    return Request(digest, roles, timedelta(minutes=minutes), NOW, frozenset({"launcher"}))
+    terms = Terms(approvals=roles, expires_ms=minutes * 60_000)
+    return Request(digest, terms, NOW, frozenset({"launcher"}))
 
 
 def vote(person: str, decision: Decision = Decision.APPROVED, digest: str = SHOWN, after_s: int = 10) -> Vote:
@@ -129,7 +131,7 @@ def test_a_rejection_by_somebody_without_the_role_does_not_count() -> None:
 
 
 def test_a_gate_that_names_nobody_is_closed() -> None:
-    nobody = Request(SHOWN, (), timedelta(minutes=30), NOW, frozenset())
+    nobody = Request(SHOWN, Terms(expires_ms=1_800_000), NOW, frozenset())
     assert isinstance(check_gate(nobody, [vote("alex")], STAFF, now=at(20)), Closed)
 
 
@@ -143,17 +145,17 @@ def test_a_gate_that_names_nobody_is_closed() -> None:
 )
 def test_who_may_not_vote_is_told_why(person: str, digest: str, message: str) -> None:
     with pytest.raises(GateError, match=message):
-        check_voter(STAFF.person(person), request(), [], STAFF, digest=digest, now=at(20))
+        check_voter(STAFF.person(person), request(), [], STAFF, Word(digest), now=at(20))
 
 
 def test_a_second_vote_of_one_person_is_refused() -> None:
     with pytest.raises(GateError, match="decided here already"):
-        check_voter(STAFF.person("alex"), request(), [vote("alex")], STAFF, digest=SHOWN, now=at(20))
+        check_voter(STAFF.person("alex"), request(), [vote("alex")], STAFF, Word(SHOWN), now=at(20))
 
 
 def test_nobody_votes_at_an_expired_gate() -> None:
     with pytest.raises(GateError, match="expired"):
-        check_voter(STAFF.person("alex"), request(), [], STAFF, digest=SHOWN, now=at(1800))
+        check_voter(STAFF.person("alex"), request(), [], STAFF, Word(SHOWN), now=at(1800))
 
 
 @given(
@@ -195,12 +197,12 @@ def test_a_gate_is_open_only_when_distinct_people_can_be_seated(
 
 def test_a_launcher_the_people_file_came_to_know_later_is_still_the_launcher() -> None:
     """Who launched under an account that the file did not know is found by that account."""
-    asked = Request(SHOWN, (Needed(role="change_manager"),), timedelta(minutes=30), NOW, {"blee"})
+    asked = replace(request(), excluded={"blee"})
     billie = Person("billie", "Billie", frozenset({"change_manager"}), frozenset({"blee"}))
     staff = People({"billie": billie})
     assert isinstance(check_gate(asked, [vote("billie")], staff, now=at(20)), Waiting)
     with pytest.raises(GateError, match="cannot approve it"):
-        check_voter(billie, asked, [], staff, digest=SHOWN, now=at(20))
+        check_voter(billie, asked, [], staff, Word(SHOWN), now=at(20))
     votes = [vote("billie", Decision.REJECTED)]
     assert isinstance(check_gate(asked, votes, staff, now=at(20)), Waiting)
 
@@ -211,7 +213,7 @@ def test_votes_under_an_account_and_under_the_id_are_one_persons() -> None:
     staff = People({"billie": billie})
     assert isinstance(check_gate(asked, [vote("billie"), vote("blee")], staff, now=at(20)), Waiting)
     with pytest.raises(GateError, match="decided here already"):
-        check_voter(billie, asked, [vote("blee")], staff, digest=SHOWN, now=at(20))
+        check_voter(billie, asked, [vote("blee")], staff, Word(SHOWN), now=at(20))
 
 
 def test_an_approval_from_a_time_that_the_clock_has_gone_back_behind_counts_for_nothing() -> None:
@@ -222,7 +224,7 @@ def test_an_approval_from_a_time_that_the_clock_has_gone_back_behind_counts_for_
 def test_an_approval_counts_by_the_clock_where_the_log_is_ahead_of_it() -> None:
     """A log that was once written under a clock a year ahead must not close every gate for a year."""
     ahead = NOW + timedelta(days=365)
-    asked = Request(SHOWN, (Needed(role="change_manager"),), timedelta(minutes=30), ahead, frozenset())
+    asked = replace(request(), asked_at=ahead)
     late = Vote("alex", Decision.APPROVED, SHOWN, ahead, "because", NOW)
     assert isinstance(check_gate(asked, [late], STAFF, now=at(1799)), Open)
     assert isinstance(check_gate(asked, [late], STAFF, now=at(1800)), Waiting)
@@ -230,7 +232,7 @@ def test_an_approval_counts_by_the_clock_where_the_log_is_ahead_of_it() -> None:
 
 @pytest.mark.parametrize("earlier", [vote("alex", digest=OTHER), vote("alex", after_s=-1)])
 def test_a_vote_on_something_else_does_not_keep_a_person_from_voting(earlier: Vote) -> None:
-    held = check_voter(STAFF.person("alex"), request(), [earlier], STAFF, digest=SHOWN, now=at(20))
+    held = check_voter(STAFF.person("alex"), request(), [earlier], STAFF, Word(SHOWN), now=at(20))
     assert held == "change_manager"
 
 
@@ -256,7 +258,7 @@ def test_a_claim_at_the_launchers_keyboard_counts_only_where_people_share_it(sha
     asked = replace(request(), excluded=frozenset({"alex", "claimed:root"}))
     assert isinstance(check_gate(asked, [vote("launcher")], staff, now=at(20)), Open if shared else Waiting)
     for who, gate, auth in (("alex", request(), "claimed:root"), ("launcher", asked, "os-user")):
-        told = partial(check_voter, staff.person(who), gate, [], staff, digest=SHOWN, now=at(20), auth=auth)
+        told = partial(check_voter, staff.person(who), gate, [], staff, Word(SHOWN, auth), now=at(20))
         if shared:
             assert told() == "change_manager"
             continue
@@ -270,6 +272,4 @@ def test_two_who_are_claimed_at_one_keyboard_are_one() -> None:
     assert isinstance(check_gate(asked, both, STAFF, now=at(20)), Waiting)
     assert isinstance(check_gate(asked, both, replace(STAFF, shared=frozenset({"root"})), now=at(20)), Open)
     with pytest.raises(GateError, match=r"billie .*account root, which counts as well\) has decided"):
-        check_voter(
-            STAFF.person("billie"), asked, both[:1], STAFF, digest=SHOWN, now=at(20), auth="claimed:root"
-        )
+        check_voter(STAFF.person("billie"), asked, both[:1], STAFF, Word(SHOWN, "claimed:root"), now=at(20))

@@ -14,6 +14,7 @@ from builders.world import words
 from mimrun.app.decisions import pending_gate
 from mimrun.app.execution import worker_name
 from mimrun.app.home import people_reader
+from mimrun.app.permits import permits_of
 from mimrun.app.runs import load_state
 from mimrun.errors import LeaseError, TamperError
 from mimrun.log.entry import Actor, Draft, LogEntry
@@ -52,7 +53,9 @@ def worker(bench: Bench, plan: Plan) -> Iterator[Worker]:
             apply(journal.state, entry)
         latch = Latch(bench.settings.kill_switch)
         with Stop(home.store, run, journal.state.seq, latch=latch) as stop:
-            guard = Guard(plan, journal, stop, people_reader(bench.settings.people), utc_now)
+            people = people_reader(bench.settings.people)
+            permit = permits_of(home, plan, run, journal.state.incident, people=people)
+            guard = Guard(plan, journal, stop, permit, utc_now)
             yield Worker(guard, journal, lease, stop)
 
 

@@ -1,0 +1,199 @@
+"""Permits: the rules of this installation as they are now, put together for one run's gates.
+
+People, policy, calendars, the incident's priority and change records are looked up anew at every question; what is
+read from a file is read again when the file has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from mimrun.app.home import Home
+from mimrun.app.policies import asks_at_launch, policy_reader
+from mimrun.gate import policy as rules
+from mimrun.gate.approval import ChangeStanding, Request, Verdict, check_gate
+from mimrun.gate.people import People
+from mimrun.gate.policy import Policy, Priority, Situation
+from mimrun.gate.terms import Terms
+from mimrun.run.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
+from mimrun.run.state import RunState
+from mimrun.runbook.launch import RiskRow, row_of
+from mimrun.runbook.node import PlannedGate, PlannedInclude
+from mimrun.runbook.plan import Plan
+
+
+def _nothing(at: datetime) -> str:  # noqa: ARG001 - there is no calendar, whenever one asks
+    return ""
+
+
+def _undeclared() -> Priority | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the rules come from. Each function raises `RefusedError` where nobody can know.
+
+    Arguments:
+        people: everybody who is known, in the roles that count now.
+        policy: the policy in force; None where there is none.
+        asks: there is a policy or a calendar, so that a gate may mean that nothing is asked for.
+        frozen: which calendars are closed for the plan at a moment, in words; "" where none is.
+        priority: of the incident.
+        changes: what is known of change records.
+    """
+
+    people: Callable[[], People]
+    policy: Callable[[], Policy | None]
+    asks: Callable[[], bool]
+    frozen: Callable[[datetime], str] = _nothing
+    priority: Callable[[], Priority | None] = _undeclared
+    changes: ChangeFacts = NO_CHANGES
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """The rules at one moment."""
+
+    at: datetime
+    people: People
+    policy: Policy | None
+    situation: Situation
+    frozen: str
+
+
+class Permits:
+    """Says what the gates of one run ask for, and how they stand.
+
+    Arguments:
+        plan: the frozen plan.
+        run, incident: their names.
+        sources: where the rules come from.
+        clock: the present moment, UTC.
+    """
+
+    def __init__(
+        self, plan: Plan, run: str, incident: str, sources: Sources, clock: Callable[[], datetime]
+    ) -> None:
+        self._plan, self._run, self._incident = plan, run, incident
+        self._sources, self._clock = sources, clock
+
+    def terms(self, gate: PlannedGate) -> Terms:
+        """Give what a gate asks for at this moment.
+
+        Raises:
+            RefusedError: a rules file cannot be read, so that nobody knows.
+        """
+        now = self._now()
+        return rules.terms(now.policy, now.situation, gate)
+
+    def situation(self) -> Situation:
+        """Give what the terms depend on besides the rules, as it is at this moment.
+
+        Raises:
+            RefusedError: nobody can know.
+        """
+        return self._now().situation
+
+    def request(self, gate: PlannedGate, state: RunState) -> Request:
+        """Give the question that votes at a gate are counted against at this moment.
+
+        Raises:
+            RefusedError: a rules file cannot be read, so that nobody knows.
+        """
+        return self._request(gate, state, self._now())
+
+    def verdict(self, gate: PlannedGate, state: RunState) -> Verdict:
+        """Say how a gate that was asked stands at this moment.
+
+        Raises:
+            RefusedError: a rules file cannot be read, so that nobody knows.
+        """
+        now = self._now()
+        request = self._request(gate, state, now)
+        return check_gate(request, state.gates[gate.path].votes, now.people, now=now.at)
+
+    def asked(self, gate: PlannedGate, state: RunState) -> None:
+        """See that there is a change record for a gate that was asked, where one is needed."""
+        now = self._now()
+        terms = rules.terms(now.policy, now.situation, gate)
+        if now.policy is not None and terms.change not in ("none", "standard"):
+            self._sources.changes.asked(self._asking(gate, state, terms), terms)
+
+    def _now(self) -> _Now:
+        at, sources = self._clock(), self._sources
+        policy, frozen = sources.policy(), ""
+        if self._row != "read_only":
+            frozen = sources.frozen(at)
+        governed = policy is not None and self._row != "read_only"
+        situation = Situation(
+            risk=self._row,
+            priority=sources.priority() if governed else None,
+            frozen=bool(frozen),
+            standard=governed and bool(sources.changes.standard_for(self._plan, at)),
+        )
+        return _Now(at, sources.people(), policy, situation, frozen)
+
+    def _request(self, gate: PlannedGate, state: RunState, now: _Now) -> Request:
+        terms = rules.terms(now.policy, now.situation, gate)
+        change: ChangeStanding | None = None
+        if now.policy is not None and terms.change != "none":
+            asking = self._asking(gate, state, terms)
+            change = self._sources.changes.standing(asking, now.people, now.at)
+        known = Known(
+            terms,
+            by_policy=now.policy is not None or self._sources.asks(),
+            change=change,
+            frozen=now.frozen,
+            authors=self._authors(now),
+        )
+        return request_of(gate, known, state)
+
+    def _authors(self, now: _Now) -> Collection[str]:
+        """Give whoever answers for the runbooks of the plan, where that is a person and the policy leaves them out."""
+        if now.policy is None or "author" not in now.policy.excluded:
+            return ()
+        return [owner for owner in self._owners if now.people.knows(owner)]
+
+    def _asking(self, gate: PlannedGate, state: RunState, terms: Terms) -> ChangeAsking:
+        asked = state.gates[gate.path]
+        assert asked.asked_at is not None
+        return ChangeAsking(
+            kind=terms.change,
+            run=self._run,
+            incident=self._incident,
+            gate=gate.path,
+            digest=asked.digest,
+            plan=self._plan,
+            excluded=frozenset(state.launchers),
+            asked_at=asked.asked_at,
+        )
+
+    @cached_property
+    def _row(self) -> RiskRow:
+        return row_of(self._plan)
+
+    @cached_property
+    def _owners(self) -> tuple[str, ...]:
+        included = (node.runbook.owner for node in self._plan.walk() if isinstance(node, PlannedInclude))
+        return (self._plan.runbook.owner, *included)
+
+
+def permits_of(
+    home: Home, plan: Plan, run: str, incident: str, *, people: Callable[[], People] | None = None
+) -> Permits:
+    """Give the permits of a run.
+
+    Arguments:
+        people: gives everybody who is known; without it the people file is read at each question.
+    """
+    settings = home.settings
+    sources = Sources(
+        people=people or (lambda: home.people(plan.runbook.owner)),
+        policy=policy_reader(settings.policy),
+        asks=lambda: asks_at_launch(settings),
+    )
+    return Permits(plan, run, incident, sources, home.clock)
