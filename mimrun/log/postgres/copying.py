@@ -34,7 +34,7 @@ class PostgresReceiver:
     def __init__(self, database: Database, blob_key: bytes) -> None:
         self._database, self.name, self._blob_key = database, database.name, blob_key
         try:
-            self._db = database.connect("copy")
+            self._db = database.connect_to_write("copy")
         except psycopg.Error as exc:
             raise explain(exc, self.name, "opened for writing") from exc
 
@@ -138,7 +138,7 @@ def hold_postgres(database: Database) -> Iterator[Callable[[str], None]]:
         StoreError: the role does not own it, so that it cannot say where the log goes on.
     """
     try:
-        with database.connect("copy") as db, db.transaction():
+        with database.connect_to_write("copy") as db, db.transaction():
             db.execute("select id from head for update")
 
             def mark(place: str) -> None:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from mimrun.errors import SettingsError, StoreError
+from mimrun.log.postgres.flush import WAIT
 from mimrun.secret import read_secret
 
 SCHEMA: Final = "mimrun"
@@ -126,6 +127,19 @@ class Database:
         if db.info.server_version < OLDEST:
             db.close()
             raise StoreError(f"{self.name}: PostgreSQL 14 is the oldest that holds a log; use a newer server")
+        return db
+
+    def connect_to_write(self, purpose: str) -> psycopg.Connection:
+        """Connect, and have each commit wait for the disk, whatever the server or the role would do by itself.
+
+        Arguments, and what is raised, are those of `connect`.
+        """
+        db = self.connect(purpose)
+        try:
+            db.execute(WAIT)
+        except psycopg.Error:
+            db.close()
+            raise
         return db
 
 

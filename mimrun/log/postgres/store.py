@@ -116,7 +116,7 @@ def create_log(
         StoreError: it cannot be made here.
     """
     try:
-        with database.connect("init") as db, db.transaction():
+        with database.connect_to_write("init") as db, db.transaction():
             # Who may only add to the log may ask whether it is there.
             if schema.is_current(db):
                 return False
@@ -155,7 +155,7 @@ def migrate_log(
         StoreError: there is no log, a newer mimrun made it, or the role may not.
     """
     try:
-        with database.connect("migrate") as db, db.transaction():
+        with database.connect_to_write("migrate") as db, db.transaction():
             before = schema.layout_of(db, database.name)
             schema.migrate(db, database.schema, lambda: blob_key.make().key, progress)
             return before, schema.layout_of(db, database.name)
