@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.home import Home, open_home, people_reader
 from mimrun.app.killswitch import refuse_while_pulled
+from mimrun.app.notice_timer import tell
 from mimrun.app.permits import permits_of
 from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log
@@ -109,7 +110,7 @@ def execute_run(
         steps = _Steps(log, around_step)
         with about(**incident_of(home, run)):
             try:
-                return _execute(home, run, steps, mode, reason)
+                verdict = _execute(home, run, steps, mode, reason)
             except RefusedError as exc:
                 log.info(Event.RUN_REFUSED, reason=str(exc))
                 return Verdict("refused", str(exc), exc.exit_code)
@@ -119,6 +120,9 @@ def execute_run(
                 error = type(exc).__name__
                 log.error(Event.RUN_BROKE, error=error, reason=str(exc), exc_info=bug, **step)
                 raise
+            # Whoever stays would do it, too; where nobody does, people are told by the process that was there.
+            tell(home)
+            return verdict
 
 
 def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:

@@ -31,8 +31,10 @@ from mimrun.run.followup import FollowUpRuns
 from mimrun.run.killswitch import KillSwitch
 from mimrun.run.lease import FileLeases, Leases
 from mimrun.run.lock import Locks
+from mimrun.run.notices import Notices
 from mimrun.run.published import PublishedVersions
 from mimrun.run.reverts import Reverts
+from mimrun.run.segments import Segments
 from mimrun.run.shell import Shells
 from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
@@ -48,6 +50,8 @@ PROJECTORS = (
     Shells(),
     Erasures(),
     AnchorRecords(),
+    Notices(),
+    Segments(),
 )
 """Every projection of the log that mimrun keeps."""
 

@@ -24,5 +24,10 @@ def new_incident(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
     return f"INC-{now:%Y%m%d}-{_word(4, entropy).upper()}"
 
 
+def new_pack(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
+    """Name a sealed pack, which is an incident of its own in the log: `PACK-20261122-7K2Q`."""
+    return f"PACK-{now:%Y%m%d}-{_word(4, entropy).upper()}"
+
+
 def _word(length: int, entropy: Entropy) -> str:
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in entropy(length))

@@ -53,6 +53,8 @@ class Event(StrEnum):
     )
     ANCHORED = "anchored"  #: a place outside was given a checkpoint of the incident log
     ANCHOR_FAILED = "anchor_failed"  #: one did not take it, or anchors.yaml cannot be used: `reason` says why; tried again
+    NOTICED = "noticed"  #: people were told something over a channel
+    NOTICE_FAILED = "notice_failed"  #: a channel did not take it, or notices.yaml cannot be used: `reason` says why; tried again
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

@@ -21,6 +21,7 @@ from mimrun.app.execution import execute_run, incident_of
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import stays_here
+from mimrun.app.notice_timer import NoticeTimer
 from mimrun.app.presence import stays
 from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
@@ -210,6 +211,7 @@ class Worker:
         self._anchors = AnchorTimer(
             settings, lambda: anchor_now(settings, catalog=catalog), monotonic=monotonic
         )
+        self._notices = NoticeTimer(settings, monotonic=monotonic)
         self._active: dict[str, threading.Thread] = {}
         self._alone: dict[str, tuple[int, float]] = {}
         self._stopping = False  # no event: its lock may be held just when a signal comes
@@ -232,11 +234,13 @@ class Worker:
                 while not self._stopping:
                     self._take(home)
                     self._anchors.look(home)
+                    self._notices.look()
                     self._rest(LOOK_S)
         finally:
             self._stopping = True
             self._wait()
             self._anchors.wait(LAST_WAIT_S)
+            self._notices.wait(LAST_WAIT_S)
             self._log.info(Event.WORKER_STOPPED)
 
     def once(self) -> None:
@@ -250,7 +254,9 @@ class Worker:
             while self._take(home):
                 self._wait()
             self._anchors.look(home)
+            self._notices.look()
             self._anchors.wait()
+            self._notices.wait()
 
     def _take(self, home: Home) -> bool:
         """Begin to execute what is due; says whether there was something."""

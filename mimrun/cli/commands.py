@@ -44,6 +44,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("approve", "decide", "Agree to what a waiting gate would let through."),
             Command("reject", "decide", "Refuse what a waiting gate would let through, with a reason."),
+            Command("withdraw", "decide", "Take back an approval of your own before it is used."),
             Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
             Command("unlock", "locks", "Take a lock from a run that cannot end."),
@@ -80,6 +81,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
             Command("down", "setup", "Stop the engine."),
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
+            Command("notice", "notice", "Show and try who is told what, over which channel."),
+            Command("breakglass", "breakglass", "Seal runbooks for when nothing works, and merge what was done."),
             Command("key", "key", "Show and change the keys that sign the log, and certify them."),
             Command("signer", "signer", "Sign the log for others, as a user that they are not."),
             Command("store", "store", "Bring the log up to date, or take it to PostgreSQL or back."),

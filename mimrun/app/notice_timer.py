@@ -1,0 +1,80 @@
+"""Telling people without anybody asking: for processes that stay, and once when a run comes to rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mimrun.app.home import Home, open_home
+from mimrun.app.notices import Sent, Watcher, send_due
+from mimrun.app.program_log import Event, program_log
+from mimrun.errors import MimrunError
+from mimrun.settings import Settings
+
+LOOK_S: Final = 2.0
+"""How often it is looked whether people are to be told something."""
+TROUBLE_S: Final = 60.0
+"""How long it is left alone where notices.yaml, or the log, could not be used."""
+
+
+def tell(home: Home, watcher: Watcher | None = None) -> list[Sent]:
+    """Tell people what they are to be told now. What goes wrong stands in the program log, and stops nothing."""
+    if not home.settings.notices.exists():
+        return []
+    log = program_log(home.settings)
+    try:
+        sent = send_due(home, watcher)
+    except MimrunError as exc:
+        log.warning(Event.NOTICE_FAILED, reason=str(exc))
+        return []
+    for one in sent:
+        message = one.message
+        facts = {"notice": message.event.value, "channel": message.channel, "audience": message.telling.tell}
+        if one.done:
+            log.info(Event.NOTICED, **facts)
+        else:
+            log.warning(Event.NOTICE_FAILED, reason=one.reason, **facts)
+    return sent
+
+
+class NoticeTimer:
+    """Looks now and then whether people are to be told something, and tells them beside all other work.
+
+    Arguments:
+        settings: of the home.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._monotonic = settings, monotonic
+        self._watcher, self._next = Watcher(), 0.0
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        """Begin to tell what is due, unless that is under way already."""
+        if self._monotonic() < self._next or self.busy or not self._settings.notices.exists():
+            return
+        self._next = self._monotonic() + LOOK_S
+        # A channel that hangs is left after its time; whoever ends this process does not wait for it.
+        self._thread = threading.Thread(target=self._tell, name="notices", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether people are being told something."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until what is being told has been told."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _tell(self) -> None:
+        try:
+            with open_home(self._settings) as home:
+                tell(home, self._watcher)
+        except MimrunError as exc:
+            self._next = self._monotonic() + TROUBLE_S
+            program_log(self._settings).warning(Event.NOTICE_FAILED, reason=str(exc))
