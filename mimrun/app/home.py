@@ -15,7 +15,10 @@ from pathlib import Path
 from mimrun.app.checkpoints import Watch, begin_checkpoints, refuse_if_gone
 from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import BlobKeyError, RefusedError, SettingsError
-from mimrun.gate.people import People, load_people
+from mimrun.gate.change_link import ChangeLinks
+from mimrun.gate.people import People
+from mimrun.gate.people_file import load_people
+from mimrun.gate.register import Register, RegisterKeys, RegisterNumbers
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
@@ -52,6 +55,10 @@ PROJECTORS = (
     AnchorRecords(),
     Notices(),
     Segments(),
+    Register(),
+    RegisterNumbers(),
+    RegisterKeys(),
+    ChangeLinks(),
 )
 """Every projection of the log that mimrun keeps."""
 
@@ -92,9 +99,13 @@ class Home:
         """Who executes which run."""
         return self.row_leases or FileLeases(self.settings.locks)
 
-    def people(self) -> People:
-        """Everybody this installation knows, as the file says now."""
-        return load_people(self.settings.people)
+    def people(self, team: str = "") -> People:
+        """Everybody this installation knows, as the file says now, in the roles that count now.
+
+        Arguments:
+            team: which keeps the runbook that it is about; roles for some teams count for these only.
+        """
+        return load_people(self.settings.people).at(self.clock(), team)
 
     def require_key(self) -> None:
         """See that entries can be added, before something is begun that needs it.
@@ -242,26 +253,37 @@ def operating_system_user() -> str:
         return f"uid-{os.getuid()}"
 
 
-def people_reader(path: Path) -> Callable[[], People]:
-    """Give a function that reads the people file again whenever it has changed.
+def people_reader(
+    path: Path, clock: Callable[[], datetime] = utc_now, team: str = ""
+) -> Callable[[], People]:
+    """Give a function that reads the people file, and who is on call, again whenever one has changed.
 
-    The function raises `RefusedError` where the file cannot be read.
+    Each time it gives the people in the roles that count at that moment. It raises `RefusedError` where a file
+    cannot be read.
+
+    Arguments:
+        team: which keeps the runbook that it is about; roles for some teams count for these only.
     """
-    known: tuple[tuple[int, int] | None, People] = (None, People(file=str(path)))
+    known: tuple[tuple[tuple[int, int], ...], People] = ((), People(file=str(path)))
 
     def read() -> People:
         nonlocal known
-        try:
-            stat = path.stat()
-            mark = (stat.st_mtime_ns, stat.st_ino)
-        except FileNotFoundError:
-            mark = None
-        if mark is None or mark != known[0]:
+        marks = _marks(path)
+        if not marks or marks != known[0]:
             try:
-                known = (mark, load_people(path))
+                known = (marks, load_people(path))
             except SettingsError as exc:
                 # Not the run's failure: it stops where it is, and goes on when the file is mended.
                 raise RefusedError(f"nobody's vote can be judged: {exc}") from exc
-        return known[1]
+        return known[1].at(clock(), team)
 
     return read
+
+
+def _marks(path: Path) -> tuple[tuple[int, int], ...]:
+    """Tell a people file, and the plans of who is on call, from what they were; nothing where there is none."""
+    try:
+        stats = [path.stat(), *(plan.stat() for plan in sorted((path.parent / "oncall").glob("*.yaml")))]
+    except FileNotFoundError:
+        return ()
+    return tuple((stat.st_mtime_ns, stat.st_ino) for stat in stats)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from mimrun.app.changes import changes_of
 from mimrun.app.home import Home
 from mimrun.app.policies import asks_at_launch, policy_reader
 from mimrun.gate import policy as rules
@@ -195,5 +196,6 @@ def permits_of(
         people=people or (lambda: home.people(plan.runbook.owner)),
         policy=policy_reader(settings.policy),
         asks=lambda: asks_at_launch(settings),
+        changes=changes_of(home),
     )
     return Permits(plan, run, incident, sources, home.clock)

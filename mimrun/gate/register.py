@@ -225,7 +225,7 @@ def follow(was: Registered, entry: LogEntry) -> Registered:
                 return was
             raise TamperError(f"entry {entry.seq}: is about a change that nobody has opened")
         case kinds.ChangeEdited() as body:
-            # What was decided was decided about another text.
+            # What was decided was decided about another text; in review nothing is done by it any more.
             hands = (*was.hands, *acted(entry.actor.id, entry.actor.auth))
             changes = {
                 "record": body.record,
@@ -365,3 +365,13 @@ def next_ref(view: Projections) -> str:
 def ref_of_key(view: Projections, key: str) -> str:
     """Give the record that was made with a key; "" where there is none."""
     return view.projection(RegisterKeys.name, key).decode() if key else ""
+
+
+def standards_for(view: Projections, runbook: str) -> list[Registered]:
+    """Give the standard changes that allow a runbook with this digest and stand, the oldest first."""
+    bare = runbook.removeprefix("sha256:")
+    marks = (b'"type":"standard"', bare.encode())
+    # Most records are of something else, and need not be read for that.
+    states = (state for _, state in view.projections(Register.name) if all(mark in state for mark in marks))
+    found = [one for one in map(Registered.decode, states) if one.runbook == bare]
+    return sorted((one for one in found if one.state is ChangeState.SCHEDULED), key=lambda one: one.number)

@@ -78,7 +78,13 @@ def check_move(was: Registered, state: ChangeState) -> None:
 
 
 def check_decider(
-    was: Registered, content: Content, person: Person, auth: str, people: People, launchers: Iterable[str]
+    was: Registered,
+    content: Content,
+    person: Person,
+    auth: str,
+    people: People,
+    *,
+    launchers: Iterable[str] = (),
 ) -> str:
     """Say in which role a person may approve or reject a record.
 

@@ -190,14 +190,17 @@ def test_whoever_lost_the_role_has_allowed_nothing() -> None:
 def test_who_may_not_decide_is_told_why(who: str, auth: str, why: str) -> None:
     was = walked(opened(), S.ASSESS, S.AUTHORIZE)
     with pytest.raises(GateError, match=why):
-        check_decider(was, TEXT, PEOPLE.person(who), auth, PEOPLE, ["billie"])
+        check_decider(was, TEXT, PEOPLE.person(who), auth, PEOPLE, launchers=["billie"])
 
 
 def test_another_change_manager_decides() -> None:
     was = walked(opened(), S.ASSESS, S.AUTHORIZE)
-    assert check_decider(was, TEXT, PEOPLE.person("alex"), "os-user", PEOPLE, ["dana"]) == "change_manager"
+    assert (
+        check_decider(was, TEXT, PEOPLE.person("alex"), "os-user", PEOPLE, launchers=["dana"])
+        == "change_manager"
+    )
     assert check_decider(
-        walked(opened("emergency"), S.AUTHORIZE), TEXT, PEOPLE.person("board"), "os-user", PEOPLE, []
+        walked(opened("emergency"), S.AUTHORIZE), TEXT, PEOPLE.person("board"), "os-user", PEOPLE
     )
 
 
@@ -207,15 +210,15 @@ def test_another_change_manager_decides() -> None:
 def test_whoever_owns_the_runbook_does_not_authorise_it_beforehand(owner: str, may: bool) -> None:
     was, text = walked(opened("standard"), S.AUTHORIZE), content(type="standard", owner=owner)
     if may:
-        assert check_decider(was, text, PEOPLE.person("alex"), "os-user", PEOPLE, [])
+        assert check_decider(was, text, PEOPLE.person("alex"), "os-user", PEOPLE)
         return
     with pytest.raises(GateError, match="owns"):
-        check_decider(was, text, PEOPLE.person("alex"), "os-user", PEOPLE, [])
+        check_decider(was, text, PEOPLE.person("alex"), "os-user", PEOPLE)
 
 
 def test_a_draft_is_not_decided() -> None:
     with pytest.raises(GateError, match="submit it first"):
-        check_decider(opened(), TEXT, PEOPLE.person("alex"), "os-user", PEOPLE, [])
+        check_decider(opened(), TEXT, PEOPLE.person("alex"), "os-user", PEOPLE)
 
 
 def test_what_is_missing_is_listed() -> None:
