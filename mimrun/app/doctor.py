@@ -24,7 +24,7 @@ from mimrun.app.shells import open_shells
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
 from mimrun.errors import InputError, MimrunError, SettingsError
-from mimrun.gate.people import load_people
+from mimrun.gate.people_file import load_people
 from mimrun.log.chain import StoredCheckpoint
 from mimrun.log.proof.note import read_note
 from mimrun.log.proof.seen import Seen

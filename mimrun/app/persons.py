@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.errors import GateError
 from mimrun.gate.approval import claim_of
 from mimrun.gate.people import Person, acted
+from mimrun.gate.role import AUDITOR
 
 
 def require_known(home: Home, identity: Identity, what: str, *, roles: Collection[str] = ()) -> Person:
@@ -22,6 +24,8 @@ def require_known(home: Home, identity: Identity, what: str, *, roles: Collectio
         GateError: they are not, or have none of the roles.
     """
     file, person = home.settings.people, home.people().by_id.get(identity.person.id)
+    if person is not None and (gone := why_not(person, home.clock())):
+        raise GateError(f"{person.id} {gone}, and cannot {what}; another person must")
     if person is None:
         raise GateError(
             f"{identity.person.id} is not known: to {what} one must be in {file}; ask somebody who is,"
@@ -31,6 +35,15 @@ def require_known(home: Home, identity: Identity, what: str, *, roles: Collectio
         held = ", ".join(sorted(person.roles)) or "no role"
         raise GateError(f"{person.id} has {held}; to {what} one needs {' or '.join(sorted(roles))}")
     return person
+
+
+def why_not(person: Person, at: datetime) -> str:
+    """Say why nothing that somebody decides counts, whatever it is about; "" where it does."""
+    if not person.active:
+        return "is not active any more"
+    if not person.engaged(at):
+        return "has no engagement as a consultant now"
+    return "is an auditor, who decides nothing" if AUDITOR in person.roles else ""
 
 
 def require_another(home: Home, identity: Identity, names: Collection[str], refused: str) -> None:

@@ -83,6 +83,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
             Command("notice", "notice", "Show and try who is told what, over which channel."),
             Command("breakglass", "breakglass", "Seal runbooks for when nothing works, and merge what was done."),
+            Command("people", "people", "Show who may do what, and check the file that says so."),
+            Command("oncall", "oncall", "Show who is on call, and import the plans that say so."),
             Command("key", "key", "Show and change the keys that sign the log, and certify them."),
             Command("signer", "signer", "Sign the log for others, as a user that they are not."),
             Command("store", "store", "Bring the log up to date, or take it to PostgreSQL or back."),

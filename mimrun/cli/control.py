@@ -15,7 +15,7 @@ from mimrun.app.identity import identify
 from mimrun.app.killswitch import Standing, lift, pull, standing_of
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
-from mimrun.gate.people import load_people
+from mimrun.gate.people_file import load_people
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")]
 

@@ -21,7 +21,8 @@ from mimrun.catalog import installed_catalog
 from mimrun.cli.door import EXIT_CODES
 from mimrun.cli.run import EXITS
 from mimrun.errors import MimrunError, SettingsError
-from mimrun.gate.people import parse_people
+from mimrun.gate.people_file import parse_people
+from mimrun.gate.role import ROLES
 from mimrun.log.kinds import Kind
 from mimrun.runbook.document import read_document
 from mimrun.settings import Settings
@@ -151,3 +152,8 @@ def test_every_people_file_on_a_page_is_one(pages: dict[str, str]) -> None:
     assert shown
     for where, text in shown:
         assert parse_people(read_document(text, where, error=SettingsError)).by_id
+
+
+def test_every_role_of_the_process_is_on_the_page_of_people() -> None:
+    told = {row[0].strip("`"): row[1] for row in rows(page("people.md")) if len(row) == 2}
+    assert {role: told.get(role) for role in ROLES} == dict(ROLES)

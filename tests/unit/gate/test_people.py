@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mimrun.errors import SettingsError
-from mimrun.gate.people import acted, load_people, parse_people
+from mimrun.gate.people import acted
+from mimrun.gate.people_file import load_people, parse_people
 from mimrun.runbook.document import read_document
 
 
@@ -36,13 +37,13 @@ def test_an_account_may_not_be_somebody_elses_id() -> None:
 
 def test_every_problem_is_said_at_once_with_its_place() -> None:
     with pytest.raises(SettingsError) as caught:
-        parse("people:\n  Alex: {role: [x]}\n  billie: {roles: Change}\nteams: {}\n")
+        parse("people:\n  Alex: {role: [x]}\n  billie: {roles: Change}\nteam: {}\n")
     text = str(caught.value)
     assert "people.yaml:2:" in text
     assert "did you mean 'roles'?" in text
     assert "people.yaml:3:" in text
     assert "roles is a list of names" in text
-    assert "unknown key 'teams'" in text
+    assert "unknown key 'team'" in text
 
 
 def test_no_file_means_that_nobody_is_known(tmp_path: Path) -> None:
