@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.home import Home, open_home, people_reader
 from mimrun.app.killswitch import refuse_while_pulled
+from mimrun.app.lock_files import forget_locks
 from mimrun.app.notice_timer import tell
 from mimrun.app.permits import permits_of
 from mimrun.app.plans import connector_versions
@@ -178,6 +179,7 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
             with _executor(home, plan, facts, journal, around_step) as executor:
                 verdict = _verdict(executor.execute())
         log.info(Event.RUN_LEFT, status=verdict.status, reason=verdict.detail)
+    forget_locks(home)
     return verdict
 
 

@@ -29,7 +29,7 @@ from mimrun.log.entry import Blob, Draft, LogEntry
 from mimrun.log.field import REASON_LENGTH
 from mimrun.log.kinds import Body, Kind, ShellClosed, ShellOpened, ShellRecorded
 from mimrun.run.cast import Recorder, whole_cast
-from mimrun.run.lease import FileLease, is_held
+from mimrun.run.lease import FileLease, is_held, remove_lock
 from mimrun.run.lock import HOST, describe_holding, holding_in
 from mimrun.run.shell import Shell, Shells, shells_in
 
@@ -291,8 +291,8 @@ def _hold(home: Home, seq: int) -> Iterator[None]:
     try:
         yield
     finally:
-        lease.path.unlink(missing_ok=True)
         lease.release()
+        remove_lock(home.settings.locks, _name(seq))
 
 
 def _name(seq: int) -> str:
@@ -361,7 +361,7 @@ def settle_shell(home: Home, identity: Identity, seq: int) -> Shell:
     reason = "it broke off: its mimrun was killed, or lost its log"
     body = ShellClosed(shell=seq, ended="lost", dur_ms=shell.until_ms, reason=reason)
     home.store.append([Draft(identity.actor(), body, inc=shell.incident, run=shell.run, target=shell.target)])
-    (home.settings.locks / f"{_name(seq)}.lock").unlink(missing_ok=True)
+    remove_lock(home.settings.locks, _name(seq))
     return shell
 
 

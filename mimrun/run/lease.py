@@ -2,7 +2,11 @@
 
 Where the log is in PostgreSQL it is a row that is renewed, see `mimrun.log.postgres.lease`. On one
 machine it is `flock` on a file: the kernel lets go of it when the process dies, however it dies, and
-keeps it while the process is stopped, so a frozen worker cannot be replaced behind its back. The file also keeps the epoch, which only grows; every entry a worker writes carries it.
+keeps it while the process is stopped, so a frozen worker cannot be replaced behind its back. The file also
+keeps the epoch, which only grows; every entry a worker writes carries it.
+
+A lock counts only while the file it is on is the one that stands under the run's name. So the file of a run that is
+over can be removed while others reach for it, and a worker whose file somebody took away begins nothing any more.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -22,9 +27,12 @@ from typing import Final, Protocol, Self
 from mimrun.errors import LeaseError, StoreError
 from mimrun.log.holder import Holder as Holder  # noqa: PLC0414 - who asks for leases finds it here
 from mimrun.log.holder import Process, this_process
+from mimrun.log.moment import utc_now
 
 _LOOKS: Final = 10
 _PAUSE_S: Final = 0.01
+_ANEW: Final = 1000
+"""So often a lock file may be removed while we are about to take it."""
 _LENGTH: Final = 300
 """Bytes of a lock file."""
 
@@ -106,6 +114,15 @@ class FileLeases:
         """Say which process executes a run now; None where none does, or where it cannot be told."""
         return holder_of(self.folder, run)
 
+    def forget(self, is_over: Callable[[str], bool]) -> int:
+        """Remove the lock files of runs that are over; gives how many they were.
+
+        Arguments:
+            is_over: says of a run's id whether nobody will execute it any more.
+        """
+        runs = sorted(path.stem for path in self.folder.glob("*.lock"))
+        return sum(is_over(run) and remove_lock(self.folder, run) for run in runs)
+
 
 class FileLease:
     """The right to execute one run, until `release`.
@@ -114,28 +131,51 @@ class FileLease:
         folder: where the lock files are; made when it is missing.
         run: the run's id.
         at_least: the highest epoch that the log has for this run; ours is greater.
+        clock: gives the present moment, UTC.
     """
 
-    def __init__(self, folder: Path, run: str, *, at_least: int = 0) -> None:
+    def __init__(
+        self, folder: Path, run: str, *, at_least: int = 0, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self.path = folder / f"{run}.lock"
         self.run = run
         self.epoch = 0
         self._seen = 0
+        self._clock = clock
         self._file = self._take(at_least)
 
-    def _take(self, at_least: int) -> int:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise StoreError(f"{self.path}: cannot be opened: {exc.strerror}") from exc
-        if not _lock(file):
-            holder = _read(file).get("pid")
+    def _open(self) -> int:
+        """Give the run's lock file, locked.
+
+        The steps, in order:
+
+        1. Open it, and make it where it is missing.
+        2. Lock it, or say who has.
+        3. See that it stands under its name still: who had it before us may have removed it between the two,
+           and the next would lock another one. Then begin again.
+        """
+        for _ in range(_ANEW):
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as exc:
+                raise StoreError(f"{self.path}: cannot be opened: {exc.strerror}") from exc
+            if not _lock(file):
+                holder = _read(file).get("pid")
+                os.close(file)
+                who = f"process {holder}" if holder else "another process"
+                raise LeaseError(
+                    f"run {self.run} is being executed by {who}; follow it with `mimrun status {self.run} --follow`"
+                )
+            if _stands(file, self.path):
+                return file
             os.close(file)
-            who = f"process {holder}" if holder else "another process"
-            raise LeaseError(
-                f"run {self.run} is being executed by {who}; follow it with `mimrun status {self.run} --follow`"
-            )
+        raise StoreError(f"{self.path}: something removes it again and again; nothing was started")
+
+    def _take(self, at_least: int) -> int:
+        file = self._open()
+        # Somebody has begun the run, and the file that would say whether they are gone was taken away.
+        self._lost = at_least > 0 and os.fstat(file).st_size == 0
         self.epoch = max(at_least, _read(file).get("epoch", 0)) + 1
         try:
             os.ftruncate(file, 0)
@@ -163,19 +203,22 @@ class FileLease:
                     os.pwrite(self._file, self._content(seq), 0)
 
     def held(self) -> bool:
-        """Say whether the lease is still ours. No I/O: the kernel keeps it until `release`.
+        """Say whether the lease is still ours. Nothing is read: the kernel keeps it until `release`.
 
-        Where somebody has removed the file, another worker may hold a lock on a new one of its name, so
+        Where somebody has taken the file away, another worker may hold a lock on a new one of its name, so
         this one counts for nothing any more.
         """
-        try:
-            return self._file >= 0 and os.fstat(self._file).st_nlink > 0
-        except OSError:
-            return False
+        return self._file >= 0 and _stands(self._file, self.path)
 
     def quarantine(self, epoch: int, begun: datetime, allowed_ms: int) -> float:
-        """Nobody else is at work: the kernel gave the lease away when the process before was gone."""
-        return 0.0
+        """Give the seconds for which an intent that was left open may still be acted upon by who wrote it.
+
+        That is none: the kernel gave the lease away when the process before was gone. Only where its lock file
+        was taken away, nobody knows whether it is.
+        """
+        if not self._lost:
+            return 0.0
+        return max(0.0, (begun + timedelta(milliseconds=allowed_ms) - self._clock()).total_seconds())
 
     def release(self) -> None:
         """Let go of the lease. Calling it again does nothing."""
@@ -191,6 +234,29 @@ class FileLease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def remove_lock(folder: Path, run: str) -> bool:
+    """Remove a run's lock file, where nobody holds it; says whether it was removed.
+
+    It is removed under its own lock, so that who reaches for it at the same time sees that it is gone, and makes a new
+    one. The epoch that it keeps is lost: do so only where nobody will execute the run any more.
+    """
+    path = folder / f"{run}.lock"
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _stands(file, path):
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
 
 
 def holder_of(folder: Path, run: str) -> Holder | None:
@@ -229,6 +295,14 @@ def _lock(file: int) -> bool:
         else:
             return True
     return False
+
+
+def _stands(file: int, path: Path) -> bool:
+    """Say whether an open file is the one that stands at a place."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except OSError:
+        return False
 
 
 def _read(file: int) -> dict[str, int]:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mimrun.errors import LeaseError, StoreError
-from mimrun.run.lease import FileLease, is_held
+from mimrun.log.moment import utc_now
+from mimrun.run.lease import FileLease, FileLeases, is_held, remove_lock
 
 
 @pytest.fixture
@@ -115,3 +119,93 @@ def test_asking_does_not_get_in_the_way_of_taking(tmp_path: Path) -> None:
     for _ in range(50):
         assert not is_held(tmp_path, "run-1")
         FileLease(tmp_path, "run-1").release()
+
+
+REMOVALS: list[Callable[[Path], object]] = [
+    lambda folder: (folder / "run-1.lock").unlink(),
+    lambda folder: (folder / "run-1.lock").rename(folder / "run-1.bak"),
+    lambda folder: shutil.copy(folder / "run-1.lock", folder / "copy").rename(folder / "run-1.lock"),
+    lambda folder: folder.rename(folder.with_name("moved")),
+    shutil.rmtree,
+]
+
+
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_a_worker_whose_lock_file_is_taken_away_begins_nothing_any_more(
+    tmp_path: Path, remove: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "lock"
+    with FileLease(folder, "run-1") as first:
+        assert first.held()
+        remove(folder)
+        assert not first.held()
+        with FileLease(folder, "run-1", at_least=1) as second:
+            assert second.held()
+            assert not first.held()
+            assert second.epoch == 2
+
+
+def test_who_finds_no_lock_file_of_a_run_that_was_begun_waits_for_what_the_other_may_be_doing(
+    tmp_path: Path,
+) -> None:
+    begun = utc_now()
+    with FileLease(tmp_path, "run-1") as first:
+        (tmp_path / "run-1.lock").unlink()
+        with FileLease(tmp_path, "run-1", at_least=first.epoch) as second:
+            assert 4 < second.quarantine(1, begun, 5_000) <= 5
+            assert second.quarantine(1, begun - timedelta(seconds=10), 5_000) == 0
+    with FileLease(tmp_path, "run-1", at_least=2) as third:
+        assert third.quarantine(2, begun, 5_000) == 0, "its lock file says that the one before is gone"
+    with FileLease(tmp_path, "run-2") as new:
+        assert new.quarantine(0, begun, 5_000) == 0, "nobody has begun anything"
+
+
+def test_a_lock_file_is_removed_where_nobody_holds_it(tmp_path: Path) -> None:
+    with FileLease(tmp_path, "run-1"):
+        assert not remove_lock(tmp_path, "run-1")
+        assert is_held(tmp_path, "run-1")
+    assert remove_lock(tmp_path, "run-1")
+    assert not remove_lock(tmp_path, "run-1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_files_of_runs_that_are_over_are_removed_and_others_stay(tmp_path: Path) -> None:
+    for run in ("run-1", "run-2", "run-3"):
+        FileLease(tmp_path, run).release()
+    (tmp_path / "worker").touch()
+    with FileLease(tmp_path, "run-4"):
+        assert FileLeases(tmp_path).forget(lambda run: run != "run-2") == 2
+        assert {path.name for path in tmp_path.iterdir()} == {"run-2.lock", "run-4.lock", "worker"}
+    assert FileLeases(tmp_path / "none").forget(lambda run: True) == 0
+
+
+def contend(folder: Path, witness: Path, seconds: float) -> int:
+    """Take and let go of a lease and remove its file for a while; gives 1 where two had it at once."""
+    end, took = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        try:
+            with FileLease(folder, "run-1"):
+                took += 1
+                os.close(os.open(witness, os.O_CREAT | os.O_EXCL))
+                time.sleep(0)
+                witness.unlink()
+        except LeaseError:
+            pass
+        except FileExistsError:
+            return 1
+        remove_lock(folder, "run-1")
+    return 0 if took else 2
+
+
+def test_of_many_that_take_and_remove_at_once_never_two_have_the_lease(tmp_path: Path) -> None:
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            code = 3
+            try:
+                code = contend(tmp_path / "lock", tmp_path / "witness", 0.7)
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0, 0]
