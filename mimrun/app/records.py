@@ -178,7 +178,11 @@ def read_note(text: str) -> Known:
     return Known(int(size), root)
 
 
-def rebuild_log(settings: Settings) -> bool:
-    """Fold the whole log anew; True when nothing differed."""
+def rebuild_log(settings: Settings, progress: Progress | None = None) -> bool:
+    """Fold the whole log anew; True when nothing differed.
+
+    Arguments:
+        progress: is told how many entries have been folded.
+    """
     with open_home(settings) as home:
-        return home.store.rebuild()
+        return home.store.rebuild(progress)

@@ -101,7 +101,14 @@ def migrate_store(settings: Settings, progress: Progress = no_progress) -> UpToD
     return UpToDate(str(settings.log), done.before, SCHEMA)
 
 
-def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *, keep: bool = False) -> Moved:
+def copy_store(
+    settings: Settings,
+    to: str,
+    progress: Progress = no_progress,
+    *,
+    begun: Callable[[str], object] = str,
+    keep: bool = False,
+) -> Moved:
     """Take the log to another database: from a file to PostgreSQL, or back into a new file.
 
     The steps, in order:
@@ -116,6 +123,8 @@ def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *,
 
     Arguments:
         to: `postgresql://...`, or the path of a file.
+        progress: told of entries that are done, and of how many there are.
+        begun: told what is done with them from here on.
         keep: copy only; the log goes on where it is.
 
     Raises:
@@ -132,9 +141,10 @@ def copy_store(settings: Settings, to: str, progress: Progress = no_progress, *,
             _refuse_under_way(home)
     with closing(_Source(settings)) as source:
         other = _destination(settings, to, source.reader.blob_key)
+        begun("entries copied")
         with other.receive() as receiver:
             done = copy_log(source.reader, receiver, progress)
-        _check(other)
+        _check(other, progress, begun)
         if not keep:
             end = _move(settings, source, other)
             done = Copied(done.before, end.size, end.root)
@@ -249,13 +259,16 @@ def _refuse_under_way(home: Home) -> None:
             )
 
 
-def _check(other: _Destination) -> None:
+def _check(other: _Destination, progress: Progress, begun: Callable[[str], object]) -> None:
     """Fold what was copied, and verify all of it."""
     with other.open() as store:
         if store.keyless:
             raise BlobKeyError(f"the log goes on where it was: {store.keyless}")
-        store.rebuild()
-        report = verify(store)
+        size = store.head().size
+        begun("entries folded")
+        store.rebuild(lambda done: progress(done, size))
+        begun("entries verified")
+        report = verify(store, progress=lambda done: progress(done, size))
     if not report.ok:
         raise TamperError(
             f"the copy in {other.name} does not verify ({report.flaws[0]}), so the log goes on where it was;"

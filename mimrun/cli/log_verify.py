@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
-from typing import Annotated, Final, Self, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.text import Text
 
 from mimrun.app.records import Brought, verify_file, verify_log, verify_with_anchors
+from mimrun.cli.counting import Counting
 from mimrun.cli.options import HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import console, print_json, safe
 from mimrun.errors import InputError
@@ -44,8 +43,6 @@ WitnessOption: TypeAlias = Annotated[
         help="A witness that must have signed the last checkpoint. May be given several times.",
     ),
 ]
-_SHOWN_S: Final = 0.2
-"""Seconds between two looks at how far it is."""
 
 
 def verify(
@@ -90,14 +87,16 @@ def verify(
     if file is not None:
         report = verify_file(file, brought)
     else:
-        with _Counting() as counting:
+        with Counting() as counting:
             folded = counting.folded if states else None
             if anchors:
                 report, silent = verify_with_anchors(
-                    settings_of(home), brought, progress=counting.told, folded=folded
+                    settings_of(home), brought, progress=counting.checked, folded=folded
                 )
             else:
-                report = verify_log(settings_of(home), brought=brought, progress=counting.told, folded=folded)
+                report = verify_log(
+                    settings_of(home), brought=brought, progress=counting.checked, folded=folded
+                )
     if as_json:
         print_json(report.as_json())
     else:
@@ -115,35 +114,3 @@ def verifier() -> None:
     Give it to whoever is to check a bundle, on another way than the bundle.
     """
     typer.echo(program(), nl=False)
-
-
-class _Counting:
-    """Shows on a terminal how many entries have been checked, if it takes a while."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + 1
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._write("")
-
-    def told(self, size: int) -> None:
-        """Show how many have been checked, a few times a second."""
-        self._show(f"{size:,} entries checked")
-
-    def folded(self, size: int) -> None:
-        """Show how many have been folded anew, likewise."""
-        self._show(f"{size:,} entries folded anew")
-
-    def _show(self, text: str) -> None:
-        if time.monotonic() >= self._next and sys.stderr.isatty():
-            self._next, self._shown = time.monotonic() + _SHOWN_S, True
-            self._write(text)
-
-    def _write(self, text: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()

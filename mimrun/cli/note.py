@@ -24,11 +24,11 @@ from mimrun.app.manual_work import LONGEST, Place, Report, attach_files, find_pl
 from mimrun.app.past import parse_past, say_moment
 from mimrun.app.plans import read_inventory
 from mimrun.canonical import Json
-from mimrun.cli.entry_words import late_by
 from mimrun.cli.options import AsOption, HomeOption, InventoryOption, JsonOption, command, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError
 from mimrun.log.entry import LogEntry
+from mimrun.log.export.sentence import late_by
 from mimrun.log.kinds import IncidentAttached
 from mimrun.log.moment import write_moment
 from mimrun.runbook.inventory import Inventory
@@ -268,7 +268,7 @@ def _tell(
     who, where = desk.identity.person.id, desk.place.describe()
     out.print(Text(f"{verb} by {safe_line(who)} as entry {first.seq} of {where}", "bold"))
     if at is not None:
-        out.print(Text(f"  done {say_moment(at)}{late_by(first)}"))
+        out.print(Text("  ".join(["  done " + say_moment(at), *filter(None, [late_by(first)])])))
     for entry in entries:
         if isinstance(entry.body, IncidentAttached):
             body = entry.body

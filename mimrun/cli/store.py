@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,8 +19,8 @@ def migrate(home: HomeOption = None, as_json: JsonOption = False) -> None:
     stored in plain is encrypted, under a key that is made beside the log unless MIMRUN_BLOB_KEY is set.
     """
     settings = settings_of(home)
-    with _shown("entries") as told:
-        done = migrate_store(settings, told)
+    with _Shown("entries") as shown:
+        done = migrate_store(settings, shown.told)
     if as_json:
         print_json(done.as_json())
     elif done.before == done.now:
@@ -54,8 +52,8 @@ def copy(
     by the same command. The password for PostgreSQL is that of MIMRUN_STORE_PASSWORD.
     """
     settings = settings_of(home)
-    with _shown("entries") as told:
-        moved = copy_store(settings, to, told, keep=keep)
+    with _Shown("entries") as shown:
+        moved = copy_store(settings, to, shown.told, begun=shown.begun, keep=keep)
     if as_json:
         print_json(moved.as_json())
         return
@@ -81,13 +79,38 @@ def _tell(moved: Moved, home_log: str) -> None:
     typer.echo(f"next: unset MIMRUN_STORE, wherever mimrun is used, and see that {moved.where} is {home_log}")
 
 
-@contextmanager
-def _shown(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far something is, where somebody looks; on standard error."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+class _Shown:
+    """Shows how far something is, where somebody looks; on standard error.
+
+    Arguments:
+        what: is done, as long as nothing else was said.
+    """
+
+    def __init__(self, what: str) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        err = console(stderr=True)
+        self._bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self._task = self._bar.add_task(what, total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begun(self, what: str) -> None:
+        """Say what is done from here on."""
+        self._bar.reset(self._task, total=None, description=what)
+
+    def told(self, done: int, of: int) -> None:
+        """Show how far it is."""
+        self._bar.update(self._task, completed=done, total=of)
 
 
 COMMANDS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -47,6 +47,7 @@ class Together:
 class Rebuild:
     """A request to fold the whole log again."""
 
+    progress: Callable[[int], object] | None
     answer: Future[bool] = field(default_factory=Future)
 
 

@@ -155,9 +155,9 @@ class SequencedStore:
         self._projector(name)
         return self._reader.states(name, prefix)
 
-    def rebuild(self) -> bool:
+    def rebuild(self, progress: Progress | None = None) -> bool:
         """Fold the whole log again; True when nothing differed; see `Store.rebuild`."""
-        return self._sequencer.rebuild()
+        return self._sequencer.rebuild(progress)
 
     def compare_states(self, progress: Progress | None = None) -> States:
         """Compare every stored state with what the entries say; see `Store.compare_states`."""

@@ -89,9 +89,9 @@ class Sequencer:
         request = Append(drafts, guard)
         return self._ask(request, request.answer)
 
-    def rebuild(self) -> bool:
+    def rebuild(self, progress: Callable[[int], object] | None = None) -> bool:
         """Queue a rebuild and wait for it; see `Store.rebuild`."""
-        request = Rebuild()
+        request = Rebuild(progress)
         return self._ask(request, request.answer)
 
     def mark(self) -> Point | None:
@@ -238,7 +238,7 @@ class Sequencer:
         until = time.monotonic() + LOST_PATIENCES * self._patience
         while True:
             try:
-                same = writer.rebuild()
+                same = writer.rebuild(request.progress)
             except Interrupted:
                 try:
                     writer, _ = self._find_out(None, until)

@@ -212,13 +212,16 @@ class Store(Source, Protocol):
     def projections(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Keys that start with the prefix, sorted, with their states."""
 
-    def rebuild(self) -> bool:
+    def rebuild(self, progress: Callable[[int], object] | None = None) -> bool:
         """Fold the whole log again; True when every state is, byte for byte, what was stored.
 
         What differs is replaced.
+
+        Arguments:
+            progress: is told how many entries have been folded, in another thread.
         """
 
-    def compare_states(self, progress: Callable[[int], None] | None = None) -> States:
+    def compare_states(self, progress: Callable[[int], object] | None = None) -> States:
         """Fold the whole log again, and compare each state with the one that is stored. Changes nothing.
 
         Arguments:

@@ -13,7 +13,7 @@ from mimrun.errors import TamperError
 from mimrun.log.batch import Batch
 from mimrun.log.chain import Head, IncidentHead
 from mimrun.log.entry import Draft
-from mimrun.log.reading import Reading, StoredBlobs
+from mimrun.log.reading import PAGE, Reading, StoredBlobs
 from mimrun.log.store import Projector
 
 REMEMBERED: Final = 4096
@@ -134,7 +134,7 @@ class Writing(ABC):
             return self.stored_state(name, key)
         return known
 
-    def rebuild(self) -> bool:
+    def rebuild(self, progress: Callable[[int], object] | None = None) -> bool:
         """Fold the whole log again, and take away a mark that no entry speaks of; see `Store.rebuild`."""
         unmarked = self._unmark_forged()
         with self.transaction() as batch:
@@ -142,6 +142,8 @@ class Writing(ABC):
             fresh = Batch(self.log, Head(), _Nothing(), self._projectors, _no_moment)
             for entry in self._reader.entries():
                 fresh.fold(entry, StoredBlobs(self._reader, entry), tuple(self._projectors))
+                if progress is not None and entry.seq % PAGE == 0:
+                    progress(entry.seq)
             folded = fresh.change.states
             stored = {(name, key): state for name in self._projectors for key, state in self.states(name)}
             # What catching up has folded in this very transaction is not written yet.

@@ -110,14 +110,38 @@ def test_names_from_the_inventory_and_the_runbook_are_safe_to_print(desk: Desk) 
 
 def test_the_timeline_is_a_line_for_each_entry_with_time_kind_actor_and_place(desk: Desk) -> None:
     desk.run(desk.runbook(mark("one") + GATE))
-    lines = desk("log", "show", "latest").out.splitlines()
+    lines = desk("log", "show", "latest", COLUMNS="999").out.splitlines()
     told = entries(desk)
     run = [entry for entry in told if entry["run"]]
     assert len(lines) == len(run)
     for line, entry in zip(lines, run, strict=True):
         assert line.split()[0] == str(entry["seq"])
         assert str(entry["kind"]) in line
-    assert desk("log", "show", "--after", str(told[-2]["seq"])).out.count("\n") == 1
+    assert desk("log", "show", "--after", str(told[-2]["seq"]), COLUMNS="999").out.count("\n") == 1
+
+
+@pytest.mark.parametrize(("columns", "width"), [("", 80), ("60", 60), ("120", 120)])
+def test_the_timeline_is_sentences_that_are_folded_to_the_width_without_colour_in_a_pipe(
+    desk: Desk, columns: str, width: int
+) -> None:
+    reason = "customers of the second shop see yesterday's prices, and only they, since the release of noon"
+    desk.run(desk.runbook(mark("one")))
+    assert desk("did", reason, "--at", "15m ago").code == 0
+    shown = desk("log", "show", COLUMNS=columns, NO_COLOR="").out
+    assert "\x1b" not in shown
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    began = [number for number, line in enumerate(lines) if line[:6].strip().isdigit()]
+    assert len(began) == len(entries(desk)) < len(lines)
+    # What goes on stands under where it began, or under the number where there is no room.
+    indent = 28 if width >= 72 else 8
+    assert {len(line) - len(line.lstrip()) for n, line in enumerate(lines) if n not in began} == {indent}
+    text = " ".join(shown.split())
+    assert f"manual.reported by responder: {reason}; done at" in text
+    assert "entered 15 min later" in text
+    assert "step.outcome by" in text
+    for odd in ("None", "=''", "{'", "[]", "()", "=True"):
+        assert odd not in text
 
 
 def test_an_entry_with_a_body_that_cannot_be_is_shown_as_unreadable_and_named(desk: Desk) -> None:

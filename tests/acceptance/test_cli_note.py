@@ -41,7 +41,7 @@ def test_a_note_belongs_to_the_incident_of_the_newest_run_and_that_is_said(desk:
     assert told["entry"]["actor"]["id"] == "responder"
     assert told["entry"]["body"] == {}, "free text is in the blob"
     assert told["blobs"] == {"text": "the errors began at noon"}
-    assert "the errors began at noon" in desk("log", "show").out
+    assert "the errors began at noon" in desk("log", "show", COLUMNS="999").out
 
 
 def test_a_note_can_name_its_run_or_incident_and_come_from_a_pipe(desk: Desk) -> None:
@@ -101,7 +101,9 @@ def test_what_was_done_by_hand_keeps_when_it_was_done_and_when_that_was_said(des
     done, entered = datetime.fromisoformat(entry["body"]["at"]), datetime.fromisoformat(entry["ts"])
     assert timedelta(minutes=14) <= entered - done < timedelta(minutes=15)
     assert said.json["at"] == entry["body"]["at"]
-    (line,) = [line for line in desk("log", "show").out.splitlines() if "manual.reported" in line]
+    (line,) = [
+        line for line in desk("log", "show", COLUMNS="999").out.splitlines() if "manual.reported" in line
+    ]
     assert "entered 14 min later" in line
     assert entry["body"]["at"][:19].replace("T", " ") in line
     assert entry["ts"][:19].replace("T", " ") in line

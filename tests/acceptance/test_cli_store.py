@@ -267,7 +267,7 @@ def test_a_log_stays_whose_run_has_begun_while_it_was_copied(
     )
     running = []
 
-    def begin(_: object) -> None:
+    def begin(*_: object) -> None:
         running.append(desk.begin("run", "--direct", "--yes", desk.runbook(steps)))
         until(lambda: desk.marks() == ["begun"])
 

@@ -222,7 +222,7 @@ class MemoryStore:
         """Keys that start with the prefix, sorted, with their states."""
         return Transaction(self.disk, self._projectors).projections(name, prefix)
 
-    def rebuild(self) -> bool:
+    def rebuild(self, progress: Callable[[int], None] | None = None) -> bool:
         """Fold the whole log again; True when nothing differed."""
         return self.disk.rebuilds(tuple(self._projectors.values()))
 

@@ -43,7 +43,7 @@ union all select name, key, 'surplus', s.state, null, 0 from stored s left join 
 order by 1, 2
 """
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """Is told how many entries have been folded."""
 
 

@@ -28,7 +28,7 @@ PAGE: Final = 1000
 _BESIDE: Final = frozenset({"blob", "column", "heads", "redaction"})
 """What can be wrong without an entry's bytes being other ones."""
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """Is told how many entries have been checked."""
 
 
