@@ -45,6 +45,11 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("approve", "decide", "Agree to what a waiting gate would let through."),
             Command("reject", "decide", "Refuse what a waiting gate would let through, with a reason."),
             Command("withdraw", "decide", "Take back an approval of your own before it is used."),
+            Command(
+                "approval",
+                "approval",
+                "Have a gate decided elsewhere: a message that is signed and sent back.",
+            ),
             Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
             Command("unlock", "locks", "Take a lock from a run that cannot end."),
