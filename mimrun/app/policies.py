@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mimrun.errors import RefusedError, SettingsError
+from mimrun.gate.calendar_file import calendar_files
 from mimrun.gate.policy import Policy
 from mimrun.gate.policy_file import load_policy
 from mimrun.settings import Settings
-
-CALENDAR_FILES = ("*.yaml", "*.yml", "*.ics")
-"""What the files of the calendars' folder are called that are read."""
 
 
 def asks_at_launch(settings: Settings) -> bool:
@@ -21,7 +19,10 @@ def asks_at_launch(settings: Settings) -> bool:
     """
     if settings.policy.exists() or settings.policy.is_symlink():
         return True
-    return any(True for pattern in CALENDAR_FILES for _ in settings.calendars.glob(pattern))
+    try:
+        return bool(calendar_files(settings.calendars))
+    except OSError:
+        return True
 
 
 def policy_reader(path: Path) -> Callable[[], Policy | None]:

@@ -22,8 +22,8 @@ from mimrun.runbook.model import Risk, Stage
 from mimrun.runbook.pattern import Names, select_hosts
 from mimrun.runbook.suggestion import suggest
 
-PATTERNS: Final = ("*.yaml", "*.yml", "*.ics")
-"""What the files are called that are read; others are left alone."""
+SUFFIXES: Final = (".yaml", ".yml", ".ics")
+"""How the names of the files end that are read; others are left alone."""
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TOP: Final = ("name", "timezone", "scope", "closed", "open")
 _SCOPE: Final = ("stages", "risks", "hosts", "runbooks")
@@ -37,10 +37,23 @@ _LONGEST: Final = timedelta(days=366)
 def load_calendars(folder: Path) -> Calendars:
     """Read every calendar of a folder; none where there is no folder. One that cannot be read is closed."""
     try:
-        files = sorted({file for pattern in PATTERNS for file in folder.glob(pattern)})
+        files = calendar_files(folder)
     except OSError as exc:
         return Calendars((Calendar(folder.name, str(folder), wrong=(f"{folder}: {exc.strerror}",)),))
     return Calendars(tuple(_loaded(file) for file in files))
+
+
+def calendar_files(folder: Path) -> list[Path]:
+    """Give the files of a folder that are calendars, sorted; a name that begins with a dot is left alone.
+
+    Raises:
+        OSError: the folder is there and cannot be read.
+    """
+    try:
+        found = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    return [file for file in found if file.suffix in SUFFIXES and not file.name.startswith(".")]
 
 
 def _loaded(file: Path) -> Calendar:
