@@ -34,12 +34,12 @@ GROUP: Final = "mimrun.change_systems"
 """The entry points of the adapters."""
 
 STALE_AFTER: Final = timedelta(seconds=30)
-POLL: Final = timedelta(seconds=30)
 WRITE_BACK: Final[tuple[AdditionKind, ...]] = ("link", "note", "started", "ended", "result")
 """What is written to a record unless the file says otherwise; it is closed only where the file says so."""
 
+_URL: Final = re.compile(r"https?://[^\s{}]+\{run\}[^\s{}]*")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_TOP: Final = ("systems", "new_records", "poll", "conflicts_within", "write_back")
+_TOP: Final = ("systems", "new_records", "conflicts_within", "write_back", "run_url")
 _OWN: Final = ("adapter", "stale_after", "write_back")
 
 AnyChangeSystem: TypeAlias = ChangeSystem[Any]
@@ -76,14 +76,14 @@ class ChangesFile:
     Arguments:
         systems: by name; the register among them.
         new_records: the system that new records are made in.
-        poll: how often the record of a run that waits is read.
         conflicts_within: how old a search for conflicts may be.
+        run_url: the address of a run's page, with `{run}` in the place of its name; or "".
     """
 
     systems: Mapping[str, System] = field(default_factory=lambda: {REGISTER: OWN})
     new_records: str = REGISTER
-    poll: timedelta = POLL
     conflicts_within: timedelta = CONFLICTS_WITHIN
+    run_url: str = ""
     file: str = "changes.yaml"
 
     def system(self, name: str) -> System:
@@ -168,10 +168,17 @@ class _Reader:
         return ChangesFile(
             systems,
             str(new_records),
-            self._time((), top, "poll", POLL, lowest=1),
             self._time((), top, "conflicts_within", CONFLICTS_WITHIN, lowest=60),
+            self._run_url(top),
             self.document.file,
         )
+
+    def _run_url(self, top: Mapping[str, Json]) -> str:
+        given = top.get("run_url", "")
+        if not isinstance(given, str) or (given and not _URL.fullmatch(given)):
+            self._wrong(("run_url",), "run_url is an address with {run} in it", "https://HOST/runs/{run}")
+            return ""
+        return given
 
     def _systems(self, given: Json, usual: tuple[AdditionKind, ...]) -> dict[str, System]:
         own = System(REGISTER, stale_after=timedelta(0), write_back=usual)

@@ -23,6 +23,7 @@ from mimrun.errors import (
 )
 from mimrun.gate.change import REGISTER
 from mimrun.gate.change_link import NEW, RunChange, Writing, change_of
+from mimrun.gate.people import CLAIMED
 from mimrun.gate.terms import Terms
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import ChangeLinked, ChangeWriting, ChangeWritten
@@ -90,7 +91,7 @@ def draft_of(asking: ChangeAsking, terms: Terms, key: str, now: datetime) -> Cha
         window=Window(now, now + max(whole, _HUMAN)),
         run=asking.run,
         digest=asking.digest,
-        requested_by=min(asking.excluded, default=""),
+        requested_by=min((name for name in asking.excluded if not name.startswith(CLAIMED)), default=""),
         incident=asking.incident,
     )
 

@@ -55,6 +55,7 @@ class RunChange(BaseModel):
         read: the digest of what was read last; `state` and `approval` of it, and `read_at` when it began to say so.
         problem: why it cannot be read, since `problem_at`; "" where it can.
         told: up to which entry of the run something was written to the record; `notes` how many work notes.
+        began: that work began was written to this record.
         under_way: additions that are not there yet, the oldest first.
         given_up: those that the system did not take.
     """
@@ -76,6 +77,7 @@ class RunChange(BaseModel):
     problem_at: str = ""
     told: int = 0
     notes: int = 0
+    began: bool = False
     under_way: tuple[Writing, ...] = ()
     given_up: tuple[Writing, ...] = ()
 
@@ -134,7 +136,7 @@ def _linked(was: RunChange, body: kinds.ChangeLinked, entry: LogEntry) -> RunCha
     """Give the state with another record; what was read of the one before says nothing about it."""
     fresh = {"read": "", "state": "", "approval": "", "read_at": "", "problem": "", "problem_at": ""}
     link = {"system": body.system, "ref": body.ref, "url": body.url, "key": body.key, "linked": entry.seq}
-    return was.model_copy(update={**fresh, **link})
+    return was.model_copy(update={**fresh, **link, "began": False, "notes": 0})
 
 
 def _read(was: RunChange, body: kinds.ChangeRead, entry: LogEntry) -> RunChange:
@@ -161,6 +163,7 @@ def _writing(was: RunChange, body: kinds.ChangeWriting, entry: LogEntry) -> RunC
             "under_way": (*was.under_way, one),
             "told": max(was.told, int(told[1]) if told else 0),
             "notes": was.notes + (body.what == "note"),
+            "began": was.began or body.what == "started",
         }
     )
 
