@@ -114,7 +114,7 @@ def segment_entries(home: Home, seq: int) -> Iterator[LogEntry]:
     entry = home.store.entry(seq)
     if not isinstance(entry.body, BreakglassMerged):
         raise InputError(
-            f"entry {seq} is {entry.kind}, and merges nothing; `mimrun breakglass list` shows those that do"
+            f"entry {seq} is {entry.kind}, and merges nothing; `mimrun breakglass packs` shows those that do"
         )
     yield from _entries(home.store.blob(entry, "segment") or b"")
 
@@ -201,5 +201,5 @@ class _Unchanged:
     def __call__(self, view: View) -> None:
         if view.projection(Segments.name, self.origin) != self.before:
             raise RefusedError(
-                f"somebody has merged {self.origin} at this moment; see `mimrun breakglass list`"
+                f"somebody has merged {self.origin} at this moment; see `mimrun breakglass packs`"
             )

@@ -30,6 +30,7 @@ from mimrun.log.sqlite.store import SqliteStore, create_log
 from mimrun.log.store import Store
 from mimrun.log.tenure import LeaseTimes
 from mimrun.run.breaker import Breakers
+from mimrun.run.breakglass import BrokenGlasses
 from mimrun.run.followup import FollowUpRuns
 from mimrun.run.killswitch import KillSwitch
 from mimrun.run.lease import FileLeases, Leases
@@ -55,6 +56,7 @@ PROJECTORS = (
     AnchorRecords(),
     Notices(),
     Segments(),
+    BrokenGlasses(),
     Register(),
     RegisterNumbers(),
     RegisterKeys(),

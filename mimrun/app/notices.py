@@ -30,6 +30,7 @@ from mimrun.secret import read_secret
 
 TELLER: Final = Actor("system", "notices", "notices")
 """Who tells people, for the log."""
+_LOOK_BACK: Final = 1000
 _ASKS: Final[Mapping[str, Kind]] = {
     "gate": Kind.GATE_REQUESTED,
     "manual": Kind.MANUAL_REQUESTED,
@@ -103,7 +104,7 @@ class Watcher:
         """Give what runs wait for, and what was recorded since; what was told completely is forgotten."""
         waiting = {notice.about: notice for notice in self._waiting(home)}
         if self.cursor < 0:
-            self.cursor = _last_told(home) or home.store.head().size
+            self.cursor = _last_told(home) or _since_there_are_rules(home)
         for entry in home.store.entries(after=self.cursor, kinds=TELLING):
             self.cursor = entry.seq
             notice = notice_of(entry)
@@ -159,6 +160,15 @@ def _last_told(home: Home) -> int:
     told = [Told.decode(state) for _, state in home.store.projections(Notices.name)]
     open_ = [one.about for one in told if one.sending or 0 < one.failures < TRIES]
     return min(open_) - 1 if open_ else max((one.about for one in told), default=0)
+
+
+def _since_there_are_rules(home: Home) -> int:
+    """Give the entry behind which to look where nobody was ever told: what is older than the rules is not told."""
+    size, written = home.store.head().size, home.settings.notices.stat().st_mtime
+    for entry in home.store.entries(after=max(0, size - _LOOK_BACK), kinds=TELLING):
+        if entry.ts.timestamp() >= written:
+            return entry.seq - 1
+    return size
 
 
 def _ways(rules: NoticeRules, notice: Notice) -> Iterator[tuple[Telling, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -65,6 +65,7 @@ def create_run(
     incident: str | None = None,
     direct: bool = False,
     guard: Callable[[View], object] | None = None,
+    more: Callable[[str, str], Sequence[Draft]] | None = None,
 ) -> str:
     """Freeze a plan into the log and ask for it to be executed.
 
@@ -72,6 +73,7 @@ def create_run(
         incident: the incident it belongs to; without one it opens its own.
         direct: Prefect is left out by wish.
         guard: looked at in the same transaction; what it raises comes out here, and nothing is created.
+        more: gives what is recorded together with it, from the names of its incident and of itself.
 
     Returns:
         the run's name.
@@ -94,6 +96,8 @@ def create_run(
         if guard is not None:
             guard(view)
 
+    if more is not None:
+        drafts += more(drafts[-1].inc, run)
     home.store.append(drafts, guard=check)
     return run
 

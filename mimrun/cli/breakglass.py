@@ -8,14 +8,26 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
+from mimrun.app.breakglass import agree as agree_to
+from mimrun.app.breakglass import glass_view, list_glasses
 from mimrun.app.breakglass_merge import merge as merge_segment
 from mimrun.app.breakglass_merge import segment_entries
 from mimrun.app.breakglass_pack import Contents, inspect, trusted, unpack
 from mimrun.app.breakglass_pack import pack as make_pack
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
-from mimrun.cli.options import AsOption, HomeOption, InventoryOption, JsonOption, group, settings_of
+from mimrun.cli.broken_glass import glass_line, tell_opened
+from mimrun.cli.options import (
+    AsOption,
+    HomeOption,
+    InventoryOption,
+    JsonOption,
+    RunArgument,
+    group,
+    settings_of,
+)
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError
 from mimrun.gate.people import People
@@ -187,6 +199,47 @@ def merge(
     )
 
 
+def agree(
+    run: RunArgument,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why you want it, too.")] = "",
+    *,
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Want a run past its gates, too: with enough persons its gates are open, and it can go on."""
+    with open_home(settings_of(home)) as opened:
+        identity = identify(opened.people(), claimed)
+        glass = agree_to(opened, run, identity, reason)
+        view = glass_view(opened, glass.run)
+        assert view is not None
+    if as_json:
+        print_json(view.as_json())
+    elif glass.opened:
+        tell_opened(glass)
+        typer.echo(f"go on with: mimrun resume {glass.run}")
+    else:
+        typer.echo(f"{glass.run}: {view.words}")
+
+
+def list_(
+    everything: Annotated[bool, typer.Option("--all", help="Also what is settled.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs that went past their gates, until the change that tells why is closed."""
+    with open_home(settings_of(home)) as opened:
+        views = list_glasses(opened, everything=everything)
+    if as_json:
+        print_json([view.as_json() for view in views])
+        return
+    if not views:
+        typer.echo("nothing that went past its gates is left to settle")
+    for view in views:
+        line = Text(f"{view.glass.run}  {view.glass.incident}  ")
+        console().print(line.append_text(glass_line(view)))
+
+
 def log(
     seq: Annotated[int, typer.Argument(metavar="ENTRY", min=1, help="The entry that merged it.")],
     home: HomeOption = None,
@@ -205,7 +258,7 @@ def log(
         )
 
 
-def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def packs(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the packs whose logs were merged."""
     with open_home(settings_of(home)) as opened:
         found = [Segment.decode(state) for _, state in opened.store.projections(Segments.name)]
@@ -237,8 +290,10 @@ def _inspect(
 COMMANDS = {
     "breakglass": group(
         "breakglass",
-        "Sealed packs, for when there is nothing but a machine.",
+        "Past the gates: what was done so, and sealed packs for when there is nothing but a machine.",
         {
+            "agree": (agree, 'mimrun breakglass agree run-7k2q --reason "nobody of the change team answers"'),
+            "list": (list_, "mimrun breakglass list"),
             "pack": (
                 pack,
                 "mimrun breakglass pack /mnt/usb/mimrun.pack -i inventory --known-hosts ~/.ssh/known_hosts",
@@ -246,7 +301,7 @@ COMMANDS = {
             "show": (show, "mimrun breakglass show mimrun.pack --root example.org/root+..."),
             "open": (open_, "mimrun breakglass open mimrun.pack ./emergency"),
             "merge": (merge, "mimrun breakglass merge ./emergency --incident INC-20261122-7K2Q"),
-            "list": (list_, "mimrun breakglass list"),
+            "packs": (packs, "mimrun breakglass packs"),
             "log": (log, "mimrun breakglass log 4711"),
         },
     )

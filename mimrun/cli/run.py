@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimrun.app.breakglass import ask_for
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.killswitch import refuse_while_pulled
@@ -14,6 +15,7 @@ from mimrun.app.launching import find_launcher, wake
 from mimrun.app.plans import prepare_plan, require_secrets
 from mimrun.app.runs import check_launch, create_run, find_run, load_plan, require_incident
 from mimrun.app.stopping import SEEN_S, Asked, await_rest, await_seen, request_resume
+from mimrun.cli.broken_glass import break_the_glass, warn_of_broken_glass
 from mimrun.cli.driving import EXITS, Wishes, drive, follow
 from mimrun.cli.options import (
     AsOption,
@@ -57,6 +59,15 @@ def run(
     direct: DirectOption = False,
     detach: DetachOption = False,
     wait_for_locks: WaitForLocksOption = None,
+    break_glass: Annotated[
+        str | None,
+        typer.Option(
+            "--break-glass",
+            metavar="REASON",
+            show_default=False,
+            help="Go past the gates. Another person must want it too, or others are told; a change must tell why.",
+        ),
+    ] = None,
     yes: YesOption = False,
     claimed: AsOption = None,
     home: HomeOption = None,
@@ -81,14 +92,19 @@ def run(
         if incident is not None:
             require_incident(opened, incident)
         check_launch(opened, plan, locks=not patience_ms)
+        more = None if break_glass is None else ask_for(opened, plan, identity, break_glass)
         launcher = None if direct else wake(settings)
         _show(settings, plan, as_json=as_json)
+        if more is not None:
+            warn_of_broken_glass(plan)
         confirm_go(yes=yes)
         name = when_free(
-            lambda: create_run(opened, plan, identity, incident=incident, direct=direct),
+            lambda: create_run(opened, plan, identity, incident=incident, direct=direct, more=more),
             patience_ms,
             console(stderr=as_json),
         )
+        if more is not None and not break_the_glass(opened, name, identity, as_json=as_json):
+            raise typer.Exit(EXITS[RunStatus.WAITING])
         stay = not (detach or as_json) and sys.stdout.isatty()
         wishes = Wishes(launcher, settings.engine_patience_ms, stay, as_json, lock_patience_ms=patience_ms)
         code = drive(opened, name, wishes)

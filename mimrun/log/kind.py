@@ -64,7 +64,6 @@ class Kind(StrEnum):
     BREAKGLASS_ASKED = "breakglass.asked"
     BREAKGLASS_AGREED = "breakglass.agreed"
     BREAKGLASS_OPENED = "breakglass.opened"
-    BREAKGLASS_SETTLED = "breakglass.settled"
     BREAKGLASS_PACKED = "breakglass.packed"
     BREAKGLASS_UNPACKED = "breakglass.unpacked"
     BREAKGLASS_MERGED = "breakglass.merged"

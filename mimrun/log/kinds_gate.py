@@ -15,7 +15,6 @@ __all__ = [
     "BreakglassMerged",
     "BreakglassOpened",
     "BreakglassPacked",
-    "BreakglassSettled",
     "BreakglassUnpacked",
     "GateClosed",
     "GateDecided",
@@ -144,13 +143,6 @@ class BreakglassOpened(Body):
     change: Name
     due_at: Moment
     how: Literal["two_people", "one_and_page"]
-
-
-class BreakglassSettled(Body):
-    """The change that was written afterwards is complete and was reviewed."""
-
-    kind = Kind.BREAKGLASS_SETTLED
-    change: Name
 
 
 class BreakglassPacked(Body):
