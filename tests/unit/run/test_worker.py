@@ -161,7 +161,7 @@ def test_a_log_that_cannot_be_read_stops_the_worker(
     bench: Bench, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = bench.create(a_plan(bench.world, action("1", "hook", word="x"), action("2")))
-    waited, damaged, query = threading.Event(), threading.Lock(), LogReader.query
+    noticed, damaged, query, watch = threading.Event(), threading.Lock(), LogReader.query, Stop._watch
 
     def look_when_damaged(self: LogReader, statement: str, *given: object) -> list[Any]:
         """Keep whoever looks for requests from reading this one before it is damaged."""
@@ -170,7 +170,13 @@ def test_a_log_that_cannot_be_read_stops_the_worker(
                 return query(self, statement, *given)
         return query(self, statement, *given)
 
+    def watch_and_tell(self: Stop) -> None:
+        """Tell when whoever looks for requests has given up."""
+        watch(self)
+        noticed.set()
+
     monkeypatch.setattr(LogReader, "query", look_when_damaged)
+    monkeypatch.setattr(Stop, "_watch", watch_and_tell)
 
     def damage() -> None:
         with damaged:
@@ -182,7 +188,8 @@ def test_a_log_that_cannot_be_read_stops_the_worker(
                     "update entry set data = cast(replace(cast(data as text), 'enough', 'enouhg') as blob)"
                     " where kind = 'run.cancel_requested'"
                 )
-        waited.wait(1.0)
+        # A step that goes on before that would find a request to stop, and the run would end in order.
+        assert noticed.wait(30)
 
     hooks["x"] = damage
     with pytest.raises(LogError):
