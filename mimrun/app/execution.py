@@ -14,6 +14,7 @@ from typing import Literal, assert_never
 
 from structlog.typing import FilteringBoundLogger
 
+from mimrun.app.change_timer import write_at_rest
 from mimrun.app.home import Home, open_home, people_reader
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.lock_files import forget_locks
@@ -123,6 +124,7 @@ def execute_run(
                 raise
             # Whoever stays would do it, too; where nobody does, people are told by the process that was there.
             tell(home)
+            write_at_rest(home, run)
             return verdict
 
 

@@ -55,6 +55,8 @@ class Event(StrEnum):
     ANCHOR_FAILED = "anchor_failed"  #: one did not take it, or anchors.yaml cannot be used: `reason` says why; tried again
     NOTICED = "noticed"  #: people were told something over a channel
     NOTICE_FAILED = "notice_failed"  #: a channel did not take it, or notices.yaml cannot be used: `reason` says why; tried again
+    CHANGE_WRITTEN = "change_written"  #: a fact about a run stands in its change record
+    CHANGE_NOT_WRITTEN = "change_not_written"  #: a change system did not take one, or changes.yaml cannot be used: `reason` says why; tried again
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

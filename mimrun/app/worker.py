@@ -16,6 +16,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from mimrun.app.anchor_timer import AnchorTimer, anchor_now
+from mimrun.app.change_timer import ChangeTimer
 from mimrun.app.decisions import verdict_of
 from mimrun.app.execution import execute_run, incident_of
 from mimrun.app.home import Home, open_home
@@ -212,6 +213,7 @@ class Worker:
             settings, lambda: anchor_now(settings, catalog=catalog), monotonic=monotonic
         )
         self._notices = NoticeTimer(settings, monotonic=monotonic)
+        self._changes = ChangeTimer(settings, monotonic=monotonic)
         self._active: dict[str, threading.Thread] = {}
         self._alone: dict[str, tuple[int, float]] = {}
         self._stopping = False  # no event: its lock may be held just when a signal comes
@@ -235,12 +237,14 @@ class Worker:
                     self._take(home)
                     self._anchors.look(home)
                     self._notices.look()
+                    self._changes.look(home)
                     self._rest(LOOK_S)
         finally:
             self._stopping = True
             self._wait()
             self._anchors.wait(LAST_WAIT_S)
             self._notices.wait(LAST_WAIT_S)
+            self._changes.wait(LAST_WAIT_S)
             self._log.info(Event.WORKER_STOPPED)
 
     def once(self) -> None:
@@ -255,8 +259,10 @@ class Worker:
                 self._wait()
             self._anchors.look(home)
             self._notices.look()
+            self._changes.look(home)
             self._anchors.wait()
             self._notices.wait()
+            self._changes.wait()
 
     def _take(self, home: Home) -> bool:
         """Begin to execute what is due; says whether there was something."""

@@ -10,12 +10,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from builders import paper_changes as paper
 from builders.commands import until
 from builders.drawer import CATALOG, Drawer, put
 from builders.plans import a_plan, action, gate
-from builders.runs import Bench
+from builders.runs import RESPONDER, Bench
 
 from mimrun.app.anchor_timer import anchor_now
+from mimrun.app.change_linking import find_record, link_change
+from mimrun.app.change_timer import write_now
 from mimrun.app.execution import execute_run, note_mode
 from mimrun.app.home import lay_home
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
@@ -183,6 +186,24 @@ def test_places_outside_that_took_the_log_and_that_did_not_are_told(tmp_path: Pa
     assert told["anchored"]["anchor"] == "disk"
     assert told["anchor_failed"]["anchor"] == "gone"
     assert "no/such/folder" in str(told["anchor_failed"]["reason"])
+
+
+def test_what_stands_in_a_change_record_and_what_was_not_taken_is_told(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper.install(monkeypatch)
+    usual = {"type": "normal", "title": "t", "state": "draft", "approval": "requested", "votes": []}
+    paper.write(tmp_path, "P1", key="", run="", digest="", targets=[], window=None, additions=[], **usual)
+    desk = f"{{adapter: paper, url: 'paper:', folder: '{tmp_path}'}}"
+    bench.settings.changes.write_text(f"new_records: desk\nsystems: {{desk: {desk}}}\n")
+    run, _ = bench.run(a_plan(bench.world, action("1")))
+    with bench.home() as home:
+        link_change(home, run, find_record(home, "P1"), RESPONDER)
+        (tmp_path / "weather").write_text("fine refused")
+        write_now(home)
+    told = {line["event"]: line for line in lines(bench.settings)}
+    assert (told["change_written"]["run"], told["change_written"]["change"]) == (run, "desk:P1")
+    assert told["change_not_written"]["reason"] == "this hand may not write here"
 
 
 def test_every_event_has_a_test_here() -> None:

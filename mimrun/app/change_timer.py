@@ -1,0 +1,102 @@
+"""Writing to change records without anybody asking: for processes that stay, and once when a run comes to rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mimrun.app.change_scribe import Looked, Written, write_due
+from mimrun.app.changes import changes_of
+from mimrun.app.home import Home, open_home
+from mimrun.app.program_log import Event, program_log
+from mimrun.errors import MimrunError
+from mimrun.gate.change import REGISTER
+from mimrun.gate.change_link import all_changes, change_of
+from mimrun.settings import Settings
+
+LOOK_S: Final = 3.0
+"""How often it is looked whether something is to be written."""
+TROUBLE_S: Final = 60.0
+"""How long it is left alone where changes.yaml, or the log, could not be used."""
+
+
+def write_now(home: Home, looked: Looked | None = None, *, run: str = "") -> list[Written]:
+    """Write what is due to change records. What goes wrong stands in the program log, and stops nothing.
+
+    Arguments:
+        run: only for this run.
+    """
+    log = program_log(home.settings)
+    try:
+        found = write_due(home, changes_of(home).file(), looked, run=run)
+    except (MimrunError, ImportError) as exc:
+        log.warning(Event.CHANGE_NOT_WRITTEN, reason=str(exc))
+        return []
+    for one in found:
+        facts = {"run": one.run, "change": one.name, "what": one.what}
+        if one.done:
+            log.info(Event.CHANGE_WRITTEN, **facts)
+        else:
+            log.warning(Event.CHANGE_NOT_WRITTEN, reason=one.reason, **facts)
+    return found
+
+
+def write_at_rest(home: Home, run: str) -> None:
+    """Let mimrun's own register know at once how a run stands that comes to rest; another system may take longer.
+
+    What is for another system is left to a process that stays, or to `mimrun change sync`: nobody waits for it here.
+    """
+    if change_of(home.store, run).system == REGISTER:
+        write_now(home, run=run)
+
+
+class ChangeTimer:
+    """Looks now and then whether something is to be written to change records, beside all other work.
+
+    Arguments:
+        settings: of the home.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._monotonic = settings, monotonic
+        self._looked, self._next, self._idle = Looked(), 0.0, -1
+        self._thread: threading.Thread | None = None
+
+    def look(self, home: Home) -> None:
+        """Begin to write what is due, unless that is under way, or nothing was added since there was nothing to do."""
+        if self._monotonic() < self._next or self.busy:
+            return
+        self._next = self._monotonic() + LOOK_S
+        size = home.store.head().size
+        if size == self._idle:
+            return
+        links = all_changes(home.store)
+        if not links:
+            self._idle = size
+            return
+        # What rests is looked at again, although nothing was added.
+        self._idle = size if not any(link.under_way for link in links) else -1
+        # A system that hangs is left after its time; whoever ends this process does not wait for it.
+        self._thread = threading.Thread(target=self._write, name="changes", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until what is being written has been written."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _write(self) -> None:
+        try:
+            with open_home(self._settings) as home:
+                write_now(home, self._looked)
+        except MimrunError as exc:
+            self._next = self._monotonic() + TROUBLE_S
+            program_log(self._settings).warning(Event.CHANGE_NOT_WRITTEN, reason=str(exc))
