@@ -1,4 +1,4 @@
-"""Decisions of people about a run: approve, reject, take back, attest, settle a doubt, cancel."""
+"""Decisions of people about a run: approve, reject, attest, settle a doubt, cancel."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ from mimrun.gate.approval import (
     Request,
     Verdict,
     Waiting,
-    roles_asked,
 )
-from mimrun.gate.decision import Word, check_voter, check_withdrawal
+from mimrun.gate.decision import Word, check_voter
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
     GateDecided,
@@ -112,12 +111,13 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
     segment = Segment.decode(home.store.blob(entry, "segment") or b"{}")
     if (segment.digest, segment.plan, segment.run) != (asked.digest, plan.digest, summary.run):
         raise TamperError(f"entry {asked.request}: the steps on record are not those that the gate asks for")
-    permits = _permits(home, state, plan)
+    permits = permits_of_state(home, state, plan)
     request, verdict = permits.request(node, state), permits.verdict(node, state)
     return PendingGate(view, plan, node, asked, request, segment, verdict)
 
 
-def _permits(home: Home, state: RunState, plan: Plan) -> Permits:
+def permits_of_state(home: Home, state: RunState, plan: Plan) -> Permits:
+    """Give what the rules say of a run at this moment."""
     return permits_of(home, plan, state.run, state.incident)
 
 
@@ -215,54 +215,6 @@ def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -
     return role
 
 
-def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGate:
-    """Take back an approval of one's own, as long as nothing was changed by it.
-
-    Returns:
-        the gate.
-
-    Raises:
-        InputError: there is no reason.
-        RefusedError: there is no gate that waits or is open and unused.
-        GateError: this person has not approved it.
-    """
-    if not reason.strip():
-        raise InputError("say why you take it back, with --reason: it is what a reviewer will read")
-    view = find_run(home, run)
-    summary = view.summary
-    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
-    path = summary.waits_at if summary.waits_on == "gate" else summary.unused
-    asked = state.gates.get(path)
-    if asked is None or (asked.opened and summary.unused != path):
-        used = "; what was approved has begun" if any(gate.passed for gate in state.gates.values()) else ""
-        raise RefusedError(
-            f"{summary.run} has no approval that could be taken back{used}: {describe(view)};"
-            f" stop it with `mimrun pause {summary.run}` or `mimrun cancel {summary.run}`"
-        )
-    node = plan.node(path)
-    assert isinstance(node, PlannedGate)
-    people = home.people(plan.runbook.owner)
-    request = _permits(home, state, plan).request(node, state)
-    vote = check_withdrawal(identity.person, request, asked.votes, people, auth=identity.auth)
-    body = GateDecided(
-        decision="withdrawn",
-        digest=asked.digest,
-        role=_role_of(identity, request),
-        reason=reason,
-        at=write_moment(home.clock()),
-        purpose=vote.purpose,
-    )
-    draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=path)
-    home.store.append([draft], guard=lambda log: _still_unused(log, summary))
-    return node
-
-
-def _role_of(identity: Identity, request: Request) -> str:
-    """Give the role in which an approval is taken back; the person may have lost theirs since."""
-    roles = roles_asked(request)
-    return next((role for role in roles if role in identity.person.roles), (*roles, "nobody")[0])
-
-
 def _refuse_void(pending: PendingGate) -> None:
     """Refuse a word on a question that is not asked any more."""
     match pending.verdict:
@@ -282,7 +234,7 @@ def gate_verdict(home: Home, state: RunState, plan: Plan) -> Verdict:
     path = max(state.gates, key=lambda gate: state.gates[gate].request)
     node = plan.node(path)
     assert isinstance(node, PlannedGate)
-    return _permits(home, state, plan).verdict(node, state)
+    return permits_of_state(home, state, plan).verdict(node, state)
 
 
 def verdict_of(home: Home, state: RunState, plan: Plan) -> Literal["open", "waiting", "closed"]:
@@ -351,13 +303,6 @@ def _same_request(view: View, seen: RunSummary) -> None:
     """Refuse a vote on a gate that is not asked any more; others may vote at the same moment."""
     now = summary_in(view, seen.run)
     if (now.waits_on, now.waits_at, now.epoch) != (seen.waits_on, seen.waits_at, seen.epoch):
-        raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
-
-
-def _still_unused(view: View, seen: RunSummary) -> None:
-    """Refuse to take back what was used in the meantime, or is asked anew."""
-    now = summary_in(view, seen.run)
-    if (now.waits_on, now.waits_at, now.unused) != (seen.waits_on, seen.waits_at, seen.unused):
         raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
 
 

@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 from structlog.typing import FilteringBoundLogger
@@ -24,6 +24,7 @@ from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.app.takeover import Mode, take_over
+from mimrun.app.timeouts import take_back_late
 from mimrun.app.tracing import traced
 from mimrun.catalog import Catalog
 from mimrun.errors import LeaseError, MimrunError, RefusedError
@@ -112,7 +113,7 @@ def execute_run(
         steps = _Steps(log, around_step)
         with about(**incident_of(home, run)):
             try:
-                verdict = _execute(home, run, steps, mode, reason)
+                verdict = _with_way_back(home, run, _execute(home, run, steps, mode, reason))
             except RefusedError as exc:
                 log.info(Event.RUN_REFUSED, reason=str(exc))
                 return Verdict("refused", str(exc), exc.exit_code)
@@ -126,6 +127,15 @@ def execute_run(
             tell(home)
             write_at_rest(home, run)
             return verdict
+
+
+def _with_way_back(home: Home, run: str, verdict: Verdict) -> Verdict:
+    """Ask for the way back where nobody decided in time and the gate says so; say which run it is."""
+    started = take_back_late(home, run) if verdict.status == "failed" else None
+    if started is None:
+        return verdict
+    back = f"{started.undo} takes it back" if started.undo else f"it is not taken back yet: {started.why}"
+    return replace(verdict, detail=f"{verdict.detail}; {back}")
 
 
 def note_mode(settings: Settings, run: str, mode: Mode, reason: str) -> None:

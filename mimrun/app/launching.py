@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from mimrun.app.execution import Mode
+from mimrun.app.takeover import Mode
 from mimrun.errors import MimrunError
 from mimrun.run.secrets import secret_references
 from mimrun.runbook.plan import Plan

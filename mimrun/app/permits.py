@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from mimrun.app.calendars import frozen_reader
 from mimrun.app.changes import changes_of
 from mimrun.app.home import Home
 from mimrun.app.policies import asks_at_launch, policy_reader
@@ -196,6 +197,7 @@ def permits_of(
         people=people or (lambda: home.people(plan.runbook.owner)),
         policy=policy_reader(settings.policy),
         asks=lambda: asks_at_launch(settings),
+        frozen=frozen_reader(settings, plan),
         changes=changes_of(home),
     )
     return Permits(plan, run, incident, sources, home.clock)

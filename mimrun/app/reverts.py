@@ -166,6 +166,14 @@ def _summary(home: Home, run: str) -> RunSummary:
     return RunSummary.decode(home.store.projection(RunSummaries.name, run))
 
 
+def timer_for(home: Home, run: str) -> Identity:
+    """Give the timer, as whoever asks for the way back of a run.
+
+    Whoever asked for the run asks for its way back as well: they do not approve it.
+    """
+    return _Timer(Person(TIMER, TIMER), "clock", frozenset(load_state(home, run).launchers))
+
+
 class _Timer(Identity):
     """The timer, as whoever asks for a run."""
 
@@ -218,10 +226,8 @@ def _start(home: Home, run: str, due: set[str]) -> Started:
     def wanted(key: CellKey) -> bool:
         return origin(key) in due
 
-    # Whoever asked for the change asks for its way back as well: they do not approve it.
-    timer = _Timer(Person(TIMER, TIMER), "clock", frozenset(load_state(home, run).launchers))
     try:
-        plan = plan_undo(home, run, wanted)
+        plan, timer = plan_undo(home, run, wanted), timer_for(home, run)
         return Started(run, create_undo(home, run, plan, timer, WayBackWishes(wanted, direct=True)))
     except MimrunError as exc:
         return Started(run, why=str(exc), passes=isinstance(exc, RefusedError))

@@ -53,7 +53,9 @@ class RunView:
 
     def as_json(self) -> dict[str, JsonValue]:
         """The run for `--json`."""
-        shown: dict[str, JsonValue] = self.summary.model_dump(mode="json", exclude={"plan_seq", "first_seq", "decided", "unused"})
+        shown: dict[str, JsonValue] = self.summary.model_dump(
+            mode="json", exclude={"plan_seq", "first_seq", "decided", "unused", "way_back"}
+        )
         return {**shown, "status": self.status, "stop": self.summary.wish.level.name.lower()}
 
 

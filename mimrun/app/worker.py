@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,7 @@ from mimrun.app.presence import stays
 from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
 from mimrun.app.runs import load_plan, load_state
+from mimrun.app.timeouts import is_due, take_back_late
 from mimrun.catalog import Catalog
 from mimrun.errors import LockError, MimrunError, RefusedError, SettingsError
 from mimrun.run.due import Candidate, Why, due_work
@@ -59,12 +60,14 @@ class Lookout:
         settled: time-boxed changes that nobody has to look at any more.
         refused: runs whose changes could not be taken back, and until when they are left alone.
         known: plan and state of runs that it may go on with, as they were at their last entry.
+        taken_back: runs that nobody has to look at any more, which ended since nobody decided in time.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     settled: set[tuple[str, int]] = field(default_factory=set)
     refused: dict[str, float] = field(default_factory=dict)
     known: dict[str, _Known] = field(default_factory=dict)
+    taken_back: set[str] = field(default_factory=set)
 
     def due(self, home: Home, log: FilteringBoundLogger) -> list[tuple[str, Why]]:
         """Ask for what the timer is to take back, and give every run that a worker may go on with.
@@ -80,10 +83,21 @@ class Lookout:
         except RefusedError:
             return []
         alone = {run for run, until in self.refused.items() if self.monotonic() < until}
-        for started in start_due(home, self.settled, alone):
+        for started in [*start_due(home, self.settled, alone), *self._late(home, alone)]:
             with about(**incident_of(home, started.forward)):
                 self._tell(log, started)
         return due_work(list(self._candidates(home)))
+
+    def _late(self, home: Home, alone: Collection[str]) -> Iterator[Started]:
+        """Ask for the way back of runs that ended at a gate which nobody decided in time, where no process did."""
+        for _, state in home.store.projections(RunSummaries.name):
+            summary = RunSummary.decode(state)
+            if is_due(summary) and summary.run not in alone and summary.run not in self.taken_back:
+                started = take_back_late(home, summary.run)
+                if started is None or started.undo:
+                    self.taken_back.add(summary.run)
+                if started is not None:
+                    yield started
 
     def _tell(self, log: FilteringBoundLogger, started: Started) -> None:
         if started.undo:

@@ -1,4 +1,4 @@
-"""`mimrun approve | reject | attest | resolve`: the words of people, on the record."""
+"""`mimrun approve | reject | withdraw | attest | resolve`: the words of people, on the record."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from pydantic import JsonValue
 from rich.text import Text
 
 from mimrun.app.decisions import (
     PendingGate,
     attest,
     decide,
+    gate_verdict,
+    override_freeze,
     pending_gate,
-    verdict_of,
 )
 from mimrun.app.execution import execute_run
-from mimrun.app.home import open_home
+from mimrun.app.home import Home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.launching import find_launcher, hand_over, stays_here
 from mimrun.app.resolving import Resolution, Word, doubts, settle
 from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.signed_approvals import Word as SignedWord
+from mimrun.app.withdrawal import withdraw
+from mimrun.cli.gate_view import verdict_json
 from mimrun.cli.options import (
     AsOption,
     HomeOption,
@@ -33,9 +38,11 @@ from mimrun.cli.options import (
     settings_of,
 )
 from mimrun.cli.plan_view import print_segment
+from mimrun.cli.signing import KeyOption, Signing, SignOption, signing
 from mimrun.cli.terminal import ask as ask_person
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError
+from mimrun.gate.approval import Closed, Open, Purpose, Verdict, Waiting
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
@@ -51,6 +58,15 @@ def approve(
     *,
     digest: DigestOption = None,
     reason: ReasonOption = "",
+    freeze_override: Annotated[
+        bool,
+        typer.Option(
+            "--freeze-override",
+            help="Allow it although a calendar is closed; needs the role freeze_approver, and a reason.",
+        ),
+    ] = False,
+    sign: SignOption = False,
+    key: KeyOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     yes: YesOption = False,
@@ -58,11 +74,35 @@ def approve(
 ) -> None:
     """Agree to exactly what a waiting gate would let through.
 
-    Shows the targets, commands and undo behind the gate first. The approval counts for this digest
-    only: any difference voids it. Who asked for the run cannot approve it.
+    Shows what the gate asks for and why, then the targets, commands and undo behind it. The approval counts
+    for this digest only: any difference voids it. Who asked for the run cannot approve it.
+
+    With --sign it is signed by your SSH key, so that it can be proven without this machine: allowed_signers in
+    mimrun's home says whose key it is.
     """
-    vote = _Vote(run, "approved", digest, reason, claimed)
+    vote = _Vote(run, "approved", digest, reason, claimed, freeze_override, signing(key, sign=sign))
     _cast(settings_of(home), vote, ask=not yes and digest is None, as_json=as_json)
+
+
+def take_back(
+    run: RunArgument = "latest",
+    *,
+    reason: ReasonOption = "",
+    claimed: AsOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back an approval of your own, as long as nothing was changed by it.
+
+    The gate needs somebody else then, or you again. What has begun is stopped with pause or cancel.
+    """
+    settings = settings_of(home)
+    with open_home(settings) as opened:
+        identity = identify(opened.people(), claimed)
+        node = withdraw(opened, run, identity, reason)
+        name = find_run(opened, run).summary.run
+    text = f"{identity.person.id} took back the approval of '{node.name}'"
+    _told(text, name, taken=False, go_on="", as_json=as_json)
 
 
 def reject(
@@ -70,12 +110,15 @@ def reject(
     *,
     reason: ReasonOption = "",
     digest: DigestOption = None,
+    sign: SignOption = False,
+    key: KeyOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Refuse what a waiting gate would let through. The run ends there; a reason is required."""
-    _cast(settings_of(home), _Vote(run, "rejected", digest, reason, claimed), ask=False, as_json=as_json)
+    vote = _Vote(run, "rejected", digest, reason, claimed, signing=signing(key, sign=sign))
+    _cast(settings_of(home), vote, ask=False, as_json=as_json)
 
 
 def attest_done(
@@ -177,6 +220,13 @@ class _Vote:
     digest: str | None
     reason: str
     claimed: str | None
+    freeze_override: bool = False
+    signing: Signing | None = None
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the word is for."""
+        return "freeze_override" if self.freeze_override else "approval"
 
 
 def _cast(settings: Settings, vote: _Vote, *, ask: bool, as_json: bool) -> None:
@@ -189,16 +239,44 @@ def _cast(settings: Settings, vote: _Vote, *, ask: bool, as_json: bool) -> None:
             _confirm(pending)
         # An empty digest is one that somebody's script failed to fill in, and no word of agreement.
         digest = pending.request.digest if vote.digest is None else vote.digest
-        role = decide(opened, pending, identity, vote.decision, digest=digest, reason=vote.reason)
+        if vote.signing is not None:
+            word = SignedWord(vote.decision, vote.reason, vote.purpose)
+            role = vote.signing.decide(opened, pending, identity, word, digest=digest).role
+        elif vote.freeze_override:
+            role = override_freeze(opened, pending, identity, digest=digest, reason=vote.reason)
+        else:
+            role = decide(opened, pending, identity, vote.decision, digest=digest, reason=vote.reason)
         name = pending.run.summary.run
-        verdict = verdict_of(opened, load_state(opened, name), pending.plan)
-        taken = verdict != "waiting" and _go_on(settings, name, pending.plan)
-    if verdict == "closed" and not taken:
+        verdict, taken = verdict_after(settings, opened, name)
+    what = "freeze override " if vote.freeze_override else ""
+    said = f"{what}{vote.decision} by {identity.person.id} as {role}"
+    tell_verdict(settings, name, said, verdict, taken=taken, as_json=as_json)
+
+
+def verdict_after(settings: Settings, opened: Home, run: str) -> tuple[Verdict, bool]:
+    """Give how a gate stands after a decision, and whether the engine goes on with the run."""
+    plan = load_plan(opened, run)
+    verdict = gate_verdict(opened, load_state(opened, run), plan)
+    return verdict, not isinstance(verdict, Waiting) and _go_on(settings, run, plan)
+
+
+def tell_verdict(
+    settings: Settings, run: str, said: str, verdict: Verdict, *, taken: bool, as_json: bool
+) -> None:
+    """Say how a gate stands after a decision, and end the run where it is closed.
+
+    Arguments:
+        said: what was decided, in words.
+        taken: the engine goes on with the run.
+    """
+    if isinstance(verdict, Closed) and not taken:
         # Nothing is done behind a gate that is closed: what is left is to write the end down.
-        execute_run(settings, name)
-    text = f"{vote.decision} by {identity.person.id} as {role}; the gate is {verdict}"
-    go_on = "" if taken or verdict != "open" else f"mimrun resume {name}"
-    _told(text, name, taken=taken, go_on=go_on, as_json=as_json)
+        execute_run(settings, run)
+    needs = f", it needs {verdict.needs}" if isinstance(verdict, Waiting) else ""
+    stands = verdict_json(verdict)
+    go_on = f"mimrun resume {run}" if isinstance(verdict, Open) and not taken else ""
+    text = f"{said}; the gate is {stands['stands']}{needs}"
+    _told(text, run, taken=taken, go_on=go_on, as_json=as_json, gate=stands)
 
 
 def _confirm(pending: PendingGate) -> None:
@@ -220,9 +298,12 @@ def _go_on(settings: Settings, run: str, plan: Plan) -> bool:
     return hand_over(launcher, run, direct=False, patience_ms=0).mode == "prefect"
 
 
-def _told(text: str, run: str, *, taken: bool, go_on: str, as_json: bool) -> None:
+def _told(
+    text: str, run: str, *, taken: bool, go_on: str, as_json: bool, gate: dict[str, JsonValue] | None = None
+) -> None:
     if as_json:
-        print_json({"run": run, "result": text, "resumed": taken, "next": go_on})
+        stands: dict[str, JsonValue] = {"gate": gate} if gate else {}
+        print_json({"run": run, "result": text, "resumed": taken, "next": go_on, **stands})
         return
     out = console()
     out.print(Text(safe_line(text), "bold"))
@@ -245,8 +326,12 @@ COMMANDS = {
         approve,
         "mimrun approve latest --as alex",
         "mimrun approve run-7k2q --digest 3f9a0c11d2e4 --yes",
+        'mimrun approve run-7k2q --freeze-override --reason "customers cannot pay until this is done"',
     ),
     "reject": command("reject", reject, 'mimrun reject run-7k2q --reason "the standby is two hours behind"'),
+    "withdraw": command(
+        "withdraw", take_back, 'mimrun withdraw run-7k2q --reason "the standby has fallen behind since"'
+    ),
     "attest": command("attest", attest_done, "mimrun attest latest -e link=https://portal.example.org/42"),
     "resolve": command(
         "resolve",

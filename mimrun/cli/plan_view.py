@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.decisions import PendingGate
+from mimrun.cli.gate_view import print_question
 from mimrun.cli.terminal import exact, safe, safe_json, safe_line
 from mimrun.connector import Effect
 from mimrun.runbook.batch import actions_in, hosts_of, step_of, together, written
@@ -33,7 +34,7 @@ from mimrun.runbook.node import (
     inside_of,
     parts_of,
 )
-from mimrun.runbook.plan import Plan
+from mimrun.runbook.plan import Plan, Segment
 from mimrun.runbook.reach import HOST_LOCK
 
 _RISK: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
@@ -94,25 +95,20 @@ def print_segment(out: Console, pending: PendingGate) -> None:
     out.print(Text(f"{summary.run}  ", "bold").append(f"{plan.runbook.name}@{plan.runbook.version}", "dim"))
     line = Text("  gate: ").append(safe_line(pending.node.name), "bold").append("  risk ")
     out.print(line.append(plan.runbook.risk, _RISK[plan.runbook.risk]))
-    needed = ", ".join(f"{need.count} {need.role}" for need in pending.request.needed)
-    until = (pending.request.asked_at + pending.request.expires).strftime("%Y-%m-%d %H:%M:%S")
-    out.print(
-        Text(
-            f"  asked by {summary.launched_by}, needs {needed}, change {pending.node.change}, until {until} UTC"
-        )
-    )
     out.print(Text("  digest: ").append(pending.request.digest[7:], "bold"))
-    for vote in pending.asked.votes:
-        out.print(
-            Text(f"  {vote.decision} by {vote.person}", "green" if vote.decision == "approved" else "red")
-        )
+    print_question(out, pending)
+    print_behind(out, plan, pending.segment)
+
+
+def print_behind(out: Console, plan: Plan, segment: Segment) -> None:
+    """Print what stands behind a gate, exactly and in full."""
     names = [target.name for target in plan.targets]
     out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
     out.print(Text("\nWhat runs when it opens:", "bold"))
     view = _View(out, plan, full=True)
-    for node in together(pending.segment.nodes):
+    for node in together(segment.nodes):
         view.node(node, 1)
-    reached = {step_of(node.path).partition(".batch.*")[0] for node in pending.segment.nodes}
+    reached = {step_of(node.path).partition(".batch.*")[0] for node in segment.nodes}
     for node in plan.walk():
         if isinstance(node, PlannedSerial) and node.path in reached:
             view.batches(node, "  ")

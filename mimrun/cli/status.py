@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.decisions import describe, verdict_of
+from mimrun.app.breakglass import glass_view, list_glasses
+from mimrun.app.decisions import PendingGate, describe, gate_verdict, pending_gate
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import standing_of
@@ -20,10 +21,13 @@ from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.app.shells import open_shells
 from mimrun.app.undo import plan_undo
+from mimrun.cli.broken_glass import glass_line
+from mimrun.cli.gate_view import print_question, question_json
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
-from mimrun.errors import BlobKeyError, ErasedError, MimrunError
+from mimrun.errors import BlobKeyError, ErasedError, MimrunError, RefusedError, SettingsError
+from mimrun.gate.approval import FREEZE_ROLE, Waiting
 from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import CellKey, RunState
 from mimrun.run.transitions import CellStatus
@@ -41,6 +45,7 @@ STYLES = {
 
 
 _DOUBTS_SHOWN = 5
+_WHY = "--reason ..."
 
 
 def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) -> None:
@@ -48,8 +53,13 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
     with open_home(settings_of(home)) as opened:
         views = list_runs(opened)[:limit]
         due = _next_reverts(opened)
+        broken = {glass.glass.run for glass in list_glasses(opened)}
         if as_json:
-            print_json([{**view.as_json(), "reverts_at": due.get(view.summary.run, "")} for view in views])
+            more = [
+                {"reverts_at": due.get(v.summary.run, ""), "broken_glass": v.summary.run in broken}
+                for v in views
+            ]
+            print_json([{**view.as_json(), **facts} for view, facts in zip(views, more, strict=True)])
             return
         print_kill_switch(opened)
     if not views:
@@ -65,6 +75,8 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
         status = Text(view.status, STYLES.get(view.status, "")).append(on, "yellow")
         shown = (summary.run, status, summary.incident, started)
         title = Text(safe_line(summary.title))
+        if summary.run in broken:
+            title.append("  BREAK-GLASS", "bold red")
         if summary.run in due:
             title.append(f"  reverts {due[summary.run][:19].replace('T', ' ')}", "blue")
         table.add_row(*shown, safe_line(summary.launched_by), title)
@@ -83,7 +95,8 @@ def status(
         state = load_state(opened, view.summary.run)
         if as_json:
             reverts: list[JsonValue] = [r.as_json() for r in _reverts(opened, view.summary.run)]
-            print_json({**view.as_json(), **_state_json(state), "reverts": reverts})
+            asks = {"asks": _asks_json(opened, view)}
+            print_json({**view.as_json(), **_state_json(state), **asks, "reverts": reverts})
             return
         if follow:
             _follow(opened, view)
@@ -104,6 +117,8 @@ def next_step(home: Home, view: RunView, state: RunState) -> str:
                 return go_on
             where = f"{open_[0].step} --target {open_[0].target}"
             return f"mimrun resolve {name} {where} --applied|--not-applied|--skip|--abort --reason ..."
+        case "created" if (glass := glass_view(home, name)) is not None and glass.glass.missing:
+            return f"mimrun breakglass agree {name}"
         case "interrupted" | "created":
             return go_on
         case "cancelled" if can_be_undone(home, name):
@@ -116,9 +131,8 @@ def _after_waiting(home: Home, view: RunView, state: RunState) -> str:
     name, at = view.summary.run, view.summary.waits_at
     go_on = f"mimrun resume {name}"
     match view.summary.waits_on:
-        case "gate" if verdict_of(home, state, load_plan(home, name)) == "waiting":
-            digest = state.gates[at].digest[7:19]
-            return f"mimrun approve {name} --digest {digest}   or   mimrun reject {name} --reason ..."
+        case "gate":
+            return _at_gate(home, name, state) or go_on
         case "manual" if not state.manuals[at].attested:
             fields = (f"-e {field}=..." for field in state.manuals[at].fields)
             return " ".join([f"mimrun attest {name}", *fields])
@@ -130,6 +144,21 @@ def _after_waiting(home: Home, view: RunView, state: RunState) -> str:
             return f"{go_on} --wait-for-locks 10m   or   mimrun locks"
         case _:
             return go_on
+
+
+def _at_gate(home: Home, name: str, state: RunState) -> str:
+    """Say which command a gate waits for; "" where it waits for none."""
+    try:
+        verdict = gate_verdict(home, state, load_plan(home, name))
+    except (SettingsError, RefusedError) as exc:
+        return f"mend the rules first: {safe_line(str(exc), 300)}"
+    if not isinstance(verdict, Waiting):
+        return ""
+    digest = state.gates[max(state.gates, key=lambda gate: state.gates[gate].request)].digest[7:19]
+    override = f" --freeze-override {_WHY}" if set(verdict.missing) == {FREEZE_ROLE} else ""
+    if not verdict.missing:
+        return f"mimrun status {name}   when what it waits for has passed   mimrun resume {name}"
+    return f"mimrun approve {name} --digest {digest}{override}   or   mimrun reject {name} {_WHY}"
 
 
 def can_be_undone(home: Home, run: str) -> bool:
@@ -144,6 +173,10 @@ def can_be_undone(home: Home, run: str) -> bool:
 def print_needs(out: Console, home: Home, run: str) -> None:
     """Print what a run that rests asks of a person, and the command that answers."""
     view, state = find_run(home, run), load_state(home, run)
+    if view.status == "waiting" and view.summary.waits_on == "gate":
+        asked = _asked(home, view)
+        if isinstance(asked, PendingGate):
+            print_question(out, asked)
     if view.status == "waiting" and view.summary.waits_on == "manual":
         _print_manual(out, home, view, state)
     if view.status == "in_doubt":
@@ -151,6 +184,21 @@ def print_needs(out: Console, home: Home, run: str) -> None:
     hint = next_step(home, view, state)
     if hint:
         out.print(Text("  next: ", "bold").append(hint, "cyan"))
+
+
+def _asked(home: Home, view: RunView) -> PendingGate | str:
+    """Give what a gate asks; where nobody can know, why."""
+    try:
+        return pending_gate(home, view.summary.run)
+    except MimrunError as exc:
+        return str(exc)
+
+
+def _asks_json(home: Home, view: RunView) -> JsonValue:
+    if view.status != "waiting" or view.summary.waits_on != "gate":
+        return None
+    asked = _asked(home, view)
+    return {"problem": asked} if isinstance(asked, str) else question_json(asked)
 
 
 def _print_doubts(out: Console, state: RunState) -> None:
@@ -201,6 +249,8 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
             "dim",
         )
     )
+    if (glass := glass_view(home, summary.run)) is not None:
+        out.print(Text("  ").append_text(glass_line(glass)))
     unread = _print_steps(out, home, view, state)
     counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
     out.print(Text(f"  {counts}", "dim"))
@@ -303,7 +353,13 @@ def _state_json(state: RunState) -> dict[str, JsonValue]:
             "opened": gate.opened,
             "closed": gate.closed,
             "votes": [
-                {"person": v.person, "decision": v.decision.value, "digest": v.digest} for v in gate.votes
+                {
+                    "person": v.person,
+                    "decision": v.decision.value,
+                    "purpose": v.purpose,
+                    "digest": v.digest,
+                }
+                for v in gate.votes
             ],
         }
         for path, gate in state.gates.items()

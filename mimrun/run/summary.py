@@ -20,6 +20,7 @@ from mimrun.log.moment import write_moment
 from mimrun.log.store import View
 from mimrun.run.transitions import TERMINAL, RunStatus, next_run, run_event
 from mimrun.run.wish import WISHES, Level, Wish, wish_after
+from mimrun.runbook.model import OnTimeout
 
 
 class RunSummary(BaseModel):
@@ -32,6 +33,8 @@ class RunSummary(BaseModel):
         plan_seq: the entry that has the frozen plan.
         decided: the last entry with a word of a person at a gate.
         unused: the gate that is open while nothing was changed behind it yet; "" where there is none.
+        way_back: what comes of it when nobody decides in time at the last gate: `asked` where the run is to be taken
+            back then, `due` where that has come.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +63,7 @@ class RunSummary(BaseModel):
     last_seq: int = 0
     decided: int = 0
     unused: str = ""
+    way_back: str = ""
 
     @property
     def wish(self) -> Wish:
@@ -133,10 +137,14 @@ def _at_gate(was: RunSummary, entry: LogEntry) -> dict[str, object]:
     match entry.body:
         case kinds.GateDecided():
             return {"decided": entry.seq}
+        case kinds.GateRequested() as body:
+            return {"way_back": "asked" if body.on_timeout == OnTimeout.UNDO else ""}
         case kinds.GateOpened():
-            return {"unused": entry.step}
-        case kinds.GateClosed() if entry.step == was.unused:
-            return {"unused": ""}
+            return {"unused": entry.step, "way_back": ""}
+        case kinds.GateClosed() as body:
+            due = was.way_back == "asked" and body.reason == "expired"
+            unused = "" if entry.step == was.unused else was.unused
+            return {"unused": unused, "way_back": "due" if due else ""}
         case kinds.StepIntent() as body if was.unused and body.effect is not Effect.READ:
             return {"unused": ""}
         case _:

@@ -69,6 +69,7 @@ def test_json_is_the_only_thing_on_standard_output(desk: Desk) -> None:
         "result": "approved by alex as change_manager; the gate is open",
         "resumed": False,
         "next": f"mimrun resume {name}",
+        "gate": {"stands": "open", "approvers": ["alex"], "opened_by": "approvals"},
     }
     assert desk("resume", name, "--direct", "--json").json["status"] == "succeeded"
     lines = desk("log", "show", name, "--json").out.splitlines()
