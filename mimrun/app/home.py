@@ -19,6 +19,8 @@ from mimrun.gate.change_link import ChangeLinks
 from mimrun.gate.people import People
 from mimrun.gate.people_file import load_people
 from mimrun.gate.register import Register, RegisterKeys, RegisterNumbers
+from mimrun.gate.rules import RulesInForce
+from mimrun.incident.priority import Priorities
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
@@ -61,6 +63,8 @@ PROJECTORS = (
     RegisterNumbers(),
     RegisterKeys(),
     ChangeLinks(),
+    RulesInForce(),
+    Priorities(),
 )
 """Every projection of the log that mimrun keeps."""
 

@@ -48,3 +48,12 @@ def policy_reader(path: Path) -> Callable[[], Policy | None]:
         return known[1]
 
     return read
+
+
+def rules_or_default(settings: Settings) -> Policy:
+    """Give the policy in force; mimrun's own default where there is none.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    return load_policy(settings.policy) or Policy()

@@ -1,0 +1,1 @@
+"""Why something is done: the incident, and how urgent it is."""
