@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import identify
 from mimrun.errors import BlobKeyError, InputError, TamperError
@@ -99,9 +98,15 @@ def export_bundle(
     _require_readable(home, blobs=bool(chosen))
     inc = None if incident == "all" else incident
     manifest = export(home.store, path, inc=inc, classes=chosen)
-    body = ExportMade(entries=manifest.entries, digest=canonical.digest_bytes(path.read_bytes()))
+    body = ExportMade(entries=manifest.entries, digest=_digest_of(path))
     _record(home, Draft(identity.actor(), body, inc=inc or ""))
     return manifest
+
+
+def _digest_of(path: Path) -> str:
+    """Take the digest of a file that may be larger than the memory."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_readable(home: Home, *, blobs: bool) -> None:

@@ -7,17 +7,18 @@ the log vouches for it; where there is none at the log's end, the bundle says wh
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 from mimrun import canonical
 from mimrun.errors import InputError, StoreError, TamperError
 from mimrun.log.chain import IncidentHead, believe, is_committed
-from mimrun.log.entry import FORMAT, BlobClass, BlobRef, LogEntry
+from mimrun.log.entry import FORMAT, BlobClass
 from mimrun.log.field import Count, Digest, Hash, Part
 from mimrun.log.kinds import Kind, LogAnchored, LogHeads, RedactApplied
 from mimrun.log.merkle import Tree
@@ -133,6 +134,14 @@ def ends_at(store: Store, size: int) -> dict[str, IncidentHead]:
     return {inc: end for inc, end in ends.items() if end.iseq}
 
 
+class _Wanted(NamedTuple):
+    """A blob that goes with the bundle: kept for each of a whole log, so no more of its entry than has to be."""
+
+    seq: int
+    name: str
+    commit: bytes
+
+
 @dataclass
 class _Export:
     """One bundle that is being written.
@@ -150,7 +159,7 @@ class _Export:
     inc: str
     classes: tuple[BlobClass, ...]
     seqs: list[int] = field(default_factory=list)
-    refs: list[tuple[LogEntry, BlobRef]] = field(default_factory=list)
+    blobs: list[_Wanted] = field(default_factory=list)
     erased: set[str] = field(default_factory=set)
     anchored: set[int] = field(default_factory=set)
     made_at: str = ""
@@ -187,7 +196,7 @@ class _Export:
             entries=len(self.seqs),
             classes=self.classes,
             blobs=blobs,
-            members={n: d for n, d in self.container.digests.items() if not n.startswith("blobs/")},
+            members=dict(self.container.digests),
             made_at=self.made_at,
         )
 
@@ -198,7 +207,11 @@ class _Export:
                 return
             entry = believe(row)
             self.seqs.append(entry.seq)
-            self.refs += [(entry, ref) for ref in entry.blobs]
+            self.blobs += [
+                _Wanted(entry.seq, sys.intern(ref.n), bytes.fromhex(ref.commit))
+                for ref in entry.blobs
+                if ref.cls in self.classes
+            ]
             self.made_at = write_moment(entry.ts)
             if isinstance(entry.body, RedactApplied):
                 self.erased.add(entry.body.commit)
@@ -242,19 +255,18 @@ class _Export:
     def _write_blobs(self) -> int:
         """Write the blobs of the chosen classes, and runbooks as files that people can read; give how many blobs."""
         count, sources = 0, dict[str, bytes]()
-        for entry, ref in self.refs:
-            if ref.cls not in self.classes:
+        for seq, name, committed in self.blobs:
+            commit = committed.hex()
+            blob = self.store.stored_blob(commit)
+            if blob is None and commit in self.erased:
                 continue
-            blob = self.store.stored_blob(ref.commit)
-            if blob is None and ref.commit in self.erased:
-                continue
-            if blob is None or not is_committed(blob, ref.commit):
+            if blob is None or not is_committed(blob, commit):
                 raise TamperError(
-                    f"blob {ref.n!r} of log entry {entry.seq} is not what was recorded; see `mimrun log verify`"
+                    f"blob {name!r} of log entry {seq} is not what was recorded; see `mimrun log verify`"
                 )
-            self.container.add(f"blobs/{ref.commit}", [blob.salt, blob.data])
+            self.container.add(f"blobs/{commit}", [blob.salt, blob.data])
             count += 1
-            if ref.n == RUNBOOKS:
+            if name == RUNBOOKS:
                 sources |= sources_in(blob.data)
         for digest, source in sorted(sources.items()):
             self.container.add(f"runbooks/{digest.removeprefix('sha256:')}.yaml", [source])

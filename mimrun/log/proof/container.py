@@ -37,7 +37,7 @@ class Container:
         self._path.chmod(0o600)
         self._places: list[Place] = []
         self.digests: dict[str, str] = {}
-        """`sha256:<hex>` over each member's content, by its name."""
+        """`sha256:<hex>` over each member's content, by its name; not of blobs, which are named by what they hold."""
 
     def __enter__(self) -> Self:
         return self
@@ -84,4 +84,5 @@ class Container:
         self._file.write(head_of(place) + name.encode())
         self._file.seek(place.end)
         self._places.append(place)
-        self.digests[name] = "sha256:" + digest.hexdigest()
+        if not name.startswith("blobs/"):
+            self.digests[name] = "sha256:" + digest.hexdigest()
