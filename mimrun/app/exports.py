@@ -11,8 +11,7 @@ from typing import Final, Protocol
 
 from mimrun.app.home import Home
 from mimrun.app.identity import identify
-from mimrun.errors import BlobKeyError, InputError, TamperError
-from mimrun.log.chain import is_committed
+from mimrun.errors import BlobKeyError, ErasedError, InputError
 from mimrun.log.entry import BlobClass, Draft, LogEntry
 from mimrun.log.export.format import Format, converter
 from mimrun.log.kinds import ExportMade
@@ -229,12 +228,10 @@ def _blobs(store: Store, entry: LogEntry) -> dict[str, bytes | None]:
     """
     found: dict[str, bytes | None] = {}
     for ref in entry.blobs:
-        stored = store.stored_blob(ref.commit)
-        if stored is None and not any(one.commit == ref.commit for one in store.redactions()):
-            raise TamperError(f"blob {ref.n!r} of log entry {entry.seq} is missing, and nobody erased it")
-        if stored is not None and not is_committed(stored, ref.commit):
-            raise TamperError(f"blob {ref.n!r} of log entry {entry.seq} is not what was recorded")
-        found[ref.n] = stored.data if stored is not None else None
+        try:
+            found[ref.n] = store.blob(entry, ref.n)
+        except ErasedError:
+            found[ref.n] = None
     return found
 
 

@@ -140,7 +140,10 @@ def install_certificate(
         f"the certificate of key {one.key.keyid} is in the log; it is good from size {one.from_size} on"
     )
     if not one.certified:
-        typer.echo("no root key is pinned here yet; do it with `mimrun key trust`")
+        typer.echo(
+            "next: no root key is pinned here yet, so nobody here heeds the certificate: `mimrun key trust VKEY`, with the"
+            " root key as whoever made it gives it to you"
+        )
 
 
 def rotate_key(

@@ -317,7 +317,9 @@ class Reading(ABC):
                 if stored is None and (erased := self.redaction(ref.commit)) is not None:
                     raise ErasedError(f"blob {name!r} of log entry {entry.seq} was {erased}: {erased.reason}")
                 if stored is None:
-                    raise TamperError(f"blob {name!r} of log entry {entry.seq} is missing")
+                    raise TamperError(
+                        f"blob {name!r} of log entry {entry.seq} is missing, and nobody erased it"
+                    )
                 if not is_committed(stored, ref.commit):
                     raise TamperError(f"blob {name!r} of log entry {entry.seq} is not what was recorded")
                 return stored.data
