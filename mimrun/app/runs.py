@@ -14,6 +14,7 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.naming import new_incident, new_run
+from mimrun.app.rules import note_rules
 from mimrun.errors import ErasedError, InputError, KillSwitchError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
@@ -100,6 +101,7 @@ def create_run(
 
     if more is not None:
         drafts += more(drafts[-1].inc, run)
+    note_rules(home, identity.actor())
     home.store.append(drafts, guard=check)
     return run
 

@@ -52,6 +52,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             ),
             Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
+            Command("policy", "policy", "Say why a gate is closed; show and check what gates ask for."),
+            Command("calendar", "calendar", "Show when nothing may be changed, and take calendars in."),
+            Command("incident", "incident", "List incidents, and say how urgent one is."),
             Command("unlock", "locks", "Take a lock from a run that cannot end."),
             Command(
                 "breaker", "control", "Let a runbook be launched again that failed several times in a row."

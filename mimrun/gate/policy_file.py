@@ -164,6 +164,9 @@ class _Reader:
 
 def _doubtful(policy: Policy, lines: Mapping[str, int]) -> Iterator[tuple[ValuePath, str, str]]:
     """Give what is well written and cannot be meant: where, what, and what would be right."""
+    if not {"requester", "launcher"} <= policy.excluded:
+        hint = "only `author` may be left out: whoever asks for something does not allow it"
+        yield ("excluded",), "requester and launcher never count", hint
     for risk in _RISKS:
         row: Row = getattr(policy.matrix, risk)
         for column, cell in row.cells():

@@ -55,7 +55,7 @@ def test_every_key_is_read() -> None:
         " expires: 10m, on_timeout: undo, escalation: [executive]}\n"
         "    other: {change: normal}\n"
         "    freeze: {freeze_override: true}\n"
-        "excluded: [requester]\n"
+        "excluded: [requester, launcher]\n"
         "expires: 45m\n"
         "on_timeout: fail\n"
         "escalation: [executive]\n"
@@ -68,7 +68,7 @@ def test_every_key_is_read() -> None:
     p1 = found.matrix.medium.P1
     assert p1 is not None
     assert (p1.expires, p1.on_timeout, p1.escalation) == (600_000, OnTimeout.UNDO, ("executive",))
-    assert (found.excluded, found.expires, found.on_timeout) == ({"requester"}, 2_700_000, OnTimeout.FAIL)
+    assert (found.excluded, found.expires, found.on_timeout) == ({"requester", "launcher"}, 2_700_000, OnTimeout.FAIL)
     assert (found.break_glass.how, found.break_glass.settle_within) == ("one_and_page", 43_200_000)
     assert (found.manual.remind_every, found.triggers.pre_authorised) == (300_000, ())
     assert found.place("matrix.medium.P1") == "policy.yaml:4"
@@ -118,6 +118,7 @@ def test_there_is_no_way_to_write_that_waiting_approves(word: str) -> None:
         ("matrix:\n  read_only: {approvals: []}\n", r"policy.yaml:2:14: what only reads asks for nothing"),
         ("matrix: []\n", r"policy.yaml:1:9: must be a mapping"),
         ("excluded: [auther]\n", r"policy.yaml:1:12: .*'auther'"),
+        ("excluded: [author]\n", r"policy.yaml:1:11: requester and launcher never count"),
         ("expires: soon\n", r"policy.yaml:1:10: expires: 'soon' is not a duration"),
         ("triggers: {launch: [high]}\n", r"policy.yaml:1:21: .*'high'"),
         ("break_glass: {how: alone}\n", r"policy.yaml:1:20: how: 'alone'"),
