@@ -19,6 +19,7 @@ from mimrun.app.resolving import Resolution as Resolution  # noqa: PLC0414 - thi
 from mimrun.app.resolving import doubts as doubts  # noqa: PLC0414 - likewise
 from mimrun.app.resolving import resolve as resolve  # noqa: PLC0414 - likewise
 from mimrun.app.resolving import unchanged
+from mimrun.app.rules import note_rules
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
 from mimrun.app.stopping import request_stop
 from mimrun.errors import GateError, InputError, RefusedError, TamperError
@@ -211,6 +212,7 @@ def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -
     draft = Draft(
         identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path, blobs=blobs
     )
+    note_rules(home, identity.actor())
     home.store.append([draft], guard=lambda view: _same_request(view, summary))
     return role
 

@@ -27,7 +27,7 @@ from mimrun.app.takeover import Mode, take_over
 from mimrun.app.timeouts import take_back_late
 from mimrun.app.tracing import traced
 from mimrun.catalog import Catalog
-from mimrun.errors import LeaseError, MimrunError, RefusedError
+from mimrun.errors import LeaseError, MimrunError, RefusedError, TamperError
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RunMode
 from mimrun.run.attempt import Attempts
@@ -169,6 +169,10 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
     if before.status in TERMINAL:
         raise LeaseError(f"{run} is over already: {before.status}; nothing is left to do")
     plan = load_plan(home, run)
+    if plan.digest != before.plan:
+        raise TamperError(
+            f"{run} was asked for with plan {before.plan[:19]}, not {plan.digest[:19]}; nothing was done"
+        )
     ending = before.wish.level >= Level.CANCEL
     if not ending:
         # What only ends may end also now; everything else stands still.
@@ -264,7 +268,7 @@ def _executor(
 ) -> Iterator[Executor]:
     state = journal.state
     people = people_reader(home.settings.people, home.clock, plan.runbook.owner)
-    permit = permits_of(home, plan, state.run, state.incident, people=people)
+    permit = permits_of(home, plan, state.run, state.incident, people=people, actor=journal.actor)
     with (
         Stop(
             home.store,

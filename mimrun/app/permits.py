@@ -15,11 +15,14 @@ from mimrun.app.calendars import frozen_reader
 from mimrun.app.changes import changes_of
 from mimrun.app.home import Home
 from mimrun.app.policies import asks_at_launch, policy_reader
+from mimrun.app.priority import priority_reader
+from mimrun.app.rules import note_rules
 from mimrun.gate import policy as rules
 from mimrun.gate.approval import ChangeStanding, Request, Verdict, check_gate
 from mimrun.gate.people import People
 from mimrun.gate.policy import Policy, Priority, Situation
 from mimrun.gate.terms import Terms
+from mimrun.log.entry import Actor
 from mimrun.run.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
 from mimrun.run.state import RunState
 from mimrun.runbook.launch import RiskRow, row_of
@@ -46,6 +49,7 @@ class Sources:
         frozen: which calendars are closed for the plan at a moment, in words; "" where none is.
         priority: of the incident.
         changes: what is known of change records.
+        note: puts on record what the rules say, where that is not there yet.
     """
 
     people: Callable[[], People]
@@ -54,6 +58,7 @@ class Sources:
     frozen: Callable[[datetime], str] = _nothing
     priority: Callable[[], Priority | None] = _undeclared
     changes: ChangeFacts = NO_CHANGES
+    note: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,14 @@ class Permits:
         self._sources, self._clock = sources, clock
 
     def terms(self, gate: PlannedGate) -> Terms:
-        """Give what a gate asks for at this moment.
+        """Give what a gate asks for at this moment, and see that the rules that say so are on record.
 
         Raises:
             RefusedError: a rules file cannot be read, so that nobody knows.
+            StoreError: the log cannot be written.
         """
         now = self._now()
+        self._sources.note()
         return rules.terms(now.policy, now.situation, gate)
 
     def situation(self) -> Situation:
@@ -185,12 +192,19 @@ class Permits:
 
 
 def permits_of(
-    home: Home, plan: Plan, run: str, incident: str, *, people: Callable[[], People] | None = None
+    home: Home,
+    plan: Plan,
+    run: str,
+    incident: str,
+    *,
+    people: Callable[[], People] | None = None,
+    actor: Actor | None = None,
 ) -> Permits:
     """Give the permits of a run.
 
     Arguments:
         people: gives everybody who is known; without it the people file is read at each question.
+        actor: who asks gates by these rules, and puts them on record; None where somebody only looks.
     """
     settings = home.settings
     sources = Sources(
@@ -198,6 +212,8 @@ def permits_of(
         policy=policy_reader(settings.policy),
         asks=lambda: asks_at_launch(settings),
         frozen=frozen_reader(settings, plan),
+        priority=priority_reader(home, incident),
         changes=changes_of(home),
+        note=(lambda: note_rules(home, actor)) if actor else lambda: None,
     )
     return Permits(plan, run, incident, sources, home.clock)

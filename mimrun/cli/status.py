@@ -95,8 +95,8 @@ def status(
         state = load_state(opened, view.summary.run)
         if as_json:
             reverts: list[JsonValue] = [r.as_json() for r in _reverts(opened, view.summary.run)]
-            asks = {"asks": _asks_json(opened, view)}
-            print_json({**view.as_json(), **_state_json(state), **asks, "reverts": reverts})
+            asks = _asks_json(opened, view)
+            print_json({**view.as_json(), **_state_json(state), "asks": asks, "reverts": reverts})
             return
         if follow:
             _follow(opened, view)
