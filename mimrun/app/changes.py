@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-from mimrun.app.change_file import Adapters, ChangesFile, installed_adapters
+from mimrun.app.change_file import ChangesFile
 from mimrun.app.change_making import announce_record, key_of, make_record
 from mimrun.app.change_reading import Reading, Readings, note_reading
 from mimrun.app.change_records import RegisterView, content_of, read_registered
@@ -36,19 +36,12 @@ class Changes:
     """What is known of change records in one home. Threads may share it.
 
     Arguments:
-        adapters: what speaks to the systems of `changes.yaml`.
+        file: gives what `changes.yaml` says now.
         readings: keeps what was read while it is fresh.
     """
 
-    def __init__(
-        self,
-        home: Home,
-        adapters: Callable[[], Adapters] = installed_adapters,
-        readings: Readings | None = None,
-    ) -> None:
-        self._home = home
-        self.file: Callable[[], ChangesFile] = changes_reader(home.settings.changes, adapters)
-        self._readings = readings or Readings()
+    def __init__(self, home: Home, file: Callable[[], ChangesFile], readings: Readings) -> None:
+        self._home, self.file, self._readings = home, file, readings
 
     def standard_for(self, plan: Plan, at: datetime) -> str:
         """Give the valid standard change for the runbook digest and all targets of a plan; "" where there is none."""
@@ -203,14 +196,19 @@ def _need_of(plan: Plan, people: People) -> ChangeNeed:
     )
 
 
-_KEPT: Final[WeakKeyDictionary[Store, Changes]] = WeakKeyDictionary()
+_Kept: TypeAlias = tuple[Callable[[], ChangesFile], Readings]
+_KEPT: Final[WeakKeyDictionary[Store, _Kept]] = WeakKeyDictionary()
 _KEEPING: Final = threading.Lock()
 
 
 def changes_of(home: Home) -> Changes:
-    """Give what is known of change records in an opened home: the same for as long as its log is open."""
+    """Give what is known of change records in an opened home; what was read is kept for as long as its log is open."""
     with _KEEPING:
-        return _KEPT.setdefault(home.store, Changes(home))
+        kept = _KEPT.get(home.store)
+        if kept is None:
+            # Nothing of it may hold on to the log, which would then never be let go.
+            kept = _KEPT[home.store] = (changes_reader(home.settings.changes), Readings())
+    return Changes(home, *kept)
 
 
 def linked_state(record: ChangeRecord) -> str:
