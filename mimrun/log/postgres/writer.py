@@ -81,7 +81,7 @@ class PostgresWriter(Writing):
             # The appends that wait are told so a little earlier, by the sequencer: provably unrecorded.
             "lock_timeout": int((patience + 1) * 1000),
             "idle_in_transaction_session_timeout": IDLE_S * 1000,
-            "default_transaction_isolation": r"read\ committed",
+            "default_transaction_isolation": "read committed",
         }
         try:
             self._db = database.connect("writer", **session)
