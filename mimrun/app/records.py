@@ -12,6 +12,7 @@ from mimrun.app.anchoring import ask_anchors
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
+from mimrun.app.signed_evidence import check_bundle, check_home
 from mimrun.app.signing import pinned_root
 from mimrun.errors import InputError, TamperError
 from mimrun.log.chain import Unreadable
@@ -51,6 +52,7 @@ class Brought:
         witnesses: vkeys of witnesses that must have signed.
         checkpoints: files of signed checkpoints that were kept elsewhere.
         unsigned: a bundle that nobody has signed will do.
+        signers: a file of signers: whose keys sign decisions.
     """
 
     noted: str | None = None
@@ -59,6 +61,7 @@ class Brought:
     witnesses: Sequence[str] = ()
     checkpoints: Sequence[Path] = ()
     unsigned: bool = False
+    signers: Path | None = None
 
     def trust(self) -> Trust:
         """Read it.
@@ -105,7 +108,14 @@ def verify_log(
         report = verify(home.store, trust=trust, progress=progress)
         if not report.flaws:
             see_that_it_goes_on(settings, home.store)
-        return _with_states(home, report, folded)
+        return _judged(home, report, brought, folded)
+
+
+def _judged(home: Home, report: Report, brought: Brought | None, folded: Progress | None) -> Report:
+    """Check what people signed, and the states, where that is asked for; only of a log that is right."""
+    if not report.flaws:
+        report = replace(report, decisions=check_home(home, brought.signers if brought else None))
+    return _with_states(home, report, folded)
 
 
 def _with_states(home: Home, report: Report, folded: Progress | None) -> Report:
@@ -146,12 +156,13 @@ def verify_with_anchors(
         report = asked.added_to(verify(home.store, trust=trust, progress=progress))
         if not report.flaws:
             see_that_it_goes_on(settings, home.store)
-        return _with_states(home, report, folded), asked.silent
+        return _judged(home, report, brought, folded), asked.silent
 
 
 def verify_file(path: Path, brought: Brought) -> Report:
     """Check an exported bundle; needs nothing but the file, and what was kept elsewhere if anything was."""
-    return verify_bundle(path, trust=brought.trust())
+    report = verify_bundle(path, trust=brought.trust())
+    return report if report.flaws else replace(report, decisions=check_bundle(path, brought.signers))
 
 
 def _notes(path: Path) -> tuple[str, ...]:

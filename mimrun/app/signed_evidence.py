@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from mimrun.app.home import Home
 from mimrun.app.signed_openssh import is_signature_of, principals, read_file, verify
-from mimrun.errors import GateError, InputError, LogError, TamperError
+from mimrun.errors import BlobKeyError, ErasedError, GateError, InputError, LogError, TamperError
 from mimrun.gate.approval import SIGNED
 from mimrun.gate.signature import NAMESPACE, Statement, key_in, read_signers
-from mimrun.log.entry import LogEntry
-from mimrun.log.kinds import GateDecided
-
-State = Literal["verified", "other", "unchecked"]
+from mimrun.log.chain import SALT_SIZE
+from mimrun.log.entry import LogEntry, decode
+from mimrun.log.kinds import GateDecided, Kind
+from mimrun.log.proof.report import SignedDecision
+from mimrun.log.proof.standalone.form import Bundle, Damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +66,12 @@ def export_pair(home: Home, seq: int, folder: Path) -> Pair:
     return Pair(entry.actor.id, folder / "statement", folder / "statement.sig", check)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What came of checking one signed decision.
-
-    Arguments:
-        seq: its entry.
-        state: `verified` for its person and moment; `other` where something of it is not right; `unchecked` where
-            nobody said whose keys count, or its content is not here.
-        said: in words.
-    """
-
-    seq: int
-    person: str
-    state: State
-    said: str
-
-
 BlobOf = Callable[[LogEntry, str], bytes | None]
 
 
-def check_signed(entries: Iterable[LogEntry], blob_of: BlobOf, signers: Path | None) -> Iterator[Checked]:
+def check_signed(
+    entries: Iterable[LogEntry], blob_of: BlobOf, signers: Path | None
+) -> Iterator[SignedDecision]:
     """Check every signed decision among some entries.
 
     1. The statement is that of the entry: the same run, gate, decision, digest and person.
@@ -97,51 +84,84 @@ def check_signed(entries: Iterable[LogEntry], blob_of: BlobOf, signers: Path | N
 
     Raises:
         InputError: there is no ssh-keygen, or the file of signers cannot be read.
+        GateError: there is no file of signers.
     """
     if signers is not None:
         read_signers(read_file(signers), str(signers))
     for entry in entries:
-        claims = entry.actor.auth.startswith(SIGNED)
-        if not isinstance(entry.body, GateDecided) or not (
-            claims or any(r.n == "signature" for r in entry.blobs)
-        ):
+        if not isinstance(entry.body, GateDecided):
             continue
-        yield _checked(entry, blob_of, signers)
+        if entry.actor.auth.startswith(SIGNED) or any(ref.n == "signature" for ref in entry.blobs):
+            yield _checked(entry, blob_of, signers)
 
 
-def _checked(entry: LogEntry, blob_of: BlobOf, signers: Path | None) -> Checked:
+def check_bundle(path: Path, signers: Path | None) -> tuple[SignedDecision, ...]:
+    """Check every signed decision in a bundle that verified; plain lines of a log hold no statements."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            bundle = Bundle(data)
+            wanted = (line for line in bundle.lines("entries.jsonl") if b'"gate.decided"' in line)
+
+            def blob_of(entry: LogEntry, name: str) -> bytes | None:
+                commit = next((ref.commit for ref in entry.blobs if ref.n == name), "")
+                salted = bundle.read(f"blobs/{commit}") if commit else None
+                return None if salted is None else salted[SALT_SIZE:]
+
+            return tuple(check_signed(map(decode, wanted), blob_of, signers))
+    except Damaged:
+        return ()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc}") from exc
+
+
+def check_home(home: Home, signers: Path | None) -> tuple[SignedDecision, ...]:
+    """Check every signed decision in the log of a home.
+
+    Arguments:
+        signers: whose keys count; None for the home's own file, where there is one.
+    """
+
+    def blob_of(entry: LogEntry, name: str) -> bytes | None:
+        with suppress(BlobKeyError, ErasedError):
+            return home.store.blob(entry, name)
+        return None
+
+    own = home.settings.allowed_signers
+    file = signers or (own if own.is_file() else None)
+    try:
+        return tuple(check_signed(home.store.entries(kinds={Kind.GATE_DECIDED}), blob_of, file))
+    except InputError as exc:
+        if signers is not None:
+            raise
+        return (SignedDecision(0, "", "unchecked", str(exc)),)
+
+
+def _checked(entry: LogEntry, blob_of: BlobOf, signers: Path | None) -> SignedDecision:
     assert isinstance(entry.body, GateDecided)
-    who = entry.actor.id
+    seq, who = entry.seq, entry.actor.id
     parts = _parts(entry, lambda name: blob_of(entry, name))
     if parts is None:
         named = {ref.n for ref in entry.blobs} >= {"statement", "signature"}
-        said = (
-            "its statement and signature are not here"
-            if named
-            else "it says that a key signed it, and has no signature"
-        )
-        return Checked(entry.seq, who, "unchecked" if named else "other", said)
+        said = "its statement and signature are not here" if named else "it names a key, and has no signature"
+        return SignedDecision(seq, who, "unchecked" if named else "wrong", said)
     statement, signature = parts[0], parts[1].decode("ascii", "replace")
     wrong = _wrong(entry, statement, signature)
     if not wrong and not is_signature_of(statement, signature):
         wrong = "the signature is not one of its statement"
     if wrong:
-        return Checked(entry.seq, who, "other", wrong)
+        return SignedDecision(seq, who, "wrong", wrong)
     if signers is None:
-        return Checked(
-            entry.seq, who, "unchecked", "it is signed; whose key that is, only a file of signers can tell"
-        )
+        return SignedDecision(seq, who, "unchecked", "whose key it is, only a file of signers can tell")
     try:
         key = verify(statement, signature, who, signers, entry.ts)
     except GateError as exc:
         others = ", ".join(principals(signature, signers, entry.ts))
-        hint = f"; the key is one of {others}" if others else ""
-        return Checked(entry.seq, who, "other", f"{exc}{hint}")
-    if entry.actor.auth != f"{SIGNED}{key}":
-        return Checked(
-            entry.seq, who, "other", f"it was signed with {key}, and the entry says {entry.actor.auth}"
+        return SignedDecision(
+            seq, who, "foreign", f"{exc}" + (f"; the key is that of {others}" if others else "")
         )
-    return Checked(entry.seq, who, "verified", f"{entry.body.decision} by {who}, signed with {key}")
+    if entry.actor.auth != f"{SIGNED}{key}":
+        return SignedDecision(seq, who, "wrong", f"{key} signed it, and the entry says {entry.actor.auth}")
+    return SignedDecision(seq, who, "verified", f"{entry.body.decision} by {who}, signed with {key}")
 
 
 def _wrong(entry: LogEntry, data: bytes, signature: str) -> str:

@@ -90,18 +90,7 @@ def sign(
     Shows exactly what is signed, made anew from the message's data. Prints the signed approval: send it back; anybody
     may import it, and it counts in the name of whoever's key this is.
     """
-    message = _read(file)
-    asking = Asking.decode(unarmour("APPROVAL REQUEST", message))
-    err = console(stderr=True)
-    if not is_unaltered(asking, message):
-        err.print(
-            Text(
-                "warning: what is written in this message is not what would be signed. It was changed, or cut;",
-                "red",
-            )
-        )
-        err.print(Text("go by what is shown here:", "red"))
-    err.print(Text(readable(asking)), end="")
+    asking = _shown(_read(file))
     _agree(asking, digest, ask=not yes and digest is None, from_stdin=file == "-", reject=reject)
     chosen = choose_key(key_of(key) if key else None, person, settings_of(None))
     tell_key(chosen)
@@ -109,6 +98,17 @@ def sign(
     proof = sign_word(asking, word, chosen, person=person, at=utc_now())
     said = f"{word.decision}: {safe_line(asking.title)}, {asking.run}, digest {asking.segment.digest[7:19]}"
     typer.echo(f"{said}\n{pack(proof)}", nl=False)
+
+
+def _shown(message: str) -> Asking:
+    """Show on standard error what a message asks, made anew, and warn where its text says something else."""
+    asking = Asking.decode(unarmour("APPROVAL REQUEST", message))
+    err = console(stderr=True)
+    if not is_unaltered(asking, message):
+        said = "warning: what is written in this message is not what would be signed. It was changed, or cut;"
+        err.print(Text(f"{said}\ngo by what is shown here:", "red"))
+    err.print(Text(readable(asking)), end="")
+    return asking
 
 
 def bring(

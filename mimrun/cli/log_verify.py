@@ -13,7 +13,9 @@ from mimrun.cli.counting import Counting
 from mimrun.cli.options import HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import console, print_json, safe
 from mimrun.errors import InputError
+from mimrun.log.proof.report import Report
 from mimrun.log.proof.standalone import verifier as program
+from mimrun.settings import Settings
 
 NotedOption: TypeAlias = Annotated[
     str | None, typer.Option("--noted", metavar="SIZE:ROOT", help="What was noted earlier, somewhere else.")
@@ -44,6 +46,15 @@ WitnessOption: TypeAlias = Annotated[
     ),
 ]
 
+SignersOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--allowed-signers",
+        metavar="FILE",
+        help="Whose keys sign decisions, as ssh-keygen has it. Default: the file of this home.",
+    ),
+]
+
 
 def verify(
     file: Annotated[
@@ -62,6 +73,7 @@ def verify(
         bool,
         typer.Option("--states", help="Fold the log anew, and compare what lists and locks are read from."),
     ] = False,
+    signers: SignersOption = None,
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="A bundle that nobody signed will do.")
     ] = False,
@@ -77,8 +89,11 @@ def verify(
 
     Lists of runs, locks and breakers are read from states that are folded from the entries. With --states these are
     compared, too, which takes three times as long; nothing is changed: `mimrun log rebuild` puts right what differs.
+
+    Decisions that people signed with their SSH keys are checked by OpenSSH. It ends with 6 where a signature is not one
+    of its decision, and with 1 where --allowed-signers gives the key to somebody else.
     """
-    brought = Brought(noted, root, key or (), witness or (), checkpoint or (), unsigned)
+    brought = Brought(noted, root, key or (), witness or (), checkpoint or (), unsigned, signers)
     silent: tuple[str, ...] = ()
     if file is not None and anchors:
         raise InputError("--anchors is about this home's log; compare a bundle by --checkpoint FILE")
@@ -87,24 +102,31 @@ def verify(
     if file is not None:
         report = verify_file(file, brought)
     else:
-        with Counting() as counting:
-            folded = counting.folded if states else None
-            if anchors:
-                report, silent = verify_with_anchors(
-                    settings_of(home), brought, progress=counting.checked, folded=folded
-                )
-            else:
-                report = verify_log(
-                    settings_of(home), brought=brought, progress=counting.checked, folded=folded
-                )
+        report, silent = _verify_own(settings_of(home), brought, anchors=anchors, states=states)
     if as_json:
         print_json(report.as_json())
     else:
         style = "bold red" if report.flaws else "green" if report.ok else "yellow"
         console().print(Text(safe(str(report)), style))
-    if report.flaws:
+    _end(report, silent=bool(silent), named=signers is not None)
+
+
+def _verify_own(
+    settings: Settings, brought: Brought, *, anchors: bool, states: bool
+) -> tuple[Report, tuple[str, ...]]:
+    """Check the log of this home; give which places outside were silent, too."""
+    with Counting() as counting:
+        folded = counting.folded if states else None
+        if anchors:
+            return verify_with_anchors(settings, brought, progress=counting.checked, folded=folded)
+        return verify_log(settings, brought=brought, progress=counting.checked, folded=folded), ()
+
+
+def _end(report: Report, *, silent: bool, named: bool) -> None:
+    """End as what was found asks for; `named` says that somebody named the file of signers."""
+    if report.flaws or any(one.state == "wrong" for one in report.decisions):
         raise typer.Exit(6)
-    if silent or not report.ok:
+    if silent or not report.ok or (named and any(one.state == "foreign" for one in report.decisions)):
         raise typer.Exit(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from mimrun.canonical import Json
 from mimrun.log.proof.key import VerifyingKey
@@ -81,6 +82,23 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedDecision:
+    """What came of checking a decision that a person signed with a key of their own.
+
+    Arguments:
+        seq: its entry.
+        state: `verified` for its person and its moment; `foreign` where the key was not theirs, as far as was said whose
+            keys count; `wrong` where the signature is not one of this decision; `unchecked` where nobody could tell.
+        said: in words.
+    """
+
+    seq: int
+    person: str
+    state: Literal["verified", "foreign", "wrong", "unchecked"]
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What verifying found.
 
@@ -101,6 +119,7 @@ class Report:
         unread: blobs that are there and could not be compared, because their key is missing or another log's.
         vouched: whether somebody whom the reader trusts has signed, or it is the reader's own log.
         states: what comparing the folded states with the entries came to; None where that was not asked for.
+        decisions: what came of checking each decision that a person signed.
     """
 
     log: str
@@ -119,6 +138,7 @@ class Report:
     vouched: bool = True
     unread: int = 0
     states: States | None = None
+    decisions: tuple[SignedDecision, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -163,6 +183,10 @@ class Report:
             "proven": [] if self.flaws else list(found.proven),
             "not_proven": list(found.not_proven),
             "states": self.states.as_json() if self.states else None,
+            "decisions": [
+                {"seq": one.seq, "person": one.person, "state": one.state, "said": one.said}
+                for one in self.decisions
+            ],
         }
 
     def __str__(self) -> str:
@@ -192,6 +216,8 @@ class Report:
         lines += _titled("erased:", self.findings.redacted, most=20)
         lines += _titled("proven:", self.findings.proven)
         lines += _titled("not proven:", self.findings.not_proven)
+        told = [f"entry {one.seq}: {one.state}: {one.said}" for one in self.decisions]
+        lines += _titled("signed:", tuple(told), most=50)
         if not self.findings.since and self.scope == "the whole log":
             lines += [f"to compare later, note outside of this machine: {self.size}:{self.root}"]
         return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import shutil
 import sys
@@ -33,7 +34,8 @@ def imported(source: str) -> set[str]:
 
 def test_it_imports_nothing_but_what_comes_with_python() -> None:
     found = imported(verifier())
-    assert "mimrun" not in verifier().replace("of mimrun", "").replace("mimrun/log-key/v1", "")
+    said = ("of mimrun", "mimrun/log-key/v1", "approval@mimrun")
+    assert "mimrun" not in functools.reduce(lambda text, one: text.replace(one, ""), said, verifier())
     assert found - ALLOWED <= sys.stdlib_module_names
     assert {"hashlib", "argparse", "cryptography"} <= found
 

@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from typing import Final
 
-PARTS: Final = ("signature", "form", "entries", "contents", "bundle", "main")
+PARTS: Final = ("signature", "form", "entries", "contents", "bundle", "approvals", "main")
 _OWN: Final = re.compile(r"^from mimrun\.[^\n]* import (?:\([^)]*\)|[^\n]*)\n", re.MULTILINE)
 _FUTURE: Final = "from __future__ import annotations\n"
 

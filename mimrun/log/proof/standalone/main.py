@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mimrun.log.proof.standalone.approvals import Decision, check_decisions
 from mimrun.log.proof.standalone.bundle import Examination, Given, split_notes
 from mimrun.log.proof.standalone.entries import Flaw
 from mimrun.log.proof.standalone.form import Bundle, Damaged
 from mimrun.log.proof.standalone.signature import read_vkey
 
 
-def examine_file(path: str, given: Given) -> dict[str, Any]:
-    """Check a bundle and give the report. Raises OSError where the file cannot be read."""
+def examine_file(path: str, given: Given, signers: str | None = None) -> dict[str, Any]:
+    """Check a bundle and give the report. Raises OSError where a file cannot be read."""
     with Path(path).open("rb") as file:
         empty = not file.read(1)
         data: Any = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         try:
-            return report_on(Bundle(data), given)
+            return report_on(Bundle(data), given, signers)
         except Damaged as exc:
             return {
                 "ok": False,
@@ -35,13 +36,14 @@ def examine_file(path: str, given: Given) -> dict[str, Any]:
                 data.close()
 
 
-def report_on(bundle: Bundle, given: Given) -> dict[str, Any]:
+def report_on(bundle: Bundle, given: Given, signers: str | None = None) -> dict[str, Any]:
     """Check a bundle that was opened."""
     examination = Examination(bundle, given)
     flaws: list[Flaw] = examination.run()
+    decisions: list[Decision] = [] if flaws else check_decisions(bundle, signers)
     manifest = examination.manifest
     return {
-        "ok": not flaws,
+        "ok": not flaws and not any(one.state in ("wrong", "foreign") for one in decisions),
         "log": manifest["log"],
         "scope": f"incident {manifest['inc']}" if manifest["inc"] else "the whole log",
         "size": manifest["size"],
@@ -54,6 +56,7 @@ def report_on(bundle: Bundle, given: Given) -> dict[str, Any]:
         "vouched": bool(given.root or given.keys or given.witnesses),
         "proven": [] if flaws else examination.proven,
         "not_proven": examination.open,
+        "decisions": [one._asdict() for one in decisions],
     }
 
 
@@ -83,13 +86,17 @@ def print_report(report: dict[str, Any]) -> None:
     for title, lines in (
         ("proven:", report["proven"]),
         ("not proven:", [] if flaws else report["not_proven"]),
+        (
+            "signed:",
+            [f"entry {one['seq']}: {one['state']}: {one['said']}" for one in report.get("decisions", [])],
+        ),
     ):
         for number, line in enumerate(lines):
             say(f"{title if number == 0 else '':<11} {line}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check the file that the command line names."""
+def command_line() -> argparse.ArgumentParser:
+    """What can be said on the command line."""
     parser = argparse.ArgumentParser(description="Check an evidence bundle of an incident log.")
     parser.add_argument("file", help="the bundle: INC-....mimlog")
     parser.add_argument(
@@ -108,9 +115,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         help="signed checkpoints that were kept elsewhere",
     )
+    parser.add_argument(
+        "--allowed-signers", metavar="FILE", help="whose SSH keys sign decisions, as ssh-keygen(1) has it"
+    )
     parser.add_argument("--unsigned", action="store_true", help="a bundle without a checkpoint will do")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
-    asked = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the file that the command line names."""
+    asked = command_line().parse_args(argv)
     try:
         given = Given(
             read_vkey(asked.root) if asked.root else None,
@@ -119,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             [note for path in asked.checkpoint for note in split_notes(Path(path).read_text("utf-8"))],
             asked.unsigned,
         )
-        report = examine_file(asked.file, given)
+        if asked.allowed_signers:
+            Path(asked.allowed_signers).read_bytes()
+        report = examine_file(asked.file, given, asked.allowed_signers)
     except (OSError, ValueError) as exc:
         sys.stderr.write(f"cannot check: {exc}\n")
         return 2
