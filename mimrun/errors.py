@@ -10,6 +10,7 @@ The tree is split by what the person who meets the error can do about it:
     │   └── SettingsError                  mimrun's own settings, people or home folder
     ├── RefusedError              exit 5   understood, and not allowed now
     │   ├── GateError                      an approval is missing, void, expired or not theirs to give
+    │   ├── SignInError                    who acts is not proven, or may not do this with this token
     │   ├── LeaseError                     another process holds this run
     │   ├── LockError                      another run holds a resource that this one needs
     │   ├── KillSwitchError                somebody stopped everything
@@ -104,6 +105,10 @@ class RefusedError(MimrunError):
 
 class GateError(RefusedError):
     """An approval is missing, void, expired or not this person's to give."""
+
+
+class SignInError(RefusedError):
+    """Who acts is not proven, or may not do this with the token that was given."""
 
 
 class LeaseError(RefusedError):

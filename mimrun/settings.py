@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import SettingsError
-from mimrun.secret import parse_reference
+from mimrun.secret import Secret, parse_reference, read_secret
 
 ENGINE_PATIENCE_MS: Final = 5_000
 """How long a run waits for Prefect after the go, before it starts directly."""
@@ -48,6 +48,11 @@ class Settings:
         seen: the folder of what this account saw of logs, apart from all homes; None keeps it inside the home.
         blob_key: the reference of the secret that encrypts the log's blobs; "" for a file in the home.
         anchor_every_ms: how long is waited between two checkpoints for places outside; 0: they are given by hand.
+        token: what signs in, instead of the account of the operating system; None where none was given.
+        session: the file of whoever has signed in with `mimrun login`; None where there is no place for it.
+        oidc_issuer: where people sign in, the address of an OpenID provider; "" where they do not.
+        oidc_client: under which name mimrun is known there.
+        oidc_ca_file: certificates to trust there instead of the system's, or "".
         lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
 
@@ -64,6 +69,11 @@ class Settings:
     lease_ttl_ms: int = LEASE_TTL_MS
     blob_key: str = ""
     anchor_every_ms: int = ANCHOR_EVERY_MS
+    token: Secret | None = None
+    session: Path | None = None
+    oidc_issuer: str = ""
+    oidc_client: str = "mimrun"
+    oidc_ca_file: str = ""
 
     @property
     def log(self) -> Path:
@@ -160,6 +170,7 @@ def load_settings(
         environ: the environment; read are MIMRUN_HOME, MIMRUN_INVENTORY, MIMRUN_ORIGIN,
             MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
             MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_ANCHOR_EVERY, MIMRUN_SIGNER, MIMRUN_SEEN,
+            MIMRUN_TOKEN, MIMRUN_TOKEN_FILE, MIMRUN_OIDC_ISSUER, MIMRUN_OIDC_CLIENT, MIMRUN_OIDC_CA_FILE,
             XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
@@ -181,7 +192,28 @@ def load_settings(
         anchor_every_ms=_anchor_every(environ.get("MIMRUN_ANCHOR_EVERY", "")),
         signer=_signer(environ.get("MIMRUN_SIGNER", "")),
         seen=_seen(environ, home),
+        token=_token(environ),
+        session=_session(environ),
+        oidc_issuer=environ.get("MIMRUN_OIDC_ISSUER", ""),
+        oidc_client=environ.get("MIMRUN_OIDC_CLIENT", "") or "mimrun",
+        oidc_ca_file=environ.get("MIMRUN_OIDC_CA_FILE", ""),
     )
+
+
+def _token(environ: Mapping[str, str]) -> Secret | None:
+    """Read the token to sign in with, from the variable or from the first line of a file."""
+    value, file = environ.get("MIMRUN_TOKEN", ""), environ.get("MIMRUN_TOKEN_FILE", "")
+    if value and file:
+        raise SettingsError("MIMRUN_TOKEN and MIMRUN_TOKEN_FILE are both set; take one away")
+    return read_secret(f"file:{file}") if file else Secret(value) if value else None
+
+
+def _session(environ: Mapping[str, str]) -> Path | None:
+    """Say where it is kept who has signed in: for this account, whatever the home is."""
+    state, user = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
+    if state.startswith("/"):
+        return Path(state) / "mimrun-session.json"
+    return Path(user) / ".local" / "state" / "mimrun-session.json" if user.startswith("/") else None
 
 
 def _seen(environ: Mapping[str, str], home: Path) -> Path | None:

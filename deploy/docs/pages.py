@@ -38,6 +38,7 @@ WHAT_NOW: Final[Mapping[str, str]] = {
     "SettingsError": "Mend the variable or file that is named; `mimrun doctor` looks at all of them.",
     "RefusedError": "It is not allowed now. `mimrun status` shows who can go on, and how.",
     "GateError": "Another person decides, or look again at what would run: it may have changed.",
+    "SignInError": "Sign in again with `mimrun login`, give another token, or ask whoever made it; the message says which.",
     "LeaseError": "Follow the process that has the run: `mimrun status RUN --follow`.",
     "LockError": "`mimrun locks` says which run holds it and what to do; `--wait-for-locks 10m` waits for it.",
     "KillSwitchError": "`mimrun kill-switch show` says who pulled it and why; two people lift it.",

@@ -8,18 +8,20 @@ import pwd
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from mimrun.app.checkpoints import Watch, begin_checkpoints, refuse_if_gone
+from mimrun.app.sign_in import sign_in
 from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import BlobKeyError, RefusedError, SettingsError
 from mimrun.gate.change_link import ChangeLinks
-from mimrun.gate.people import People
+from mimrun.gate.people import People, SignedIn
 from mimrun.gate.people_file import load_people
 from mimrun.gate.register import Register, RegisterKeys, RegisterNumbers
 from mimrun.gate.rules import RulesInForce
+from mimrun.gate.token import Tokens
 from mimrun.incident.priority import Priorities
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
@@ -56,6 +58,7 @@ PROJECTORS = (
     Shells(),
     Erasures(),
     AnchorRecords(),
+    Tokens(),
     Notices(),
     Segments(),
     BrokenGlasses(),
@@ -90,6 +93,7 @@ class Home:
         catalog: the connectors.
         clock: the present moment, UTC.
         row_leases: the leases of the runs, where the log is in PostgreSQL.
+        signed_in: whoever acts here, where they have signed in otherwise than as an account of the operating system.
         keyless: why blobs cannot be read and nothing be added to the log, and what to do; "" where that can be done.
     """
 
@@ -99,6 +103,7 @@ class Home:
     clock: Callable[[], datetime] = utc_now
     row_leases: Leases | None = None
     keyless: str = ""
+    signed_in: SignedIn | None = None
 
     @property
     def leases(self) -> Leases:
@@ -111,7 +116,8 @@ class Home:
         Arguments:
             team: which keeps the runbook that it is about; roles for some teams count for these only.
         """
-        return load_people(self.settings.people).at(self.clock(), team)
+        found = load_people(self.settings.people).at(self.clock(), team)
+        return found if self.signed_in is None else replace(found, signed_in=self.signed_in)
 
     def require_key(self) -> None:
         """See that entries can be added, before something is begun that needs it.
@@ -215,6 +221,7 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None, watched: bo
         SettingsError: there is no home folder yet.
         StoreError: the log cannot be opened.
         TamperError: it is not the log that was seen before.
+        SignInError: somebody signs in with what is not good, or not for what they do.
     """
     with ExitStack() as last:
         store, leases = _open_store(settings)
@@ -225,7 +232,9 @@ def open_home(settings: Settings, *, catalog: Catalog | None = None, watched: bo
             last.pop_all()
             last.callback(watch.end)
             last.callback(store.close)
-        yield Home(settings, store, catalog or installed_catalog(), row_leases=leases, keyless=store.keyless)
+        signed_in = sign_in(settings, store, utc_now)
+        known = catalog or installed_catalog()
+        yield Home(settings, store, known, row_leases=leases, keyless=store.keyless, signed_in=signed_in)
         if watched:
             watch.look()
 

@@ -45,6 +45,8 @@ def known_secrets(
         SettingsError: one of `named` cannot be fetched.
     """
     masker = Masker(read_secret(reference) for reference in named)
+    if settings.token is not None:
+        masker.learn(settings.token)
     references, values = set(_of_settings(settings)), set(_of_store(settings))
     for host in inventory.hosts if inventory is not None else ():
         for name, value in _texts("", inventory.vars(host)) if inventory is not None else ():

@@ -81,12 +81,29 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _sign_in_with(token_file: str | None) -> None:
+    if token_file is not None:
+        # Settings are read from the environment alone, and what is said here wins over it.
+        os.environ.pop("MIMRUN_TOKEN", None)
+        os.environ["MIMRUN_TOKEN_FILE"] = token_file
+
+
 @app.callback()
 def front(
     version: Annotated[
         bool,
         typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            callback=_sign_in_with,
+            show_default=False,
+            help="Sign in with the token in this file; also $MIMRUN_TOKEN_FILE, or $MIMRUN_TOKEN itself.",
+        ),
+    ] = None,
 ) -> None:
     """Run versioned runbooks during a major incident: planned, gated, recorded, provable."""
 

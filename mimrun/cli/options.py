@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from mimrun.app.sign_in import doing
 from mimrun.settings import Settings, load_settings
 
 HomeOption: TypeAlias = Annotated[
@@ -81,8 +83,19 @@ def command(name: str, function: Callable[..., None], *examples: str) -> Any:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    one.command(name, epilog=epilog)(function)
+    one.command(name, epilog=epilog)(_said(name, function))
     return typer.main.get_command(one)
+
+
+def _said(verb: str, function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command's function say which verb it is, for whoever asks what may be done."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> None:
+        with doing(verb):
+            function(*args, **kwargs)
+
+    return called
 
 
 def group(name: str, help_: str, commands: dict[str, tuple[Callable[..., None], str]]) -> Any:
@@ -103,5 +116,5 @@ def group(name: str, help_: str, commands: dict[str, tuple[Callable[..., None], 
         epilog="\n\n".join(["Examples:", *(example for _, example in commands.values())]),
     )
     for sub, (function, example) in commands.items():
-        several.command(sub, epilog=f"Example:\n\n{example}")(function)
+        several.command(sub, epilog=f"Example:\n\n{example}")(_said(f"{name} {sub}", function))
     return typer.main.get_command(several)

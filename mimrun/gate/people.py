@@ -119,6 +119,23 @@ class Team:
     oncall: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody who has proven who they are, otherwise than by an account of the operating system.
+
+    Arguments:
+        person: their id in the people file.
+        auth: how that is known: `token:NAME` or `oidc:ISSUER`.
+        scopes: what they may do by it; None for everything that is theirs to do.
+        until: when it ends, as the log writes it.
+    """
+
+    person: str
+    auth: str
+    scopes: frozenset[str] | None = None
+    until: str = ""
+
+
 @dataclass(frozen=True)
 class People:
     """Everybody this installation knows.
@@ -128,6 +145,7 @@ class People:
         roles: roles of one's own, with what each is for.
         teams: by id.
         rotas: who is on call, by team.
+        signed_in: whoever acts here, where they have signed in.
     """
 
     by_id: Mapping[str, Person] = field(default_factory=dict)
@@ -136,6 +154,7 @@ class People:
     roles: Mapping[str, str] = field(default_factory=dict)
     teams: Mapping[str, Team] = field(default_factory=dict)
     rotas: Rotas = field(default_factory=dict)
+    signed_in: SignedIn | None = None
 
     def at(self, moment: datetime, team: str = "") -> People:
         """Give the people as they are at a moment: everybody's roles are those that count then.

@@ -1,0 +1,99 @@
+"""Signing in: who acts, where a token or a session says so, and what they may do by it.
+
+Which verb is being done is known from the door (`doing`), so that no command can forget to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Final
+
+from mimrun.app.oidc_session import read_session
+from mimrun.errors import SettingsError, SignInError
+from mimrun.gate.people import People, SignedIn
+from mimrun.gate.people_file import load_people
+from mimrun.gate.scope import VERBS
+from mimrun.gate.token import Token, Tokens, check_token, name_of
+from mimrun.log.store import Store
+from mimrun.secret import Secret
+from mimrun.settings import Settings
+
+_VERB: Final[ContextVar[str]] = ContextVar("verb", default="")
+
+
+@contextmanager
+def doing(verb: str) -> Iterator[None]:
+    """Say which verb a person typed, for as long as the `with` lasts."""
+    before = _VERB.set(verb)
+    try:
+        yield
+    finally:
+        _VERB.reset(before)
+
+
+def scope_wanted() -> str:
+    """Give the scope that the verb which is being done needs; "" where no verb is known."""
+    return VERBS.get(_VERB.get(), "")
+
+
+def sign_in(settings: Settings, store: Store, clock: Callable[[], datetime]) -> SignedIn | None:
+    """Say who has signed in; None where nobody has, and the account of the operating system speaks.
+
+    What runs inside, with no verb that somebody typed, is nobody's word, and asks nobody.
+
+    1. A token says who it is, before anything else. It must be known, not revoked, not expired; its person known
+       and active; and it must have the scope of the verb.
+    2. Else whoever has signed in with `mimrun login`, while the session lasts. Who only looks needs none.
+
+    Raises:
+        SignInError: what was given is not good, or not for this.
+    """
+    if not _VERB.get():
+        return None
+    if settings.token is not None:
+        return _by_token(settings, settings.token, store, clock())
+    session = read_session(settings.session, settings.oidc_issuer) if settings.session is not None else None
+    if session is None or (scope_wanted() == "read" and not session.good(clock())):
+        return None
+    if not session.good(clock()):
+        raise SignInError(
+            f"your session of {session.issuer} has ended; sign in again with `mimrun login`, or end it with"
+            " `mimrun logout` to act as the account of the operating system"
+        )
+    people = load_people(settings.people)
+    person = people.person_at("oidc", session.account)
+    if person is None:
+        raise SignInError(
+            f"nobody in {people.file} has the account {session.account!r}; add it under identities, oidc,"
+            " or end the session with `mimrun logout`"
+        )
+    _must_be_active(people, person.id)
+    return SignedIn(person.id, f"oidc:{session.issuer}"[:128], until=session.expires_at)
+
+
+def _by_token(settings: Settings, given: Secret, store: Store, now: datetime) -> SignedIn:
+    name = name_of(given)
+    known = Token.model_validate_json(store.projection(Tokens.name, name))
+    check_token(given, known, now)
+    people = load_people(settings.people)
+    if known.person not in people.by_id:
+        raise SignInError(f"the token {name} is {known.person}'s, whom {people.file} does not know any more")
+    _must_be_active(people, known.person)
+    scope = scope_wanted()
+    if scope not in known.scopes:
+        verb = f"`mimrun {_VERB.get()}`"
+        needs = f"{verb} needs the scope {scope!r}" if scope else f"{verb} is not for tokens"
+        raise SignInError(f"{needs}; the token {name} has {', '.join(known.scopes)}")
+    return SignedIn(known.person, f"token:{name}", frozenset(known.scopes), known.expires_at)
+
+
+def _must_be_active(people: People, id_: str) -> None:
+    try:
+        person = people.person(id_)
+    except SettingsError as exc:
+        raise SignInError(str(exc)) from exc
+    if not person.active:
+        raise SignInError(f"{id_} is not active any more, and cannot sign in")

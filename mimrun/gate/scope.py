@@ -1,0 +1,58 @@
+"""Scopes: what a token may be used for, and which scope each verb needs. One table, and nothing outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from mimrun.errors import InputError
+from mimrun.runbook.suggestion import suggest
+
+SCOPES: Final[Mapping[str, str]] = {
+    "read": "look at runs, plans, people and the log",
+    "launch": "launch runs, go on with them, take them back",
+    "approve": "decide at gates and about changes",
+    "attest": "do manual steps, and settle what is in doubt",
+    "stop": "pause, cancel, abort, pull the kill switch",
+    "record": "write down what was seen and done",
+    "change": "make and link change records",
+    "token": "make and revoke tokens, with no more than its own scopes",
+    "admin": "keep mimrun itself: keys, anchors, stores, engine, erasure",
+}
+"""Every scope, and what it is for."""
+
+_VERBS: Final[Mapping[str, str]] = {
+    "read": """plan | runs | status | locks | doctor | schema | inventory hosts | inventory show | runbook list
+        | runbook show | runbook lint | reverts list | kill-switch show | breaker list | log show | log verify | log export
+        | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
+        | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
+        | breakglass show | breakglass packs | breakglass log""",
+    "launch": "run | resume | retry | undo | demo",
+    "approve": "approve | reject | withdraw | reverts cancel | breakglass agree",
+    "attest": "attest | resolve | unlock | breaker close | kill-switch lift",
+    "stop": "pause | cancel | abort | kill-switch pull",
+    "record": "note | did | attach | shell",
+    "token": "token create | token revoke",
+    "admin": """init | up | down | worker | signer | store migrate | store copy | key root | key request | key certify
+        | key install | key rotate | key retire | key trust | log anchor | log redact | log rebuild | log accept
+        | oncall import | notice test | notice now | breakglass pack | breakglass open | breakglass merge""",
+}
+
+VERBS: Final[Mapping[str, str]] = {
+    " ".join(verb.split()): scope for scope, verbs in _VERBS.items() for verb in verbs.split("|")
+}
+"""Every verb, as a person types it, and the scope that a token needs for it."""
+
+
+def read_scopes(words: Iterable[str]) -> frozenset[str]:
+    """Give the scopes that somebody named.
+
+    Raises:
+        InputError: one is none, or there is none at all.
+    """
+    scopes = frozenset(word.strip() for part in words for word in part.split(",") if word.strip())
+    for unknown in sorted(scopes - SCOPES.keys()):
+        raise InputError(f"no scope {unknown!r}; {suggest(unknown, SCOPES)}")
+    if not scopes:
+        raise InputError(f"a token needs a scope: {', '.join(SCOPES)}")
+    return scopes
