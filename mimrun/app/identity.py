@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mimrun.app.home import operating_system_user
-from mimrun.app.sign_in import scope_wanted
+from mimrun.app.sign_in import is_looking
 from mimrun.errors import SettingsError, SignInError
 from mimrun.gate.people import CLAIMED, People, Person, SignedIn
 from mimrun.gate.role import AUDITOR
@@ -56,7 +56,7 @@ def identify(people: People, claimed: str | None) -> Identity:
     person = identity.person
     if not person.active:
         raise SignInError(f"{person.id} is not active any more, and does nothing here")
-    if AUDITOR in person.roles and scope_wanted() not in ("", "read", "token"):
+    if AUDITOR in person.roles and not is_looking():
         raise SignInError(f"{person.id} is an auditor, who looks at everything and does nothing else")
     return identity
 

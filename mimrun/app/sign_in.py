@@ -15,7 +15,7 @@ from mimrun.app.oidc_session import read_session
 from mimrun.errors import SettingsError, SignInError
 from mimrun.gate.people import People, SignedIn
 from mimrun.gate.people_file import load_people
-from mimrun.gate.scope import VERBS
+from mimrun.gate.scope import AUDITED, VERBS
 from mimrun.gate.token import Token, Tokens, check_token, name_of
 from mimrun.log.store import Store
 from mimrun.secret import Secret
@@ -37,6 +37,11 @@ def doing(verb: str) -> Iterator[None]:
 def scope_wanted() -> str:
     """Give the scope that the verb which is being done needs; "" where no verb is known."""
     return VERBS.get(_VERB.get(), "")
+
+
+def is_looking() -> bool:
+    """Say whether what is being done decides nothing; also where no verb is known."""
+    return not _VERB.get() or _VERB.get() in AUDITED
 
 
 def sign_in(settings: Settings, store: Store, clock: Callable[[], datetime]) -> SignedIn | None:

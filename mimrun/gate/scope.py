@@ -25,10 +25,11 @@ _VERBS: Final[Mapping[str, str]] = {
     "read": """plan | runs | status | locks | doctor | schema | inventory hosts | inventory show | runbook list
         | runbook show | runbook lint | reverts list | kill-switch show | breaker list | log show | log verify | log export
         | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
-        | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
+        | approval request | approval export | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
         | breakglass show | breakglass packs | breakglass log""",
     "launch": "run | resume | retry | undo | demo",
-    "approve": "approve | reject | withdraw | reverts cancel | breakglass agree",
+    "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
+        | breakglass agree""",
     "attest": "attest | resolve | unlock | breaker close | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
     "record": "note | did | attach | shell",
@@ -42,6 +43,12 @@ VERBS: Final[Mapping[str, str]] = {
     " ".join(verb.split()): scope for scope, verbs in _VERBS.items() for verb in verbs.split("|")
 }
 """Every verb, as a person types it, and the scope that a token needs for it."""
+
+
+AUDITED: Final = frozenset(
+    {verb for verb, scope in VERBS.items() if scope in ("read", "token")} | {"kill-switch pull"}
+)
+"""What an auditor may do: look, have a token to look with, and, as everybody, stop what goes wrong."""
 
 
 def read_scopes(words: Iterable[str]) -> frozenset[str]:
