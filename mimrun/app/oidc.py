@@ -159,10 +159,13 @@ class Provider:
             raise SignInError(f"the provider did not sign anybody in: {answer.error or answer.status}")
         expected = Expected(self.web.issuer, self.client, nonce, now)
         try:
-            return verify_id_token(token, self._keys(), expected)
-        except UnknownKeyError:
-            # It may have changed its keys between the two; asked once more, and then no more.
-            return verify_id_token(token, self._keys(), expected)
+            try:
+                return verify_id_token(token, self._keys(), expected)
+            except UnknownKeyError:
+                # It may have changed its keys between the two; asked once more, and then no more.
+                return verify_id_token(token, self._keys(), expected)
+        except UnknownKeyError as exc:
+            raise SignInError(f"the ID token's signature is not the provider's: {exc}") from exc
 
     def _keys(self) -> list[Mapping[str, Any]]:
         answer = self.web.get(self._endpoint("jwks_uri"))

@@ -34,7 +34,7 @@ FRESH: Final = timedelta(minutes=10)
 LONGEST: Final = 32 * 1024
 
 
-class UnknownKeyError(SignInError):
+class UnknownKeyError(LookupError):
     """The token is signed with a key that was not among those at hand; the provider may have changed its keys."""
 
 

@@ -25,18 +25,19 @@ _VERBS: Final[Mapping[str, str]] = {
     "read": """plan | runs | status | locks | doctor | schema | inventory hosts | inventory show | runbook list
         | runbook show | runbook lint | reverts list | kill-switch show | breaker list | log show | log verify | log export
         | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
-        | approval request | approval export | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
+        | policy show | policy diff | policy explain | policy history | policy lint | calendar list | calendar show
+        | calendar check | calendar next | incident list | incident show | approval request | approval export | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
         | breakglass show | breakglass packs | breakglass log""",
     "launch": "run | resume | retry | undo | demo",
     "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
         | breakglass agree""",
     "attest": "attest | resolve | unlock | breaker close | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
-    "record": "note | did | attach | shell",
+    "record": "note | did | attach | shell | incident priority",
     "token": "token create | token revoke",
     "admin": """init | up | down | worker | signer | store migrate | store copy | key root | key request | key certify
         | key install | key rotate | key retire | key trust | log anchor | log redact | log rebuild | log accept
-        | oncall import | notice test | notice now | breakglass pack | breakglass open | breakglass merge""",
+        | oncall import | policy init | calendar import | notice test | notice now | breakglass pack | breakglass open | breakglass merge""",
 }
 
 VERBS: Final[Mapping[str, str]] = {
