@@ -281,15 +281,9 @@ class GenericHttpSettings(ChangeSystemSettings):
             if ask is not None:
                 _reads(name, ask)
         if self.find is not None:
-            _placed("find", self.find, path=set(), known={"key"})
-            if self.find.method != "GET" or "key" not in self.find.places():
-                raise ValueError("find: it is a GET with {key} in its params")
+            _finds(self.find)
         if self.create is not None:
-            _placed("create", self.create, path=set(), known=OF_DRAFT)
-            if not {"key", "run", "digest"} <= self.create.places():
-                raise ValueError(
-                    "create: its body has to hold {key}, {run} and {digest}, or it is not found again"
-                )
+            _makes(self.create)
         for what, asks in self.add.items():
             for ask in asks:
                 _placed(f"add.{what}", ask, path={"ref"}, known=OF_ADDITION)
@@ -307,6 +301,18 @@ def _reads(name: str, ask: Ask) -> None:
     _placed(name, ask, path={"ref"}, known={"ref"})
     if "ref" not in PLACE.findall(ask.path) and "ref" not in ask.places():
         raise ValueError(f"{name}: without {{ref}} it asks for no record in particular")
+
+
+def _finds(find: Find) -> None:
+    _placed("find", find, path=set(), known={"key"})
+    if find.method != "GET" or "key" not in find.places():
+        raise ValueError("find: it is a GET with {key} in its params")
+
+
+def _makes(create: Create) -> None:
+    _placed("create", create, path=set(), known=OF_DRAFT)
+    if not {"key", "run", "digest"} <= create.places():
+        raise ValueError("create: its body has to hold {key}, {run} and {digest}, or it is not found again")
 
 
 def _writes(name: str, asks: Sequence[Ask]) -> None:
