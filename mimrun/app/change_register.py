@@ -140,6 +140,30 @@ def edit_change(home: Home, ref: str, identity: Identity, content: Content) -> R
     return _append(home, was, drafts)
 
 
+def schedule_change(home: Home, ref: str, identity: Identity, content: Content) -> Registered:
+    """Plan another time for a record: what was approved is void, and what was assessed stays so.
+
+    Raises:
+        RefusedError: it is under way or over.
+        InputError: no whole time is given.
+        GateError: the person is not known.
+    """
+    require_known(home, identity, "plan a change")
+    was = find_change(home, ref).was
+    if was.state not in OPEN:
+        raise RefusedError(f"{was.ref} is in {was.state}; its time cannot be planned any more")
+    if not (content.window_start and content.window_end):
+        raise InputError("give the beginning and the end, with --from and --until")
+    if content.record == was.record:
+        return was
+    blob = Blob("record", content.encode(), "text")
+    body = ChangeEdited(ref=was.ref, record=content.record, title=content.title, risk=content.risk)
+    drafts = [Draft(identity.actor(), body, inc=was.incident, blobs=(blob,))]
+    if was.state is S.SCHEDULED:
+        drafts.append(_move(identity.actor(), was, S.AUTHORIZE, "it is planned for another time"))
+    return _append(home, was, drafts)
+
+
 def move_change(
     home: Home,
     ref: str,

@@ -50,6 +50,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
                 "approval",
                 "Have a gate decided elsewhere: a message that is signed and sent back.",
             ),
+            Command("change", "change", "Open, decide and close changes; say under which a run is done."),
             Command("attest", "decide", "Sign that a manual step is done, with its evidence."),
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
             Command("policy", "policy", "Say why a gate is closed; show and check what gates ask for."),

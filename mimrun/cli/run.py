@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mimrun.app.breakglass import ask_for
+from mimrun.app.change_linking import find_record, link_change
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.killswitch import refuse_while_pulled
@@ -68,6 +69,15 @@ def run(
             help="Go past the gates. Another person must want it too, or others are told; a change must tell why.",
         ),
     ] = None,
+    change: Annotated[
+        str | None,
+        typer.Option(
+            "--change",
+            metavar="CHANGE",
+            show_default=False,
+            help="The change record that it is done under: CHG-7, or SYSTEM:NUMBER.",
+        ),
+    ] = None,
     yes: YesOption = False,
     claimed: AsOption = None,
     home: HomeOption = None,
@@ -89,6 +99,7 @@ def run(
         identity = identify(opened.people(), claimed)
         plan = prepare_plan(opened, runbook, inputs or [], inventories or [])
         require_secrets(plan)
+        record = find_record(opened, change) if change else None
         if incident is not None:
             require_incident(opened, incident)
         check_launch(opened, plan, locks=not patience_ms)
@@ -103,6 +114,8 @@ def run(
             patience_ms,
             console(stderr=as_json),
         )
+        if record is not None:
+            link_change(opened, name, record, identity)
         if more is not None and not break_the_glass(opened, name, identity, as_json=as_json):
             raise typer.Exit(EXITS[RunStatus.WAITING])
         stay = not (detach or as_json) and sys.stdout.isatty()
