@@ -38,6 +38,9 @@ _GONE: Final = frozenset(
     # Ended by an administrator, crashed, starting; idle in a transaction for too long; connection errors.
     {"57P01", "57P02", "57P03", "57P05", "25P03", "08000", "08003", "08006", "08001", "08004"}
 )
+_STANDBY: Final = (
+    "it is a standby: name the primary, or both; to read only, add target_session_attrs=any to the address"
+)
 _MEANINGS: Final = {
     "53100": "no space is left on the server's disk; free some, then go on",
     "53": "the server has run out of something; see its log",
@@ -178,6 +181,7 @@ def explain(exc: Exception, name: str, what: str) -> StoreError:
     state = (exc.sqlstate if isinstance(exc, psycopg.Error) else None) or ""
     told = " ".join(str(exc).split())
     lines = (m for prefix, m in _MEANINGS.items() if state.startswith(prefix))
-    meaning = next(lines, "see that the server runs and can be reached" if state in _GONE | {""} else "")
+    away = _STANDBY if "in hot standby mode" in told else "see that the server runs and can be reached"
+    meaning = next(lines, away if state in _GONE | {""} else "")
     code = f" ({state})" if state else ""
     return StoreError(f"the log {name} cannot be {what}: {told}{code}" + (f": {meaning}" if meaning else ""))
