@@ -14,8 +14,9 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.naming import new_incident, new_run
+from mimrun.app.persons import why_not
 from mimrun.app.rules import note_rules
-from mimrun.errors import ErasedError, InputError, KillSwitchError, RunError, TamperError
+from mimrun.errors import ErasedError, GateError, InputError, KillSwitchError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.redaction import Erasure, Erasures, key_of
@@ -86,8 +87,10 @@ def create_run(
         LockError: another run holds a resource that the plan needs.
         KillSwitchError: the kill switch is pulled.
         BreakerError: the last runs of the runbook failed.
+        GateError: this person decides nothing: an auditor, or somebody who has left.
         StoreError: the log cannot be written.
     """
+    _check_launcher(home, identity)
     run = new_run()
     drafts = _drafts(home, plan, identity, run, incident=incident, direct=direct)
     check_launch(home, plan)
@@ -104,6 +107,15 @@ def create_run(
     note_rules(home, identity.actor())
     home.store.append(drafts, guard=check)
     return run
+
+
+def _check_launcher(home: Home, identity: Identity) -> None:
+    """Refuse a launch by somebody of whom the people file says that they decide nothing."""
+    if identity.actor().kind != "person":
+        return  # the timer, which goes on also where nobody can read that file
+    person = home.people().by_id.get(identity.person.id)
+    if person is not None and (gone := why_not(person, home.clock())):
+        raise GateError(f"{person.id} {gone}, and cannot launch a run; another person must")
 
 
 def _drafts(

@@ -55,7 +55,7 @@ def runs(home: HomeOption = None, as_json: JsonOption = False, limit: int = 20) 
         due = _next_reverts(opened)
         broken = {glass.glass.run for glass in list_glasses(opened)}
         if as_json:
-            more = [
+            more: list[dict[str, JsonValue]] = [
                 {"reverts_at": due.get(v.summary.run, ""), "broken_glass": v.summary.run in broken}
                 for v in views
             ]
