@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +18,7 @@ from mimrun.app.priority import declared_in
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.gate.approval import Closed, Open, Request, Verdict, Waiting
 from mimrun.gate.people import People, acted
-from mimrun.gate.policy import FREEZE_APPROVER, Policy, Situation, rule_of, terms
+from mimrun.gate.policy import FREEZE_APPROVER, Policy, Priority, Situation, rule_of, terms
 from mimrun.gate.policy_file import load_policy
 from mimrun.gate.terms import Terms
 from mimrun.log.moment import write_moment
@@ -97,12 +97,23 @@ def explain_run(home: Home, name: str) -> Explanation:
     return asking.explain(node)
 
 
-def explain_plan(home: Home, plan: Plan, identity: Identity, incident: str = "") -> Explanation:
-    """Explain the first gate of a plan as it would stand if somebody launched it now.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How somebody would launch a plan.
 
     Arguments:
-        identity: who would launch it, and so would not count at its gates.
+        identity: who would, and so would not count at its gates.
         incident: which it would belong to; without one it opens its own.
+        priority: that would be declared of the incident that it opens.
+    """
+
+    identity: Identity
+    incident: str = ""
+    priority: Priority | None = None
+
+
+def explain_plan(home: Home, plan: Plan, wanted: Wanted) -> Explanation:
+    """Explain the first gate of a plan as it would stand if somebody launched it now.
 
     Raises:
         RefusedError: a rules file cannot be read, so that nobody knows.
@@ -110,7 +121,7 @@ def explain_plan(home: Home, plan: Plan, identity: Identity, incident: str = "")
     node = _gate_of(plan, None, "")
     if node is None:
         return _without_gate(home, plan, "")
-    return _Asking(home, plan, "", incident, None, acted(identity.person.id, identity.auth)).explain(node)
+    return _Asking(home, plan, "", wanted.incident, None, wanted).explain(node)
 
 
 def _gate_of(plan: Plan, state: RunState | None, waits_at: str) -> PlannedGate | None:
@@ -142,7 +153,7 @@ class _Asking:
 
     Arguments:
         state: of the run; None for a plan that was not launched.
-        launcher: names of whoever would launch it.
+        wanted: how such a plan would be launched.
     """
 
     def __init__(
@@ -152,10 +163,10 @@ class _Asking:
         run: str,
         incident: str,
         state: RunState | None,
-        launcher: frozenset[str] = frozenset(),
+        wanted: Wanted | None = None,
     ) -> None:
         self.home, self.plan, self.run, self.incident = home, plan, run, incident
-        self.state, self.launcher = state, launcher
+        self.state, self.wanted = state, wanted
         self.now = home.clock()
         self.permits: Permits = permits_of(home, plan, run, incident)
         self.policy: Policy | None = load_policy(home.settings.policy)
@@ -163,7 +174,10 @@ class _Asking:
         self.outlook: Outlook = outlook(home.settings, self.now, touched_by(plan))
 
     def explain(self, gate: PlannedGate) -> Explanation:
-        situation, asks = self.permits.situation(), self.permits.terms(gate)
+        situation = self.permits.situation()
+        if self.wanted is not None and self.wanted.priority is not None:
+            situation = replace(situation, priority=self.wanted.priority)
+        asks = terms(self.policy, situation, gate)
         request = verdict = None
         if self.state is not None and gate.path in self.state.gates and self.state.gates[gate.path].request:
             request = self.permits.request(gate, self.state)
@@ -291,7 +305,8 @@ class _Asking:
             if self.policy and "author" in self.policy.excluded and self.people.knows(owner)
             else set()
         )
-        return self.launcher | author
+        who = self.wanted.identity if self.wanted is not None else None
+        return frozenset(author) | (acted(who.person.id, who.auth) if who is not None else frozenset())
 
 
 _WORDS: Final = {
@@ -302,8 +317,12 @@ _WORDS: Final = {
 }
 
 
-def terms_words(asks: Terms) -> str:
-    """Say what a gate asks for, on one line."""
+def terms_words(asks: Terms, *, brief: bool = False) -> str:
+    """Say what a gate asks for, on one line.
+
+    Arguments:
+        brief: not for how long, and what happens then.
+    """
     if asks.refused:
         return f"nobody can allow it: {asks.refused}"
     needs = [f"{need.count} {need.role}" for need in asks.approvals]
@@ -319,6 +338,8 @@ def terms_words(asks: Terms) -> str:
         OnTimeout.ESCALATE: f"then {' and '.join(asks.escalation) or 'they'} are asked",
     }[asks.on_timeout]
     signed = ", signed with their own keys" if asks.signed else ""
+    if brief:
+        return f"{', '.join(needs)}{signed}"
     return f"{', '.join(needs)}{signed}; for {format_duration(asks.expires_ms)}, {late}"
 
 

@@ -25,7 +25,7 @@ from mimrun.gate.terms import Terms
 from mimrun.log.entry import Actor
 from mimrun.run.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
 from mimrun.run.state import RunState
-from mimrun.runbook.launch import RiskRow, row_of
+from mimrun.runbook.launch import RiskRow, is_by_rules, row_of
 from mimrun.runbook.node import PlannedGate, PlannedInclude
 from mimrun.runbook.plan import Plan
 
@@ -154,7 +154,7 @@ class Permits:
             change = self._sources.changes.standing(asking, now.people, now.at)
         known = Known(
             terms,
-            by_policy=now.policy is not None or self._sources.asks(),
+            by_policy=now.policy is not None or is_by_rules(gate) or self._sources.asks(),
             change=change,
             frozen=now.frozen,
             authors=self._authors(now),

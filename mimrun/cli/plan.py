@@ -8,8 +8,11 @@ from typing import Annotated, TypeAlias
 import typer
 
 from mimrun.app.checking import Prospect, check_plan
+from mimrun.app.explaining import Explanation, Wanted, explain_plan
 from mimrun.app.home import open_home
+from mimrun.app.identity import identify
 from mimrun.app.plans import draft_plan, prepare_plan
+from mimrun.app.policies import asks_at_launch
 from mimrun.app.presence import takes_back_alone
 from mimrun.canonical import Json
 from mimrun.catalog import installed_catalog
@@ -24,6 +27,7 @@ from mimrun.cli.options import (
     settings_of,
 )
 from mimrun.cli.plan_view import print_plan
+from mimrun.cli.policy import print_outlook
 from mimrun.cli.revert_warning import warn_of_nobody
 from mimrun.cli.terminal import console, print_json
 
@@ -54,17 +58,23 @@ def plan(
     """
     settings, catalog = settings_of(home), installed_catalog()
     given = (runbook, inputs or [], inventories or [])
+    stands: Explanation | None = None
     if settings.store or settings.log.exists():
         with open_home(settings) as opened:
             made = prepare_plan(opened, *given)
+            if asks_at_launch(settings):
+                stands = explain_plan(opened, made, Wanted(identify(opened.people(), None)))
     else:
         made = draft_plan(settings, catalog, *given)
     shown: dict[str, Json] = {}
     if as_json:
         warnings = [why for why in [takes_back_alone(settings, made)] if why]
         shown = {"digest": made.digest, "plan": json.loads(made.encode()), "warnings": [*warnings]}
+        shown |= {"allowed": stands.as_json()} if stands else {}
     else:
         print_plan(console(), made)
+        if stands:
+            print_outlook(console(), stands)
         warn_of_nobody(settings, made)
     if check:
         steps = check_plan(made, catalog)

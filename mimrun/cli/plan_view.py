@@ -17,6 +17,7 @@ from mimrun.cli.terminal import exact, safe, safe_json, safe_line
 from mimrun.connector import Effect
 from mimrun.runbook.batch import actions_in, hosts_of, step_of, together, written
 from mimrun.runbook.duration import format_duration
+from mimrun.runbook.launch import is_by_rules
 from mimrun.runbook.node import (
     Node,
     PlannedAction,
@@ -146,10 +147,8 @@ class _View:
                 self._head(indent, node, node.action)
                 self._action(indent + "    ", node)
             case PlannedGate():
-                needed = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
                 self._head(indent, node, "GATE", style="bold yellow")
-                wait = f"{format_duration(node.expires_ms)}, then {node.on_timeout}"
-                self._line(f"{indent}    ", f"needs {needed}; {node.change} change; {wait}", "yellow")
+                self._line(f"{indent}    ", _needed(node), "yellow")
             case PlannedManual():
                 self._head(indent, node, f"MANUAL by {node.role or 'anybody'}", style="bold yellow")
                 for line in safe(node.instructions.strip()).split("\n"):
@@ -294,6 +293,13 @@ def _call(call: PlannedCall) -> Iterator[str]:
             yield f"    | {line}"
         if not value.endswith("\n"):
             yield "    (no new line at the end)"
+
+
+def _needed(node: PlannedGate) -> str:
+    if is_by_rules(node):
+        return "needs what the policy says at that moment"
+    needed = ", ".join(f"{need.count} {need.role}" for need in node.approvals)
+    return f"needs {needed}; {node.change} change; {format_duration(node.expires_ms)}, then {node.on_timeout}"
 
 
 def call_line(call: PlannedCall) -> str:

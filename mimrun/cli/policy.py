@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.explaining import Explanation, explain_plan, explain_run, terms_words
+from mimrun.app.explaining import Explanation, Wanted, explain_plan, explain_run, terms_words
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.plans import prepare_plan
@@ -29,6 +29,7 @@ from mimrun.cli.terminal import console, print_json, safe, safe_line
 from mimrun.errors import InputError
 from mimrun.gate.policy import PRIORITIES, Policy, Situation, terms
 from mimrun.gate.policy_file import load_policy
+from mimrun.runbook.duration import format_duration
 from mimrun.runbook.launch import RiskRow, launch_gate
 
 _RISKS: Final[tuple[RiskRow, ...]] = ("read_only", "low", "medium", "high")
@@ -135,7 +136,8 @@ def explain(
         if runbook is not None:
             given = ([run] if run else []) + (inputs or [])
             plan = prepare_plan(opened, runbook, given, inventories or [])
-            found = explain_plan(opened, plan, identify(opened.people(), claimed), incident or "")
+            wanted = Wanted(identify(opened.people(), claimed), incident or "")
+            found = explain_plan(opened, plan, wanted)
         else:
             found = explain_run(opened, run or "latest")
     if as_json:
@@ -203,6 +205,13 @@ def print_explanation(out: Console, found: Explanation) -> None:
         out.print(Text(f"  {head:<8}", "bold").append(safe(line.text), _STYLE[line.about]))
 
 
+def print_outlook(out: Console, found: Explanation) -> None:
+    """Print behind a plan how its first gate would stand."""
+    out.print(Text("Allowed now?", "bold"))
+    print_explanation(out, found)
+    out.print()
+
+
 def _print_matrix(out: Console, policy: Policy) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for head in ("RISK", "PRIORITY", "ASKS FOR", "IN A FREEZE", "WHERE"):
@@ -217,11 +226,14 @@ def _print_matrix(out: Console, policy: Policy) -> None:
             then = terms(policy, Situation(risk, priority, frozen=True), launch_gate())  # type: ignore[arg-type]
             rule, cell = policy.matrix.row(risk).cell(priority)  # type: ignore[arg-type]
             instead = "; or a standard change" if cell.pre_authorised else ""
-            place = policy.place(f"matrix.{risk}.{rule}") if policy.file else ""
-            asks = terms_words(now) + instead
-            table.add_row(Text(risk, "bold"), names, asks, terms_words(then), safe_line(place))
+            line = policy.lines.get(f"matrix.{risk}.{rule}", 0)
+            place = f"line {line}" if line else "default"
+            asks, frozen = terms_words(now, brief=True) + instead, terms_words(then, brief=True)
+            table.add_row(Text(risk, "bold"), names, asks, frozen, place)
     out.print(table)
-    out.print(Text(f"\n  excluded: {', '.join(sorted(policy.excluded))}", "dim"))
+    late = f"{format_duration(policy.expires)}, then {policy.on_timeout}"
+    out.print(Text(f"\n  a gate waits: {late}", "dim"))
+    out.print(Text(f"  excluded: {', '.join(sorted(policy.excluded))}", "dim"))
     out.print(Text(f"  says how urgent an incident is: {' or '.join(policy.prioritize)}", "dim"))
     out.print(Text(f"  break-glass: {policy.break_glass.how.replace('_', ' ')}", "dim"))
     out.print(Text(f"  alerts may launch: {', '.join(policy.triggers.launch) or 'nothing'}", "dim"))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeAlias
 
 import typer
 
 from mimrun.app.breakglass import ask_for
 from mimrun.app.change_linking import find_record, link_change
+from mimrun.app.explaining import Wanted, explain_plan
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import find_launcher, wake
 from mimrun.app.plans import prepare_plan, require_secrets
+from mimrun.app.policies import asks_at_launch
+from mimrun.app.priority import priority_drafts, read_priority
 from mimrun.app.runs import check_launch, create_run, find_run, load_plan, require_incident
 from mimrun.app.stopping import SEEN_S, Asked, await_rest, await_seen, request_resume
 from mimrun.cli.broken_glass import break_the_glass, warn_of_broken_glass
@@ -32,13 +36,14 @@ from mimrun.cli.options import (
 )
 from mimrun.cli.patience import WaitForLocksOption, lock_patience, when_free
 from mimrun.cli.plan_view import print_plan
+from mimrun.cli.policy import print_outlook
 from mimrun.cli.revert_warning import warn_of_nobody
 from mimrun.cli.terminal import ask, console
 from mimrun.errors import InputError, LeaseError
+from mimrun.log.entry import Draft
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.run.wish import Level
 from mimrun.runbook.plan import Plan
-from mimrun.settings import Settings
 
 DirectOption = Annotated[
     bool, typer.Option("--direct", help="Leave Prefect out: this process executes the run, at once.")
@@ -67,6 +72,15 @@ def run(
             metavar="REASON",
             show_default=False,
             help="Go past the gates. Another person must want it too, or others are told; a change must tell why.",
+        ),
+    ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(
+            "--priority",
+            metavar="P1..P5",
+            show_default=False,
+            help="How urgent the incident is that the run opens; the policy says who may declare it.",
         ),
     ] = None,
     change: Annotated[
@@ -103,20 +117,25 @@ def run(
         if incident is not None:
             require_incident(opened, incident)
         check_launch(opened, plan, locks=not patience_ms)
-        more = None if break_glass is None else ask_for(opened, plan, identity, break_glass)
+        urgency = None if priority is None else read_priority(priority)
+        wanted = Wanted(identity, incident or "", urgency)
+        declared = _declared(opened, plan, wanted)
+        glass = None if break_glass is None else ask_for(opened, plan, identity, break_glass)
         launcher = None if direct else wake(settings)
-        _show(settings, plan, as_json=as_json)
-        if more is not None:
+        _show(opened, plan, wanted, as_json=as_json)
+        if glass is not None:
             warn_of_broken_glass(plan)
         confirm_go(yes=yes)
         name = when_free(
-            lambda: create_run(opened, plan, identity, incident=incident, direct=direct, more=more),
+            lambda: create_run(
+                opened, plan, identity, incident=incident, direct=direct, more=_both(declared, glass)
+            ),
             patience_ms,
             console(stderr=as_json),
         )
         if record is not None:
             link_change(opened, name, record, identity)
-        if more is not None and not break_the_glass(opened, name, identity, as_json=as_json):
+        if glass is not None and not break_the_glass(opened, name, identity, as_json=as_json):
             raise typer.Exit(EXITS[RunStatus.WAITING])
         stay = not (detach or as_json) and sys.stdout.isatty()
         wishes = Wishes(launcher, settings.engine_patience_ms, stay, as_json, lock_patience_ms=patience_ms)
@@ -124,10 +143,32 @@ def run(
     raise typer.Exit(code)
 
 
-def _show(settings: Settings, plan: Plan, *, as_json: bool) -> None:
+More: TypeAlias = Callable[[str, str], Sequence[Draft]]
+
+
+def _declared(home: Home, plan: Plan, wanted: Wanted) -> More | None:
+    """Give what declares how urgent the incident is that a run opens."""
+    if wanted.priority is None:
+        return None
+    if wanted.incident:
+        cure = f"`mimrun incident priority {wanted.incident} {wanted.priority} --reason …` declares it"
+        raise InputError(f"{wanted.incident} is open already: {cure}")
+    reason = f"at the launch of {plan.runbook.name}@{plan.runbook.version}"
+    return priority_drafts(home, wanted.identity, wanted.priority, reason)
+
+
+def _both(first: More | None, second: More | None) -> More | None:
+    if first is None or second is None:
+        return first or second
+    return lambda incident, run: [*first(incident, run), *second(incident, run)]
+
+
+def _show(home: Home, plan: Plan, wanted: Wanted, *, as_json: bool) -> None:
     if not as_json:
         print_plan(console(), plan)
-    warn_of_nobody(settings, plan)
+        if asks_at_launch(home.settings):
+            print_outlook(console(), explain_plan(home, plan, wanted))
+    warn_of_nobody(home.settings, plan)
 
 
 def resume(

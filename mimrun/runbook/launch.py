@@ -34,6 +34,11 @@ def launch_gate() -> PlannedGate:
     )
 
 
+def is_by_rules(gate: PlannedGate) -> bool:
+    """Say whether a gate stands there because of the rules, and names nobody itself: where they ask nothing, it opens."""
+    return not gate.expires_ms and not gate.approvals
+
+
 def with_launch_gate(plan: Plan) -> Plan:
     """Give a plan with a gate in front, where something may be changed before anybody was asked.
 
