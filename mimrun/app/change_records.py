@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
+from mimrun.app.calendars import calendars_reader
 from mimrun.app.home import Home
 from mimrun.change_system import ChangeRecord, Conflict
 from mimrun.errors import ErasedError, InputError, TamperError
+from mimrun.gate.calendar import Calendars, Touched
 from mimrun.gate.people import People
 from mimrun.gate.register import ENDED, Content, Registered, all_registered, registered_in
-from mimrun.gate.register_rules import as_change, overlaps
+from mimrun.gate.register_rules import as_change, overlaps, window_of
 from mimrun.log.kinds import Body, ChangeDecided, ChangeEdited, ChangeMoved, ChangeOpened
 
 _BODIES: Final[tuple[type[Body], ...]] = (ChangeOpened, ChangeEdited, ChangeMoved, ChangeDecided)
@@ -78,10 +82,26 @@ def list_changes(home: Home, *, everything: bool = False) -> list[RegisterView]:
 
 
 def conflicts_of(home: Home, view: RegisterView) -> tuple[Conflict, ...]:
-    """Look for what speaks against a record's planned time: other records that want the same hosts then."""
+    """Look for what speaks against a record's planned time: others that want the same hosts, and closed calendars."""
     if view.content is None:
         return ()
-    return overlaps(view.content, _others(home, view.was.ref))
+    return (*overlaps(view.content, _others(home, view.was.ref)), *_blackouts(home, view.content))
+
+
+def _blackouts(home: Home, content: Content) -> Iterator[Conflict]:
+    """Give the calendars that are closed at some moment of a planned time, as far as its text tells what is touched."""
+    window, calendars = window_of(content), _calendars(home.settings.calendars)()
+    if window is None:
+        return
+    touched = Touched("", content.risk, (content.runbook.partition("@")[0],), content.targets)
+    for calendar in calendars.about(touched):
+        if next(iter(calendar.closures(window.start, window.end)), None) is not None:
+            yield Conflict("blackout", calendar.name)
+
+
+@lru_cache(maxsize=8)
+def _calendars(folder: Path) -> Callable[[], Calendars]:
+    return calendars_reader(folder)
 
 
 def _others(home: Home, ref: str) -> Iterator[tuple[Registered, Content]]:
@@ -98,8 +118,11 @@ def read_registered(
 ) -> ChangeRecord:
     """Give a record of the register as decisions are made from it, with conflicts looked for just now.
 
+    Closed calendars are no conflict here: a gate asks for them by itself, and for a freeze approver's word.
+
     Arguments:
         targets: the hosts that a standard change's pattern names.
     """
     hosts = None if targets is None else tuple(targets)
-    return as_change(view.was, view.content, people, conflicts_of(home, view), now, targets=hosts)
+    found = overlaps(view.content, _others(home, view.was.ref)) if view.content else ()
+    return as_change(view.was, view.content, people, found, now, targets=hosts)
