@@ -141,7 +141,8 @@ class Changes:
 
 def hosts_within(plan: Plan, pattern: str) -> tuple[str, ...]:
     """Give the hosts of a plan that a pattern names; none where it cannot be read."""
-    names = Names([target.name for target in plan.targets], plan.groups)
+    hosts = [target.name for target in plan.targets]
+    names = Names(hosts, {"all": hosts, **plan.groups})
     try:
         return select_hosts(names, pattern)
     except InventoryError:
