@@ -23,7 +23,7 @@ ALGORITHMS: Final[Mapping[str, str]] = {
     "PS256": "RSA",
     "ES256": "EC",
     "ES384": "EC",
-    "EdDSA": "OKP",
+    "Ed25519": "OKP",
 }
 """The signatures that count, with the type of key of each. None is symmetric: a public key is no secret."""
 
