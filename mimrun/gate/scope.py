@@ -30,10 +30,12 @@ _VERBS: Final[Mapping[str, str]] = {
         | breakglass show | breakglass packs | breakglass log""",
     "launch": "run | resume | retry | undo | demo",
     "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
-        | breakglass agree""",
+        | change approve | change reject | change review | change standard | change withdraw | breakglass agree""",
     "attest": "attest | resolve | unlock | breaker close | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
     "record": "note | did | attach | shell | incident priority",
+    "change": """change open | change edit | change submit | change link | change schedule | change start | change close
+        | change cancel | change sync""",
     "token": "token create | token revoke",
     "admin": """init | up | down | worker | signer | store migrate | store copy | key root | key request | key certify
         | key install | key rotate | key retire | key trust | log anchor | log redact | log rebuild | log accept
