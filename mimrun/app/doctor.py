@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import JsonValue
 
 from mimrun.app.anchoring import list_anchors
+from mimrun.app.calendars import frozen_words
 from mimrun.app.checkpoints import failure_of
 from mimrun.app.home import Home, blob_key_of, open_home
 from mimrun.app.killswitch import standing_of
@@ -24,8 +25,11 @@ from mimrun.app.shells import open_shells
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
 from mimrun.errors import InputError, MimrunError, SettingsError
+from mimrun.gate.calendar_file import load_calendars
 from mimrun.gate.people_file import load_people
+from mimrun.gate.policy_file import load_policy
 from mimrun.log.chain import StoredCheckpoint
+from mimrun.log.moment import utc_now
 from mimrun.log.proof.note import read_note
 from mimrun.log.proof.seen import Seen
 from mimrun.secret import keyring_name, vault_name
@@ -62,6 +66,8 @@ def examine(settings: Settings) -> list[Check]:
         *_open_keys(settings),
         *_checkpoints(settings),
         _people(settings),
+        _policy(settings),
+        *_calendars(settings),
         *_kill_switch(settings),
         *_anchors(settings),
         *_shells(settings),
@@ -237,6 +243,29 @@ def _people(settings: Settings) -> Check:
         cure = f"a gate needs a second person: {settings.people}"
         return Check("people", f"{len(people.by_id)} known", cure, ok=None)
     return Check("people", f"{len(people.by_id)} known", ok=True)
+
+
+def _policy(settings: Settings) -> Check:
+    try:
+        policy = load_policy(settings.policy)
+    except MimrunError as exc:
+        return Check("policy", f"{exc}; until it is mended no gate opens", "mimrun policy lint", ok=False)
+    if policy is None:
+        return Check(
+            "policy", "none: only the gates that runbooks write count", "mimrun policy init", ok=None
+        )
+    return Check("policy", str(settings.policy), ok=True)
+
+
+def _calendars(settings: Settings) -> Iterator[Check]:
+    """Name the calendars that hold everything up because they cannot be understood, and those that do by intent."""
+    calendars = load_calendars(settings.calendars)
+    for one in calendars.all:
+        if one.wrong:
+            yield Check("calendar", f"{one.wrong[0]}; until then it is closed", f"mend {one.file}", ok=False)
+    frozen = [c for c in calendars.closed(utc_now()) if "cannot be understood" not in c.reason]
+    if frozen:
+        yield Check("calendar", frozen_words(frozen), "mimrun calendar check", ok=None)
 
 
 def _connectors() -> Iterator[Check]:

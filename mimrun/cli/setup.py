@@ -33,6 +33,8 @@ def init(
                     made.append(f"Prefect's database {settings.prefect}")
     for line in made or ["everything is there already"]:
         typer.echo(line)
+    if not settings.policy.exists():
+        typer.echo("no policy: only the gates that runbooks write count; `mimrun policy init` writes one")
     typer.echo(f"next: say who may do what in {settings.people}, then `mimrun runbook list`")
 
 

@@ -220,3 +220,19 @@ def test_an_ics_file_is_taken_in_shown_and_looked_ahead_in(desk: Desk, tmp_path:
     assert desk("calendar", "check").code == 0
     assert desk("calendar", "check", "--at", "soon").code == 2
     assert desk("calendar", "show", "nobody").code == 2
+
+
+def test_the_doctor_says_how_policy_and_calendars_stand(desk: Desk) -> None:
+    def found() -> dict[str, tuple[bool | None, str]]:
+        checks = desk("doctor", "--json").json
+        return {c["name"]: (c["ok"], c["found"]) for c in checks if c["name"] in ("policy", "calendar")}
+
+    assert found() == {"policy": (None, "none: only the gates that runbooks write count")}
+    (desk.home / "policy.yaml").write_text(LOW)
+    freeze(desk)
+    assert found()["policy"] == (True, f"{desk.home}/policy.yaml")
+    assert found()["calendar"][0] is None
+    (desk.home / "policy.yaml").write_text("on_timeout: approve\n")
+    (desk.home / "calendars" / "fair.yaml").write_text("broken")
+    assert found()["policy"][0] is False
+    assert found()["calendar"][0] is False
