@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Final
 
+from mimrun.app.change_append import append_unless
 from mimrun.app.change_draft import backout_text, hosts_of, steps_text, test_text, title_of
 from mimrun.app.change_file import ChangesFile, System
 from mimrun.app.change_systems import SCRIBE, say, speaking
@@ -18,7 +19,6 @@ from mimrun.errors import (
     LostAnswer,
     MimrunError,
     Refused,
-    RefusedError,
     SettingsError,
 )
 from mimrun.gate.change import REGISTER
@@ -36,10 +36,6 @@ TRIES: Final = 5
 
 _HUMAN: Final = timedelta(hours=4)
 """The least time that a record is planned for: people have to decide and to act in it."""
-
-
-class _UnderWayError(RefusedError):
-    """A record is being made, or was made, by somebody else."""
 
 
 def key_of(asking: ChangeAsking) -> str:
@@ -60,17 +56,11 @@ def announce_record(home: Home, file: ChangesFile, asking: ChangeAsking, terms: 
     body = ChangeWriting(system=file.new_records, ref=NEW, what="create", key=key)
     blob = Blob("text", json.dumps(_as_json(draft), sort_keys=True).encode(), "text")
 
-    def check(view: View) -> None:
+    def late(view: View) -> bool:
         there = change_of(view, asking.run)
-        if there.key == key or any(one.key == key for one in there.under_way):
-            raise _UnderWayError("it is being made already")
+        return there.key == key or any(one.key == key for one in there.under_way)
 
-    try:
-        home.store.append(
-            [Draft(SCRIBE, body, inc=asking.incident, run=asking.run, blobs=(blob,))], guard=check
-        )
-    except _UnderWayError:
-        return
+    append_unless(home, [Draft(SCRIBE, body, inc=asking.incident, run=asking.run, blobs=(blob,))], late)
 
 
 def draft_of(asking: ChangeAsking, terms: Terms, key: str, now: datetime) -> ChangeDraft:
@@ -166,12 +156,7 @@ def written(link: RunChange, writing: Writing, error: MimrunError) -> Draft:
 def settle(home: Home, link: RunChange, writing: Writing, drafts: list[Draft]) -> bool:
     """Record what came of a try, unless another process has settled it meanwhile; says whether it was we."""
 
-    def check(view: View) -> None:
-        if not any(one.seq == writing.seq for one in change_of(view, link.run).under_way):
-            raise _UnderWayError("another process has settled it")
+    def late(view: View) -> bool:
+        return not any(one.seq == writing.seq for one in change_of(view, link.run).under_way)
 
-    try:
-        home.store.append(drafts, guard=check)
-    except _UnderWayError:
-        return False
-    return True
+    return append_unless(home, drafts, late)

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from mimrun import canonical
+from mimrun.app.change_append import append_unless
 from mimrun.app.change_file import System
 from mimrun.app.change_systems import SCRIBE, say, speaking
 from mimrun.app.home import Home
 from mimrun.change_system import ChangeRecord
-from mimrun.errors import ConnectorError, RefusedError
+from mimrun.errors import ConnectorError
 from mimrun.gate.change_link import RunChange, change_of
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.field import REASON_LENGTH
@@ -88,10 +89,6 @@ def _read(home: Home, system: System, ref: str) -> Reading:
         return Reading(None, say(exc))
 
 
-class _SameError(RefusedError):
-    """Somebody else has recorded the same reading meanwhile."""
-
-
 def note_reading(home: Home, link: RunChange, reading: Reading) -> None:
     """Record what was read of a run's record, where it says something else than the last time.
 
@@ -100,15 +97,11 @@ def note_reading(home: Home, link: RunChange, reading: Reading) -> None:
     if _is_known(link, reading) or home.keyless:
         return
 
-    def check(view: View) -> None:
+    def late(view: View) -> bool:
         now = change_of(view, link.run)
-        if now.name != link.name or _is_known(now, reading):
-            raise _SameError("it is on record already")
+        return now.name != link.name or _is_known(now, reading)
 
-    try:
-        home.store.append([_draft(link, reading)], guard=check)
-    except _SameError:
-        return
+    append_unless(home, [_draft(link, reading)], late)
 
 
 def _is_known(link: RunChange, reading: Reading) -> bool:

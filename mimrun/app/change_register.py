@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from mimrun.app.change_append import append_unless
 from mimrun.app.change_records import conflicts_of, find_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
@@ -38,10 +39,6 @@ _TRIES: Final = 50
 """How often a number is asked for anew that somebody else has taken meanwhile."""
 
 S = ChangeState
-
-
-class _TakenError(RefusedError):
-    """Somebody else was given the number meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +76,15 @@ def open_change(home: Home, actor: Actor, content: Content, how: Opening | None 
         if known := ref_of_key(home.store, how.key):
             return known
         ref = next_ref(home.store)
-        try:
-            home.store.append(_opening(actor, content, how, ref), guard=_still_free(ref, how.key))
-        except _TakenError:
-            continue
-        return ref
+        if append_unless(home, _opening(actor, content, how, ref), _taken(ref, how.key)):
+            return ref
     raise RefusedError(
         "no number could be had in the register: too many changes are opened at once; try again"
     )
 
 
-def _still_free(ref: str, key: str) -> Callable[[View], object]:
-    def check(view: View) -> None:
-        if next_ref(view) != ref or ref_of_key(view, key):
-            raise _TakenError(f"{ref} was given to another change meanwhile")
-
-    return check
+def _taken(ref: str, key: str) -> Callable[[View], bool]:
+    return lambda view: next_ref(view) != ref or bool(ref_of_key(view, key))
 
 
 def _opening(actor: Actor, content: Content, how: Opening, ref: str) -> list[Draft]:

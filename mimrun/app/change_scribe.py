@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mimrun.app.change_additions import TELLING, Scene, additions
+from mimrun.app.change_append import append_unless
 from mimrun.app.change_file import ChangesFile
 from mimrun.app.change_making import make_record, settle, written
 from mimrun.app.change_systems import SCRIBE, speaking
 from mimrun.app.home import Home
 from mimrun.change_system import Addition
-from mimrun.errors import ConnectorError, ErasedError, LeaseError, RefusedError, SettingsError
+from mimrun.errors import ConnectorError, ErasedError, LeaseError, SettingsError
 from mimrun.gate.change_link import RunChange, Writing, all_changes, change_of
 from mimrun.log.entry import Blob, Draft, LogEntry
 from mimrun.log.kinds import ChangeWriting, ChangeWritten
@@ -30,10 +31,6 @@ FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=10)
 """How long an addition rests that did not get through; twice as long each time."""
 _LEASE: Final = "changes"
-
-
-class _ElsewhereError(RefusedError):
-    """Another process has announced the same additions meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +130,11 @@ def _announcement(link: RunChange, addition: Addition) -> Draft:
 
 
 def _append(home: Home, link: RunChange, drafts: list[Draft]) -> bool:
-    def check(view: View) -> None:
+    def late(view: View) -> bool:
         now = change_of(view, link.run)
-        if (now.told, now.name) != (link.told, link.name):
-            raise _ElsewhereError("another process has announced it")
+        return (now.told, now.name) != (link.told, link.name)
 
-    try:
-        home.store.append(drafts, guard=check)
-    except _ElsewhereError:
-        return False
-    return True
+    return append_unless(home, drafts, late)
 
 
 def _deliver(home: Home, file: ChangesFile, run: str, now: datetime) -> list[Written]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -28,11 +28,15 @@ from mimrun.app.runs import find_run, require_incident
 from mimrun.cli.change_options import (
     BackOption,
     FromOption,
+    OfIncidentOption,
+    PlanInputOption,
+    PlanOption,
     RefArgument,
     RiskOption,
     TargetOption,
     TestOption,
     TitleOption,
+    TypeOption,
     UntilOption,
     WhatOption,
     WhyOption,
@@ -69,9 +73,7 @@ from mimrun.gate.register_rules import conflict_name, is_overdue
 
 
 def open_(
-    type_: Annotated[
-        Literal["normal", "emergency"], typer.Option("--type", help="How it is allowed.")
-    ] = "normal",
+    type_: TypeOption = "normal",
     *,
     title: TitleOption = None,
     risk: RiskOption = None,
@@ -82,23 +84,10 @@ def open_(
     targets: TargetOption = None,
     start: FromOption = None,
     end: UntilOption = None,
-    from_plan: Annotated[
-        str | None,
-        typer.Option(
-            "--from-plan",
-            metavar="RUNBOOK",
-            show_default=False,
-            help="Fill it in from this runbook's plan: steps, hosts, undo, checks, digest.",
-        ),
-    ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=VALUE", show_default=False, help="An input of that runbook."),
-    ] = None,
+    from_plan: PlanOption = None,
+    inputs: PlanInputOption = None,
     inventories: InventoryOption = None,
-    incident: Annotated[
-        str, typer.Option("--incident", metavar="INC", help="The incident it belongs to.")
-    ] = "",
+    incident: OfIncidentOption = "",
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,

@@ -59,3 +59,31 @@ UntilOption: TypeAlias = Annotated[
         help="When it ends: ISO 8601, or so much from now: +4h.",
     ),
 ]
+TypeOption: TypeAlias = Annotated[
+    Literal["normal", "emergency"], typer.Option("--type", help="How it is allowed.")
+]
+PlanOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--from-plan",
+        metavar="RUNBOOK",
+        show_default=False,
+        help="Fill it in from this runbook's plan: steps, hosts, undo, checks, digest.",
+    ),
+]
+PlanInputOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=VALUE", show_default=False, help="An input of that runbook."),
+]
+OfIncidentOption: TypeAlias = Annotated[
+    str, typer.Option("--incident", metavar="INC", help="The incident it belongs to.")
+]
+UnderOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--change",
+        metavar="CHANGE",
+        show_default=False,
+        help="The change record that it is done under: CHG-7, or SYSTEM:NUMBER.",
+    ),
+]

@@ -23,7 +23,12 @@ def all_commands() -> Iterator[str]:
     """Give every command in full: `log show`."""
     for name in BY_NAME:
         subs = getattr(load(name), "commands", None)
-        yield from [f"{name} {sub}" for sub in subs] if subs else [name]
+        if not subs:
+            yield name
+            continue
+        for sub, command in subs.items():
+            inner = getattr(command, "commands", None)
+            yield from [f"{name} {sub} {one}" for one in inner] if inner else [f"{name} {sub}"]
 
 
 def fault(words: list[str]) -> str:
@@ -39,14 +44,26 @@ def fault(words: list[str]) -> str:
             return ""
         if rest[0] not in subs:
             return "" if "|" in rest[0] else f"no command {words[0]} {rest[0]!r}"
-        command, rest = subs[rest[0]], rest[1:]
+        return fault_of(subs[rest[0]], rest[1:], words[0], rest[0])
+    return fault_of(command, rest, words[0], "")
+
+
+def fault_of(command: Any, rest: list[str], name: str, sub: str) -> str:
+    """Say what of the words behind a command does not exist, or nothing."""
+    inner = getattr(command, "commands", None)
+    if inner:
+        if not rest or rest[0] in FRONT or rest[0] in ("...", "COMMAND"):
+            return ""
+        if rest[0] not in inner:
+            return "" if "|" in rest[0] else f"no command {name} {sub} {rest[0]!r}"
+        command, rest = inner[rest[0]], rest[1:]
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | FRONT
     given = [part for word in rest for part in word.split("|") if part.startswith("-") and part != "-"]
     unknown = [option for option in given if option.partition("=")[0] not in known]
     takes_words = any(not param.opts[0].startswith("-") for param in command.params)
     if unknown:
-        return f"mimrun {words[0]} has no option {unknown[0]}"
-    return "" if takes_words or not rest or rest[0].startswith("-") else f"{words[0]} takes no {rest[0]!r}"
+        return f"mimrun {name} has no option {unknown[0]}"
+    return "" if takes_words or not rest or rest[0].startswith("-") else f"{name} takes no {rest[0]!r}"
 
 
 def test_every_command_on_a_page_exists_with_its_options(pages: dict[str, str]) -> None:

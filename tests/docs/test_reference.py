@@ -123,7 +123,11 @@ def test_every_event_of_the_program_log_is_on_its_page() -> None:
     told = {row[0].strip("`") for row in rows(page("program-log.md"))}
     assert {event.value for event in Event} <= told
     named = [
-        name for name in told if name.startswith(("run_", "step_", "worker_", "revert_", "spans_", "anchor"))
+        name
+        for name in told
+        if name.startswith(
+            ("run_", "step_", "worker_", "revert_", "spans_", "anchor", "change_", "notice")
+        )
     ]
     assert set(named) == {event.value for event in Event}
 
