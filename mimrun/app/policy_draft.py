@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.app.home import Home
+from mimrun.app.runbooks import whole_library
 from mimrun.errors import Problem, RefusedError
 from mimrun.gate.calendar_file import load_calendars
 from mimrun.gate.people import People
 from mimrun.gate.policy import FREEZE_APPROVER, Cell, Matrix, Policy
 from mimrun.gate.policy_file import load_policy
 from mimrun.gate.role import unknown_role
+from mimrun.runbook.model import GateStep, ManualStep
+from mimrun.runbook.tree import walk_steps
 from mimrun.settings import Settings
 
 DRAFT: Final = """\
@@ -83,6 +86,8 @@ def write_draft(settings: Settings) -> Path:
 def doubts_about(home: Home) -> list[Problem]:
     """Give what is doubtful about the rules of a home: roles that nobody has, places that nobody can fill.
 
+    Runbooks of the library that name a role which there is not are among it, also where there is no policy.
+
     Raises:
         SettingsError: a file is wrong; every problem is named with its place.
     """
@@ -92,7 +97,24 @@ def doubts_about(home: Home) -> list[Problem]:
         for one in load_calendars(home.settings.calendars).all
         for why in one.wrong
     ]
-    return found + (list(_doubts(policy, home.people())) if policy is not None else [])
+    people = home.people()
+    found += _in_runbooks(people)
+    return found + (list(_doubts(policy, people)) if policy is not None else [])
+
+
+def _in_runbooks(people: People) -> Iterator[Problem]:
+    for loaded in whole_library().runbooks:
+        for path, step in walk_steps(loaded.runbook.steps):
+            roles: list[tuple[tuple[str | int, ...], str]] = []
+            if isinstance(step, GateStep):
+                needs = enumerate(step.gate.approvals)
+                roles = [(("gate", "approvals", number, "role"), need.role) for number, need in needs]
+            elif isinstance(step, ManualStep) and step.manual.role:
+                roles = [(("manual", "role"), step.manual.role)]
+            for inner, role in roles:
+                hint = unknown_role(role, people.roles, people.teams)
+                if hint is not None:
+                    yield loaded.problem(loaded.step_path(path, *inner), f"there is no role {role!r}", hint)
 
 
 def _doubts(policy: Policy, people: People) -> Iterator[Problem]:

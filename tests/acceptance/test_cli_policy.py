@@ -166,6 +166,15 @@ def test_lint_names_roles_that_nobody_has_and_places_that_nobody_can_fill(desk: 
     assert "policy.yaml:4: matrix.high.P1: needs 2 different people, and there are not so many" in said.out
 
 
+def test_lint_fails_when_a_runbook_names_a_role_that_there_is_not(desk: Desk) -> None:
+    assert desk("policy", "lint").code == 0
+    desk.runbook(mark("one") + GATE.replace("change_manager", "chnge_manager") + mark("two"))
+    said = desk("policy", "lint")
+    assert said.code == 1
+    assert "test@1.0.0.yaml:10:" in said.out
+    assert "there is no role 'chnge_manager'; did you mean 'change_manager'?" in said.out
+
+
 def test_the_matrix_is_shown_with_and_without_a_policy(desk: Desk) -> None:
     said = desk("policy", "show", COLUMNS="300")
     assert "is not there: only the gates that runbooks write count" in said.out
