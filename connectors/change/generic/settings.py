@@ -250,9 +250,9 @@ class GenericHttpSettings(ChangeSystemSettings):
     @classmethod
     def _absent(cls, absent: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := sorted(set(absent) - set(DECIDING)):
-            raise ValueError(f"absent: {wrong[0]!r} is no field that is decided from")
+            raise ValueError(f"{wrong[0]!r} is no field that is decided from")
         if wrong := sorted(set(absent) & set(NEVER_ABSENT)):
-            raise ValueError(f"absent: nothing can be decided without {wrong[0]}; say where it stands")
+            raise ValueError(f"nothing can be decided without {wrong[0]}; say where it stands")
         return absent
 
     @model_validator(mode="after")

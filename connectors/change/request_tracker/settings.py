@@ -76,9 +76,9 @@ class RequestTrackerSettings(ChangeSystemSettings):
     @classmethod
     def _known(cls, fields: dict[str, str]) -> dict[str, str]:
         if wrong := sorted(set(fields) - set(FIELDS)):
-            raise ValueError(f"fields: nothing is called {wrong[0]!r}; there are {', '.join(FIELDS)}")
+            raise ValueError(f"nothing is called {wrong[0]!r}; there are {', '.join(FIELDS)}")
         if "key" in fields and not fields["key"]:
-            raise ValueError("fields: without a field for the key a change could be made twice; name one")
+            raise ValueError("without a field for the key a change could be made twice; name one")
         return fields
 
     @field_validator("url")

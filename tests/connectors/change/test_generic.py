@@ -277,7 +277,7 @@ def test_a_tool_that_forgets_what_it_was_given_is_found_out(tool: GenericHttp, d
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("kind", "XXX", "type"),
+        ("kind", "Odd", "type"),
         ("kind", None, "type"),
         ("phase", {}, "state"),
         ("phase", {"name": "Parked"}, "state"),
