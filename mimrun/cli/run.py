@@ -20,8 +20,8 @@ from mimrun.app.policies import asks_at_launch
 from mimrun.app.priority import priority_drafts, read_priority
 from mimrun.app.runs import check_launch, create_run, find_run, load_plan, require_incident
 from mimrun.app.stopping import SEEN_S, Asked, await_rest, await_seen, request_resume
-from mimrun.cli.change_options import UnderOption
 from mimrun.cli.broken_glass import break_the_glass, warn_of_broken_glass
+from mimrun.cli.change_options import UnderOption
 from mimrun.cli.driving import EXITS, Wishes, drive, follow
 from mimrun.cli.options import (
     AsOption,
