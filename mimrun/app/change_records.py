@@ -24,6 +24,10 @@ HISTORY: Final = frozenset(body.kind for body in _BODIES)
 """The kinds of the entries that a record of the register is folded from."""
 
 
+BLACKOUT: Final = "blackout"
+"""The conflict of a planned time with a closed calendar."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegisterView:
     """A record of the register, with its text.
@@ -96,7 +100,7 @@ def _blackouts(home: Home, content: Content) -> Iterator[Conflict]:
     touched = Touched("", content.risk, (content.runbook.partition("@")[0],), content.targets)
     for calendar in calendars.about(touched):
         if next(iter(calendar.closures(window.start, window.end)), None) is not None:
-            yield Conflict("blackout", calendar.name)
+            yield Conflict(BLACKOUT, calendar.name)
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from mimrun import canonical
+from mimrun.app.change_at_gate import decide_made_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.permits import Permits, permits_of
@@ -214,6 +215,11 @@ def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -
     )
     note_rules(home, identity.actor())
     home.store.append([draft], guard=lambda view: _same_request(view, summary))
+    if said.purpose == "approval" and said.decision is not Decision.WITHDRAWN:
+        answer: Literal["approved", "rejected"] = (
+            "approved" if said.decision is Decision.APPROVED else "rejected"
+        )
+        decide_made_change(home, summary.run, identity, answer, digest=full, reason=said.reason)
     return role
 
 
