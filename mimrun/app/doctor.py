@@ -27,11 +27,14 @@ from mimrun.catalog import installed_catalog
 from mimrun.errors import InputError, MimrunError, SettingsError
 from mimrun.gate.calendar_file import load_calendars
 from mimrun.gate.people_file import load_people
+from mimrun.gate.people_lint import lint_people
 from mimrun.gate.policy_file import load_policy
 from mimrun.log.chain import StoredCheckpoint
 from mimrun.log.moment import utc_now
 from mimrun.log.proof.note import read_note
 from mimrun.log.proof.seen import Seen
+from mimrun.runbook.document import load_document
+from mimrun.runbook.finding import Level
 from mimrun.secret import keyring_name, vault_name
 from mimrun.settings import Settings
 
@@ -242,6 +245,10 @@ def _people(settings: Settings) -> Check:
     if len(people.by_id) < 2:
         cure = f"a gate needs a second person: {settings.people}"
         return Check("people", f"{len(people.by_id)} known", cure, ok=None)
+    document = load_document(settings.people, error=SettingsError)
+    wrong = [one for one in lint_people(document, people, utc_now()) if one.level is Level.ERROR]
+    if wrong:
+        return Check("people", str(wrong[0].problem), "mimrun people lint", ok=False)
     return Check("people", f"{len(people.by_id)} known", ok=True)
 
 

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import Any, Final
 from urllib.request import HTTPRedirectHandler, Request
 
 from mimrun.errors import SettingsError, SignInError
@@ -40,10 +40,8 @@ class Answer:
 class _NoRedirect(HTTPRedirectHandler):
     """Takes a redirect for an answer: who asks A wants to hear A."""
 
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None
+    def redirect_request(self, *_: object) -> None:
+        """Go nowhere."""
 
 
 class Web:

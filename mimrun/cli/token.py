@@ -21,30 +21,32 @@ from mimrun.gate.token import Token
 from mimrun.log.moment import utc_now
 from mimrun.runbook.duration import parse_duration
 
+ScopeOption = Annotated[
+    list[str],
+    typer.Option("--scope", metavar="SCOPE,…", help="What it may be used for; see `mimrun token scopes`."),
+]
+PersonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--person",
+        metavar="PERSON",
+        show_default=False,
+        help="Whose it is; else yours. Of others: administrators.",
+    ),
+]
+ExpiresOption = Annotated[
+    str, typer.Option("--expires", metavar="TIME", help="How long it is good: 12h, 90d.")
+]
+
 
 def create(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="What it is for: backup-job. Never given again.")
     ],
     *,
-    scope: Annotated[
-        list[str],
-        typer.Option(
-            "--scope", metavar="SCOPE,…", help="What it may be used for; see `mimrun token scopes`."
-        ),
-    ],
-    person: Annotated[
-        str | None,
-        typer.Option(
-            "--person",
-            metavar="PERSON",
-            show_default=False,
-            help="Whose it is; else yours. Of others: administrators.",
-        ),
-    ] = None,
-    expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="How long it is good: 12h, 90d.")
-    ] = "90d",
+    scope: ScopeOption,
+    person: PersonOption = None,
+    expires: ExpiresOption = "90d",
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,

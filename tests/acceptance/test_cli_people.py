@@ -96,3 +96,10 @@ def test_a_plan_is_imported_recorded_and_in_force(desk: Desk) -> None:
 def test_what_cannot_be_done_is_said(desk: Desk, words: tuple[str, ...], said: str) -> None:
     answer = desk(*words)
     assert (answer.code, said in answer.err) == (2, True), answer.err
+
+
+def test_the_doctor_names_a_role_that_there_is_not(desk: Desk) -> None:
+    (desk.home / "people.yaml").write_text(PEOPLE.replace("[responder]", "[respnder]"))
+    checks = {check["name"]: check for check in desk("doctor", "--json").json}
+    assert "did you mean 'responder'?" in checks["people"]["found"]
+    assert checks["people"]["ok"] is False

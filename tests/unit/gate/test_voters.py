@@ -114,3 +114,15 @@ def test_a_consultant_of_some_teams_is_engaged(bench: Bench) -> None:
     bench.settings.people.write_text(f"{STAFF}  alex: {{roles: [responder, {role}]}}\nteams: {{dba: {{}}}}\n")
     with bench.home() as home:
         assert require_known(home, ALEX, "lift it", roles={"responder"}).id == "alex"
+
+
+def test_a_consultant_approves_nothing_by_that_alone(bench: Bench) -> None:
+    later = f"{NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    bench.settings.people.write_text(
+        f"{STAFF}  alex: {{roles: [{{role: external_consultant, until: '{later}'}}]}}\n"
+    )
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    with bench.home() as home:
+        pending, alex = pending_gate(home, run), home.people().person("alex")
+        with pytest.raises(GateError, match="alex has external_consultant; this gate needs change_manager"):
+            decide(home, pending, person("alex", *alex.roles), "approved", digest=pending.request.digest)
