@@ -19,7 +19,7 @@ from mimrun.app.runs import list_runs, load_plan, load_state
 from mimrun.change_system import ChangeState
 from mimrun.errors import GateError, InputError
 from mimrun.gate.change_link import change_of
-from mimrun.gate.register import Content
+from mimrun.gate.register import Content, registered_in
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import write_moment
 from mimrun.runbook.plan import Plan
@@ -98,11 +98,26 @@ def test_a_rejection_of_the_record_ends_the_run_with_its_reason(bench: Bench) ->
     assert "the standby is behind" in verdict.detail
 
 
-def test_an_approval_at_the_gate_alone_is_not_enough(bench: Bench) -> None:
+def test_one_word_at_the_gate_allows_the_change_that_was_made_for_it(bench: Bench) -> None:
     run, _ = bench.run(governed(bench))
     bench.approve(run, ALEX)
-    verdict = bench.execute(run)
-    assert verdict.status == "waiting"
+    assert bench.execute(run).status == "succeeded"
+    with bench.home() as home:
+        assert [said.person for said in registered_in(home.store, "CHG-1").said] == ["alex"]
+
+
+def test_a_word_at_the_gate_allows_no_change_that_somebody_else_made(bench: Bench) -> None:
+    plan = governed(bench, "normal")
+    run, _ = bench.run(plan)
+    with bench.home() as home:
+        ref = open_change(home, BILLIE.actor(), normal(plan, home.clock()))
+        submit_change(home, ref, BILLIE)
+        submit_change(home, ref, BILLIE)
+        link_change(home, run, find_record(home, ref), RESPONDER)
+    bench.approve(run, ALEX)
+    assert bench.execute(run).status == "waiting"
+    with bench.home() as home:
+        assert registered_in(home.store, ref).said == ()
 
 
 def test_whoever_launched_the_run_does_not_approve_its_record(bench: Bench) -> None:
