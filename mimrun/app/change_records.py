@@ -16,7 +16,7 @@ from mimrun.errors import ErasedError, InputError, TamperError
 from mimrun.gate.calendar import Calendars, Touched
 from mimrun.gate.people import People
 from mimrun.gate.register import ENDED, Content, Registered, all_registered, registered_in
-from mimrun.gate.register_rules import as_change, overlaps, window_of
+from mimrun.gate.register_rules import OCCUPYING, as_change, overlaps, window_of
 from mimrun.log.kinds import Body, ChangeDecided, ChangeEdited, ChangeMoved, ChangeOpened
 
 _BODIES: Final[tuple[type[Body], ...]] = (ChangeOpened, ChangeEdited, ChangeMoved, ChangeDecided)
@@ -110,7 +110,7 @@ def _calendars(folder: Path) -> Callable[[], Calendars]:
 
 def _others(home: Home, ref: str) -> Iterator[tuple[Registered, Content]]:
     for was in all_registered(home.store):
-        if was.ref == ref or was.state in ENDED or was.type == "standard":
+        if was.ref == ref or was.state not in OCCUPYING or was.type == "standard":
             continue
         content = content_of(home, was)
         if content is not None:

@@ -74,7 +74,7 @@ class Changes:
         need = _need(asking, asking.kind, people, file)
         return ChangeStanding(
             ref=link.name,
-            reasons=tuple(f"change {link.ref}: {one}" for one in check_change(reading.record, need, at)),
+            reasons=tuple(f"{link.ref}: {one}" for one in check_change(reading.record, need, at)),
             rejected=refusal_of(reading.record),
             votes=change_votes(reading.record, need, at),
         )
