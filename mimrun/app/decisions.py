@@ -268,10 +268,11 @@ def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]
     summary = view.summary
     if summary.waits_on != "manual":
         raise RefusedError(f"{summary.run} does not wait for a manual step: {describe(view)}")
-    node = load_plan(home, summary.run).node(summary.waits_at)
+    plan = load_plan(home, summary.run)
+    node = plan.node(summary.waits_at)
     if not isinstance(node, PlannedManual):
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a manual step")
-    person = require_known(home, identity, f"attest '{node.name}'")
+    person = require_known(home, identity, f"attest '{node.name}'", team=plan.runbook.owner)
     if node.role and node.role not in person.roles:
         raise GateError(f"{person.id} does not have the role {node.role}, which '{node.name}' is for")
     known = load_state(home, summary.run).manuals[node.path]

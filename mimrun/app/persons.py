@@ -13,17 +13,20 @@ from mimrun.gate.people import Person, acted
 from mimrun.gate.role import AUDITOR
 
 
-def require_known(home: Home, identity: Identity, what: str, *, roles: Collection[str] = ()) -> Person:
+def require_known(
+    home: Home, identity: Identity, what: str, *, roles: Collection[str] = (), team: str = ""
+) -> Person:
     """See that whoever acts is somebody of the people file, as the file says now.
 
     Arguments:
         what: what they want to do, for the message: "lift the kill switch".
         roles: one of these is needed; none where anybody known may.
+        team: which keeps the runbook that it is about; roles for some teams count for these only.
 
     Raises:
         GateError: they are not, or have none of the roles.
     """
-    file, person = home.settings.people, home.people().by_id.get(identity.person.id)
+    file, person = home.settings.people, home.people(team).by_id.get(identity.person.id)
     if person is not None and (gone := why_not(person, home.clock())):
         raise GateError(f"{person.id} {gone}, and cannot {what}; another person must")
     if person is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from builders.plans import a_plan, action, gate
+from builders.plans import a_plan, action, gate, manual
 from builders.runs import ALEX, Bench, person
 from builders.world import words
 
-from mimrun.app.decisions import decide, pending_gate
+from mimrun.app.decisions import attest, decide, pending_gate
 from mimrun.app.persons import require_known
 from mimrun.errors import GateError
 from mimrun.gate.oncall import Shift, make_rota
@@ -126,3 +127,30 @@ def test_a_consultant_approves_nothing_by_that_alone(bench: Bench) -> None:
         pending, alex = pending_gate(home, run), home.people().person("alex")
         with pytest.raises(GateError, match="alex has external_consultant; this gate needs change_manager"):
             decide(home, pending, person("alex", *alex.roles), "approved", digest=pending.request.digest)
+
+
+@pytest.mark.parametrize(("team", "status"), [("testers", "succeeded"), ("another", "waiting")])
+def test_a_role_for_a_team_allows_what_that_team_keeps(bench: Bench, team: str, status: str) -> None:
+    teams = "teams: {testers: {}, another: {}}\n"
+    role = f"{{roles: [{{role: change_manager, teams: [{team}]}}]}}"
+    bench.settings.people.write_text(f"{STAFF}  alex: {role}\n{teams}")
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    with bench.home() as home, contextlib.suppress(GateError):
+        pending = pending_gate(home, run)
+        decide(home, pending, ALEX, "approved", digest=pending.request.digest)
+    assert bench.execute(run).status == status
+
+
+@pytest.mark.parametrize(("team", "allowed"), [("testers", True), ("another", False)])
+def test_a_role_for_a_team_does_the_manual_steps_of_what_that_team_keeps(
+    bench: Bench, team: str, allowed: bool
+) -> None:
+    role = f"{{roles: [{{role: service_desk, teams: [{team}]}}]}}"
+    bench.settings.people.write_text(f"{STAFF}  alex: {role}\nteams: {{testers: {{}}, another: {{}}}}\n")
+    run, _ = bench.run(a_plan(bench.world, manual("1", role="service_desk"), action("2")))
+    with bench.home() as home:
+        if allowed:
+            attest(home, run, ALEX, {})
+        else:
+            with pytest.raises(GateError, match="does not have the role service_desk"):
+                attest(home, run, ALEX, {})
