@@ -50,7 +50,7 @@ class Opening:
         key: with which mimrun itself makes it, so that it is made once; or "".
         behalf: names (`mimrun.gate.people.acted`) of those for whom it is made.
         retrospective: it is written after the fact, and must be complete by `due_at`.
-        asked: it is asked to be allowed at once, and is no draft any more.
+        asked: it is no draft any more: a normal change is asked to be assessed, another to be allowed.
     """
 
     incident: str = ""
@@ -104,7 +104,8 @@ def _opening(actor: Actor, content: Content, how: Opening, ref: str) -> list[Dra
     )
     drafts = [Draft(actor, opened, inc=how.incident, blobs=(Blob("record", content.encode(), "text"),))]
     if how.asked:
-        drafts.append(Draft(actor, ChangeMoved(ref=ref, state=S.AUTHORIZE), inc=how.incident))
+        state = S.ASSESS if content.type == "normal" else S.AUTHORIZE
+        drafts.append(Draft(actor, ChangeMoved(ref=ref, state=state), inc=how.incident))
     return drafts
 
 
