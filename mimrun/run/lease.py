@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -27,7 +27,6 @@ from typing import Final, Protocol, Self
 from mimrun.errors import LeaseError, StoreError
 from mimrun.log.holder import Holder as Holder  # noqa: PLC0414 - who asks for leases finds it here
 from mimrun.log.holder import Process, this_process
-from mimrun.log.moment import utc_now
 
 _LOOKS: Final = 10
 _PAUSE_S: Final = 0.01
@@ -131,17 +130,13 @@ class FileLease:
         folder: where the lock files are; made when it is missing.
         run: the run's id.
         at_least: the highest epoch that the log has for this run; ours is greater.
-        clock: gives the present moment, UTC.
     """
 
-    def __init__(
-        self, folder: Path, run: str, *, at_least: int = 0, clock: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, folder: Path, run: str, *, at_least: int = 0) -> None:
         self.path = folder / f"{run}.lock"
         self.run = run
         self.epoch = 0
         self._seen = 0
-        self._clock = clock
         self._file = self._take(at_least)
 
     def _open(self) -> int:
@@ -174,8 +169,6 @@ class FileLease:
 
     def _take(self, at_least: int) -> int:
         file = self._open()
-        # Somebody has begun the run, and the file that would say whether they are gone was taken away.
-        self._lost = at_least > 0 and os.fstat(file).st_size == 0
         self.epoch = max(at_least, _read(file).get("epoch", 0)) + 1
         try:
             os.ftruncate(file, 0)
@@ -211,14 +204,8 @@ class FileLease:
         return self._file >= 0 and _stands(self._file, self.path)
 
     def quarantine(self, epoch: int, begun: datetime, allowed_ms: int) -> float:
-        """Give the seconds for which an intent that was left open may still be acted upon by who wrote it.
-
-        That is none: the kernel gave the lease away when the process before was gone. Only where its lock file
-        was taken away, nobody knows whether it is.
-        """
-        if not self._lost:
-            return 0.0
-        return max(0.0, (begun + timedelta(milliseconds=allowed_ms) - self._clock()).total_seconds())
+        """Nobody else is at work: the kernel gave the lease away when the process before was gone."""
+        return 0.0
 
     def release(self) -> None:
         """Let go of the lease. Calling it again does nothing."""

@@ -5,13 +5,11 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mimrun.errors import LeaseError, StoreError
-from mimrun.log.moment import utc_now
 from mimrun.run.lease import FileLease, FileLeases, is_held, remove_lock
 
 
@@ -143,21 +141,6 @@ def test_a_worker_whose_lock_file_is_taken_away_begins_nothing_any_more(
             assert second.held()
             assert not first.held()
             assert second.epoch == 2
-
-
-def test_who_finds_no_lock_file_of_a_run_that_was_begun_waits_for_what_the_other_may_be_doing(
-    tmp_path: Path,
-) -> None:
-    begun = utc_now()
-    with FileLease(tmp_path, "run-1") as first:
-        (tmp_path / "run-1.lock").unlink()
-        with FileLease(tmp_path, "run-1", at_least=first.epoch) as second:
-            assert 4 < second.quarantine(1, begun, 5_000) <= 5
-            assert second.quarantine(1, begun - timedelta(seconds=10), 5_000) == 0
-    with FileLease(tmp_path, "run-1", at_least=2) as third:
-        assert third.quarantine(2, begun, 5_000) == 0, "its lock file says that the one before is gone"
-    with FileLease(tmp_path, "run-2") as new:
-        assert new.quarantine(0, begun, 5_000) == 0, "nobody has begun anything"
 
 
 def test_a_lock_file_is_removed_where_nobody_holds_it(tmp_path: Path) -> None:
