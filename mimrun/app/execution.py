@@ -179,6 +179,8 @@ def _execute(home: Home, run: str, around_step: AroundStep, mode: Mode, reason: 
         refuse_while_pulled(home)
         _require_connectors(plan)
     facts = Facts(plan)
+    if home.settings.token is not None:
+        facts.masker.learn(home.settings.token)
     mask_with(facts.masker)
     with home.leases.take(run, at_least=before.epoch) as lease:
         state = load_state(home, run)

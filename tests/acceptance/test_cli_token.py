@@ -201,5 +201,16 @@ def test_a_token_that_a_note_would_show_is_masked(desk: Desk) -> None:
     assert token not in desk("log", "show", "--json", "--blobs").out
 
 
+def test_a_token_that_a_step_shows_is_masked(desk: Desk) -> None:
+    token = make(desk, "mine", "launch,read", "responder")
+    file = desk.write("token", token)
+    step = f"  - {{name: Show, local.command: {{argv: [cat, '{file}']}}}}\n"
+    said = desk.run(desk.runbook(step), MIMRUN_TOKEN=token)
+    assert said.code == 0, said.err
+    kept = desk("log", "show", "--json", "--blobs").out
+    assert "*****" in kept
+    assert token not in kept + said.out + said.err + (desk.home / "program.log").read_text()
+
+
 def entries(desk: Desk) -> list[dict[str, dict[str, str]]]:
     return [json.loads(line) for line in desk("log", "show", "--json").out.splitlines()]
