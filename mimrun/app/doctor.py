@@ -14,11 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import JsonValue
 
 from mimrun.app.anchoring import list_anchors
+from mimrun.app.breakglass import list_glasses
 from mimrun.app.calendars import frozen_words
 from mimrun.app.checkpoints import failure_of
 from mimrun.app.home import Home, blob_key_of, open_home
 from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
+from mimrun.app.notice_file import load_notices
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells
@@ -33,6 +35,7 @@ from mimrun.log.chain import StoredCheckpoint
 from mimrun.log.moment import utc_now
 from mimrun.log.proof.note import read_note
 from mimrun.log.proof.seen import Seen
+from mimrun.run.notices import Notices, Told
 from mimrun.runbook.document import load_document
 from mimrun.runbook.finding import Level
 from mimrun.secret import keyring_name, vault_name
@@ -73,6 +76,8 @@ def examine(settings: Settings) -> list[Check]:
         *_calendars(settings),
         *_kill_switch(settings),
         *_anchors(settings),
+        *_notices(settings),
+        *_broken_glass(settings),
         *_shells(settings),
         *_worker(settings),
         *_connectors(),
@@ -190,6 +195,46 @@ def _anchors(settings: Settings) -> Iterator[Check]:
             yield Check(name, has, f"mimrun log anchor {view.anchor.name}", ok=None)
         else:
             yield Check(name, has, ok=True)
+
+
+def _notices(settings: Settings) -> Iterator[Check]:
+    """Say whether people are told what waits for them, and what did not reach anybody."""
+    if not settings.notices.exists():
+        return
+    try:
+        rules = load_notices(settings.notices)
+        with open_home(settings) as home:
+            told = [Told.decode(state) for _, state in home.store.projections(Notices.name)]
+    except InputError as exc:
+        yield Check("notices", str(exc), "mimrun notice lint", ok=False)
+        return
+    except MimrunError:
+        return
+    failing = sorted({one.channel for one in told if one.failures})
+    if failing:
+        yield Check("notices", f"not taken by {', '.join(failing)}", "mimrun notice list --failed", ok=False)
+    elif nobody_stays(settings):
+        why = "no worker stays on this machine: people are told when a run rests, and reminded of nothing"
+        yield Check("notices", why, "start `mimrun worker`, or `mimrun notice now` from cron", ok=None)
+    else:
+        yield Check("notices", f"{len(rules.notices)} over {len(rules.channels)} channels", ok=True)
+
+
+def _broken_glass(settings: Settings) -> Iterator[Check]:
+    """Name the runs that went past their gates, and are not settled."""
+    try:
+        with open_home(settings) as home:
+            views = [view for view in list_glasses(home) if view.glass.opened]
+    except MimrunError:
+        return
+    for view in views:
+        found = f"{view.glass.run} went past its gates: {view.words}"
+        yield Check(
+            "break-glass",
+            found,
+            f"mimrun change show {view.glass.change}",
+            ok=False if view.overdue else None,
+        )
 
 
 def _kill_switch(settings: Settings) -> Iterator[Check]:

@@ -93,7 +93,7 @@ def explain_run(home: Home, name: str) -> Explanation:
         return Explanation(summary.run, node.path if node else "", "closed" if node else "no gate", (over,))
     if node is None:
         return _without_gate(home, plan, summary.run)
-    asking = _Asking(home, plan, summary.run, summary.incident, state)
+    asking = _Asking(home, plan, summary.run, summary.incident, state=state)
     return asking.explain(node)
 
 
@@ -121,7 +121,7 @@ def explain_plan(home: Home, plan: Plan, wanted: Wanted) -> Explanation:
     node = _gate_of(plan, None, "")
     if node is None:
         return _without_gate(home, plan, "")
-    return _Asking(home, plan, "", wanted.incident, None, wanted).explain(node)
+    return _Asking(home, plan, "", wanted.incident, wanted=wanted).explain(node)
 
 
 def _gate_of(plan: Plan, state: RunState | None, waits_at: str) -> PlannedGate | None:
@@ -162,7 +162,8 @@ class _Asking:
         plan: Plan,
         run: str,
         incident: str,
-        state: RunState | None,
+        *,
+        state: RunState | None = None,
         wanted: Wanted | None = None,
     ) -> None:
         self.home, self.plan, self.run, self.incident = home, plan, run, incident
@@ -252,7 +253,7 @@ class _Asking:
             yield Line("open", "a valid standard change for this runbook and all of these targets")
         elif asks.change != "none":
             cure = f"`mimrun change link {run} REF`" if self.run else "`mimrun run … --change REF`"
-            yield Line("open", f"a {asks.change} change that allows it; {cure} names the record")
+            yield Line("open", f"a change record ({asks.change}) that allows it; {cure} names it")
         if asks.freeze_override:
             yield from self._when_open()
 

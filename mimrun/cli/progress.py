@@ -123,13 +123,12 @@ class Progress:
     def _people(self, entry: LogEntry) -> None:
         match entry.body:
             case kinds.GateRequested() as body:
-                need = ", ".join(f"{n.count} {n.role}" for n in body.approvals)
                 self._head(entry, body.title, "gate")
-                self._line(
-                    Text(f"    waits for {need} until {body.expires_at[11:19]} UTC  ", "yellow").append(
-                        body.digest[7:19], "bold"
-                    )
-                )
+                if need := _needed(body):
+                    asked = f"    waits for {need} until {body.expires_at[11:19]} UTC  "
+                    self._line(Text(asked, "yellow").append(body.digest[7:19], "bold"))
+            case kinds.GateOpened() as body if body.by != "approvals":
+                self._line(Text(f"    open: {safe_line(body.because or body.by)}", "green"))
             case kinds.GateDecided() as body:
                 style = "green" if body.decision == "approved" else "bold red"
                 why = f": {safe_line(body.reason)}" if body.reason else ""
@@ -283,3 +282,10 @@ def recap_json(state: RunState, *, interrupted: bool) -> dict[str, JsonValue]:
 
 def _place(key: CellKey) -> JsonValue:
     return {"step": key.step, "target": key.target, "iteration": key.iteration}
+
+
+def _needed(body: kinds.GateRequested) -> str:
+    """Say what a gate asks people for; "" where it asks nobody."""
+    asked = [f"{need.count} {need.role}" for need in body.approvals]
+    asked += ["a freeze override"] if body.freeze_override else []
+    return ", ".join(asked)

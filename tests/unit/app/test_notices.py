@@ -12,6 +12,7 @@ from builders.inbox import PASSWORD, Chat, chatting, mailing
 from builders.plans import a_plan, action, gate, manual
 from builders.runs import BILLIE, Bench
 
+from mimrun.app.doctor import examine
 from mimrun.app.notice_timer import tell
 from mimrun.app.notices import Sent, Watcher, send_due
 from mimrun.app.runs import find_run
@@ -254,3 +255,17 @@ def test_a_notice_changes_nothing_for_whoever_is_about_to_decide(bench: Bench, c
     with bench.home() as home:
         assert find_run(home, run).summary == before
     assert bench.is_intact()
+
+
+def test_the_doctor_says_what_did_not_reach_anybody_and_who_is_never_reminded(
+    bench: Bench, chat: Chat
+) -> None:
+    bench.settings.notices.write_text(RULES)
+    found = {check.name: check for check in examine(bench.settings)}
+    assert found["notices"].ok is None
+    assert "reminded of nothing" in found["notices"].found
+    chat.status = 503
+    bench.run(a_plan(bench.world, gate("1"), action("2")))
+    found = {check.name: check for check in examine(bench.settings)}
+    assert found["notices"].ok is False
+    assert "chat" in found["notices"].found
