@@ -13,6 +13,7 @@ from typing import Final
 import typer
 from rich.console import Console
 
+from mimrun.app.decisions import verdict_of
 from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.following import RESTING, Follower
 from mimrun.app.home import Home
@@ -25,7 +26,7 @@ from mimrun.cli.patience import when_free
 from mimrun.cli.progress import Progress, recap_json
 from mimrun.cli.status import print_needs
 from mimrun.cli.terminal import console, print_json
-from mimrun.errors import LockError, RefusedError
+from mimrun.errors import LockError, RefusedError, SettingsError
 from mimrun.log.kinds import Kind
 from mimrun.run.lock import missing_locks
 from mimrun.run.transitions import TERMINAL, RunStatus
@@ -41,6 +42,7 @@ EXITS: Final = {
 }
 
 _LOOK_S: Final = 0.25
+_DECIDED_S: Final = 2.0
 _FORGET_S: Final = 10.0
 """So long the first Ctrl-C counts on a terminal."""
 _DECISIONS: Final = frozenset(
@@ -222,8 +224,13 @@ class _Drive:
         if state.status is not RunStatus.WAITING or state.waits_on not in ("gate", "manual"):
             return False
         print_needs(self._out, self._home, self._run)
+        look = time.monotonic() + _DECIDED_S
         with self._out.status("waiting for people; Ctrl-C leaves, the run stays"):
             while find_run(self._home, self._run).summary.status is RunStatus.WAITING:
+                if state.waits_on == "gate" and time.monotonic() >= look:
+                    if self._is_decided():
+                        return True
+                    look = time.monotonic() + _DECIDED_S
                 if self._interrupts.presses():
                     raise KeyboardInterrupt
                 for seen in self._follower.news(_LOOK_S):
@@ -232,6 +239,13 @@ class _Drive:
                         return True
         # Somebody else goes on with it; there may be more to see.
         return find_run(self._home, self._run).summary.status not in TERMINAL
+
+    def _is_decided(self) -> bool:
+        """Say whether the gate is decided by what is no entry of the run: a change record, or time."""
+        try:
+            return verdict_of(self._home, self._follower.state, self._plan) != "waiting"
+        except (RefusedError, SettingsError):
+            return False  # a rules file that cannot be read opens no gate
 
     def _conclude(self) -> int:
         state = self._follower.state
