@@ -19,10 +19,10 @@ from mimrun.errors import BlobKeyError, RefusedError, SettingsError
 from mimrun.gate.change_link import ChangeLinks
 from mimrun.gate.people import People, SignedIn
 from mimrun.gate.people_file import load_people
+from mimrun.gate.priority import Priorities
 from mimrun.gate.register import Register, RegisterKeys, RegisterNumbers
 from mimrun.gate.rules import RulesInForce
 from mimrun.gate.token import Tokens
-from mimrun.incident.priority import Priorities
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
@@ -280,9 +280,11 @@ def people_reader(
         team: which keeps the runbook that it is about; roles for some teams count for these only.
     """
     known: tuple[tuple[tuple[int, int], ...], People] = ((), People(file=str(path)))
+    # Dates are whole seconds, so that within one nobody's roles change; a run asks many times in each.
+    then: tuple[People | None, datetime | None, People] = (None, None, known[1])
 
     def read() -> People:
-        nonlocal known
+        nonlocal known, then
         marks = _marks(path)
         if not marks or marks != known[0]:
             try:
@@ -290,7 +292,12 @@ def people_reader(
             except SettingsError as exc:
                 # Not the run's failure: it stops where it is, and goes on when the file is mended.
                 raise RefusedError(f"nobody's vote can be judged: {exc}") from exc
-        return known[1].at(clock(), team)
+        now = clock()
+        whose, second, people = then
+        if whose is not known[1] or second != now.replace(microsecond=0):
+            people = known[1].at(now, team)
+            then = (known[1], now.replace(microsecond=0), people)
+        return people
 
     return read
 

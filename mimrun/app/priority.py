@@ -15,7 +15,7 @@ from mimrun.app.rules import note_rules
 from mimrun.app.runs import require_incident
 from mimrun.errors import InputError, RefusedError
 from mimrun.gate.policy import PRIORITIES, Priority
-from mimrun.incident.priority import Declared, Priorities
+from mimrun.gate.priority import Declared, Priorities
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import IncidentOpened, IncidentPrioritized, Kind
 from mimrun.log.moment import write_moment

@@ -43,6 +43,23 @@ _STYLE: Final = {
     "note": "dim",
 }
 
+MaybeRunArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", show_default=False, help="A run's name, the beginning of it, or `latest`."),
+]
+RunbookOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--runbook",
+        metavar="RUNBOOK",
+        show_default=False,
+        help="Explain a runbook before it is launched; its inputs follow.",
+    ),
+]
+UnderIncidentOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--incident", metavar="INC", show_default=False, help="With --runbook: where it belongs."),
+]
 FileArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
@@ -99,29 +116,11 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def explain(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", show_default=False, help="A run's name, the beginning of it, or `latest`."
-        ),
-    ] = None,
+    run: MaybeRunArgument = None,
     inputs: InputsArgument = None,
     *,
-    runbook: Annotated[
-        str | None,
-        typer.Option(
-            "--runbook",
-            metavar="RUNBOOK",
-            show_default=False,
-            help="Explain a runbook before it is launched; its inputs follow.",
-        ),
-    ] = None,
-    incident: Annotated[
-        str | None,
-        typer.Option(
-            "--incident", metavar="INC", show_default=False, help="With --runbook: where it belongs."
-        ),
-    ] = None,
+    runbook: RunbookOption = None,
+    incident: UnderIncidentOption = None,
     inventories: InventoryOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,

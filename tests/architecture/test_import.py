@@ -12,6 +12,9 @@ import pytest
 PURE = [
     "mimrun/canonical.py",
     "mimrun/gate/approval.py",
+    "mimrun/gate/calendar.py",
+    "mimrun/gate/calendar_time.py",
+    "mimrun/gate/policy.py",
     "mimrun/incident/rule.py",
     "mimrun/log/entry.py",
     "mimrun/log/merkle.py",

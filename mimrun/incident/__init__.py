@@ -1,1 +1,0 @@
-"""Why something is done: the incident, and how urgent it is."""
