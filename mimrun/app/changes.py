@@ -45,8 +45,9 @@ class Changes:
 
     def standard_for(self, plan: Plan, at: datetime) -> str:
         """Give the valid standard change for the runbook digest and all targets of a plan; "" where there is none."""
-        people = self._home.people()
-        for was in standards_for(self._home.store, plan.runbook.digest):
+        found = standards_for(self._home.store, plan.runbook.digest)
+        people = self._home.people() if found else People()
+        for was in found:
             record = self._registered(was.ref, plan, people, at)
             if record is not None and not check_change(record, _need_of(plan, people), at):
                 return was.ref

@@ -7,9 +7,10 @@ read from a file is read again when the file has changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Final
 
 from mimrun.app.calendars import frozen_reader
 from mimrun.app.changes import changes_of
@@ -28,6 +29,8 @@ from mimrun.run.state import RunState
 from mimrun.runbook.launch import RiskRow, is_by_rules, row_of
 from mimrun.runbook.node import PlannedGate, PlannedInclude
 from mimrun.runbook.plan import Plan
+
+_GONE: Final = "the policy that asked for somebody's word here is gone; put it back, or plan the run anew"
 
 
 def _nothing(at: datetime) -> str:  # noqa: ARG001 - there is no calendar, whenever one asks
@@ -137,17 +140,24 @@ class Permits:
         policy, frozen = sources.policy(), ""
         if self._row != "read_only":
             frozen = sources.frozen(at)
-        governed = policy is not None and self._row != "read_only"
-        situation = Situation(
-            risk=self._row,
-            priority=sources.priority() if governed else None,
-            frozen=bool(frozen),
-            standard=governed and bool(sources.changes.standard_for(self._plan, at)),
-        )
+        situation = Situation(self._row, frozen=bool(frozen))
+        if policy is not None and self._row != "read_only":
+            situation = replace(situation, priority=sources.priority())
+            if self._may_be_standard(policy, situation):
+                situation = replace(situation, standard=bool(sources.changes.standard_for(self._plan, at)))
         return _Now(at, sources.people(), policy, situation, frozen)
+
+    @staticmethod
+    def _may_be_standard(policy: Policy, situation: Situation) -> bool:
+        """Say whether a standard change would make a difference; else nobody need look for one."""
+        without = rules.rule_of(policy, situation)[1]
+        return without.pre_authorised or without.change == "standard" or situation.triggered
 
     def _request(self, gate: PlannedGate, state: RunState, now: _Now) -> Request:
         terms = rules.terms(now.policy, now.situation, gate)
+        if now.policy is None and is_by_rules(gate) and state.gates[gate.path].governed:
+            # Removing the rules is no way to be allowed something.
+            terms = terms.model_copy(update={"refused": _GONE})
         change: ChangeStanding | None = None
         if now.policy is not None and terms.change != "none":
             asking = self._asking(gate, state, terms)

@@ -235,6 +235,7 @@ def _gate_requested(state: RunState, entry: LogEntry) -> None:
     approvals = frozenset((need.role, need.count) for need in body.approvals)
     gate.question = Question(approvals, body.change, body.freeze_override, body.signed)
     gate.rounds, gate.since = 0, None
+    gate.governed = gate.governed or bool(body.approvals) or body.change != "none"
     gate.votes.clear()  # they were given to an earlier request, also where both bear one moment
 
 

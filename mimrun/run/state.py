@@ -71,6 +71,7 @@ class GateState:
         question: what people were asked.
         rounds: how many roles were asked besides since nobody decided in time, and `since` when last.
         opened_by: what opened it.
+        governed: people, or a change record, were asked for at some time.
         passed: the request that was opened last, 0 for none, and `passed_at` when it was asked. It stays when the
             gate is asked anew: what was done behind it was done by that word.
     """
@@ -85,6 +86,7 @@ class GateState:
     votes: list[Vote] = field(default_factory=list)
     opened: bool = False
     opened_by: str = ""
+    governed: bool = False
     closed: str = ""
     detail: str = ""
     passed: int = 0

@@ -313,6 +313,7 @@ def test_an_edit_between_the_look_and_the_end_never_runs(tmp_path: Path) -> None
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(3_000)
 def test_a_thousand_edits_between_the_look_and_the_end_never_run(tmp_path: Path) -> None:
     for part in range(20):
         here = Race(tmp_path / str(part))

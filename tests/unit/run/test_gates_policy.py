@@ -92,10 +92,15 @@ def test_terms_that_ask_for_nothing_open_the_gate_and_say_so(ruled: Bench) -> No
 def test_a_launch_gate_whose_policy_is_gone_stays_closed(ruled: Bench) -> None:
     run, _ = launched(ruled, action("1"))
     ruled.settings.policy.unlink()
-    assert ruled.execute(run).status == "waiting"
-    verdict = ruled.execute(run)
-    assert verdict.status != "succeeded"
+    for _ in range(2):
+        verdict = ruled.execute(run)
+        assert (verdict.status, verdict.waits_on) == ("waiting", "gate")
+        assert "the policy that asked for somebody's word here is gone" in verdict.detail
     assert words(ruled.world) == []
+    ruled.settings.policy.write_text(ASKS_ONE)
+    assert ruled.execute(run).detail == "'The launch is allowed' needs 1 change_manager"
+    ruled.approve(run)
+    assert ruled.execute(run).status == "succeeded"
 
 
 def test_a_policy_that_cannot_be_read_opens_no_gate_and_ends_no_run(ruled: Bench) -> None:
