@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from connectors.change.fields import Reading, at, words
+from connectors.change.fields import Missing, at, words
 from connectors.change.request_tracker.history import Event, answer, event, marked
 from connectors.change.request_tracker.record import Asked, Ticket, all_said, record_of
 from connectors.change.request_tracker.settings import FIELDS, RequestTrackerSettings
+from connectors.change.request_tracker.written import (
+    comment,
+    content,
+    custom_fields,
+    links,
+    quoted,
+    rt_time,
+    same,
+    took,
+    values,
+)
 from connectors.change.web import Reply, Web
 from mimrun.change_system import (
     Added,
@@ -55,6 +65,7 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
             ca_file=settings.ca_file,
         )
         self._ids: dict[str, str] = {}
+        self._known = False
 
     def read(self, ref: str) -> ChangeRecord:
         """Read a ticket, its history, and the approval tickets that it depends on."""
@@ -66,9 +77,10 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
         Anybody can write the key into a ticket of their own: those made by another account are not it.
         """
         self._require_key(key)
+        self._require_account()
         self._require_fields()
-        field = self.settings.field("key")
-        query = f"Queue = {_quoted(self.settings.queue)} AND {_quoted(f'CF.{{{field}}}')} = {_quoted(key)}"
+        field = quoted(f"CF.{{{self.settings.field('key')}}}")
+        query = f"Queue = {quoted(self.settings.queue)} AND Creator = '__CurrentUser__' AND {field} = {quoted(key)}"
         fields = {"fields": "Creator", "orderby": "id", "order": "ASC"}
         found = self._web.ask("GET", "tickets", params={"query": query, "per_page": str(ROWS), **fields})
         items = at(found.value, "items")
@@ -85,8 +97,9 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
     def create(self, draft: ChangeDraft) -> str:
         """Make a ticket whose approval is asked for, and look whether RT took every field."""
         self._require_key(draft.key)
+        self._require_account()
         ids = self._require_fields()
-        custom = {self.settings.field(name): text for name, text in _custom(draft).items() if text}
+        custom = {self.settings.field(name): text for name, text in custom_fields(draft).items() if text}
         custom.pop("", None)
         made = self._web.ask(
             "POST",
@@ -96,14 +109,14 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
                 "Subject": words(draft.title, longest=SUBJECT).replace("\n", " "),
                 "Status": self.settings.asked,
                 "ContentType": "text/plain",
-                "Content": _content(draft),
+                "Content": content(draft),
                 # By their ids: by a name RT takes the first field in it, which may be another queue's.
                 "CustomFields": {ids[name]: text for name, text in custom.items()},
             },
         )
         ref = str(at(made.value, "id"))
-        kept = _values(self._ticket(ref).value)
-        lost = sorted(name for name, text in custom.items() if not _same(kept.get(name), text))
+        kept = values(self._ticket(ref).value)
+        lost = sorted(name for name, text in custom.items() if not same(kept.get(name), text))
         if lost:
             raise Refused(
                 f"{self.name}: ticket {ref} is made, and Request Tracker did not take {', '.join(lost)} as it was "
@@ -114,6 +127,7 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
     def add(self, ref: str, addition: Addition) -> Added:
         """Add a fact: times, links and the state first, and then the comment whose key says that all is there."""
         self._require_key(addition.key)
+        self._require_account()
         for _ in range(TRIES):
             reply = self._ticket(ref)
             events = self._history(ref, reply)
@@ -132,7 +146,7 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
             body={
                 "ContentType": "text/plain",
                 "Subject": f"mimrun: {addition.what} [mimrun {addition.key}]",
-                "Content": _comment(addition),
+                "Content": comment(addition),
             },
         )
         return Added(detail=detail)
@@ -243,18 +257,18 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
             return None
         said = "; ".join(str(line) for line in put.value) if isinstance(put.value, list) else ""
         kept = self._ticket(ref).value
-        lost = [name for name, text in fields.items() if not _took(kept, name, text)]
+        lost = [name for name, text in fields.items() if not took(kept, name, text)]
         return words(f"{', '.join(lost)} was not taken: {said}", longest=500) if lost else ""
 
     def _changes(self, ticket: Json, addition: Addition) -> Mapping[str, str]:
         """Say what an addition changes in a ticket that stands as this one does."""
         s, now = self.settings, str(at(ticket, "Status"))
         match addition.what:
-            case "link" if addition.url and addition.url not in _links(ticket):
+            case "link" if addition.url and addition.url not in links(ticket):
                 return {"AddRefersTo": addition.url}
             case "started":
                 begun = {"Status": s.begun} if s.begun and now in s.approved else {}
-                return {**begun, **({"Started": _rt_time(addition.at)} if addition.at else {})}
+                return {**begun, **({"Started": rt_time(addition.at)} if addition.at else {})}
             case "close" if s.state(now) is not ChangeState.CLOSED:
                 return {"Status": s.done if addition.successful else s.failed}
             case _:
@@ -265,6 +279,26 @@ class RequestTracker(ChangeSystem[RequestTrackerSettings]):
             raise Refused(
                 f"{self.name}: {words(key, longest=60)!r} cannot be a key: letters, digits and .:=/@+- are"
             )
+
+    def _require_account(self) -> None:
+        """Make sure that the token is the account's own: by its name mimrun knows what it has written already.
+
+        RT shows an account its own time zone, and nobody else's. Times that are written are read in that zone.
+        """
+        if self._known:
+            return
+        account = self.settings.account
+        zone = at(self._web.ask("GET", f"user/{quote(account, safe='')}").value, "Timezone")
+        if isinstance(zone, Missing):
+            raise Refused(
+                f"{self.name}: the token is not that of {account}; name the account that it belongs to"
+            )
+        if zone not in ("", None, "UTC", "Etc/UTC", "GMT"):
+            raise Refused(
+                f"{self.name}: {account} has the time zone {words(zone, longest=60)} in Request Tracker, in which "
+                "the times that mimrun writes would be others; make it UTC"
+            )
+        self._known = True
 
     def _require_fields(self) -> dict[str, str]:
         """Give the ids of the queue's custom fields by name: RT leaves out what it does not know without a word."""
@@ -292,83 +326,3 @@ def _version(reply: Reply) -> int:
             f"Request Tracker gave a ticket the version {words(text, longest=60)!r}, which is not one of its own"
         )
     return int(text)
-
-
-def _custom(draft: ChangeDraft) -> dict[str, str]:
-    window = draft.window
-    return {
-        "key": draft.key,
-        "type": draft.type,
-        "risk": draft.risk,
-        "incident": draft.incident,
-        "run": draft.run,
-        "digest": draft.digest,
-        "targets": "\n".join(draft.targets),
-        "backout": draft.backout,
-        "window_start": _rt_time(window.start) if window else "",
-        "window_end": _rt_time(window.end) if window else "",
-    }
-
-
-def _content(draft: ChangeDraft) -> str:
-    parts = {
-        "": draft.plan,
-        "Why": draft.justification,
-        "Test": draft.test,
-        "Asked for by": draft.requested_by,
-    }
-    return "\n\n".join(f"{head}: {text}".removeprefix(": ") for head, text in parts.items() if text)
-
-
-def _comment(addition: Addition) -> str:
-    outcome = {"result": "successful" if addition.successful else "not successful"}.get(addition.what, "")
-    when = f"{addition.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if addition.at else ""
-    lines = (addition.text, outcome, when, addition.url, f"[mimrun {addition.key}]")
-    return "\n".join(line for line in lines if line)
-
-
-def _rt_time(moment: datetime) -> str:
-    """Write a time as RT reads it in an account whose zone is UTC; with a zone behind it, it becomes midnight."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _values(ticket: Json) -> dict[str, Json]:
-    rows = at(ticket, "CustomFields")
-    found: dict[str, Json] = {}
-    for row in rows if isinstance(rows, list) else []:
-        name, value = at(row, "name"), at(row, "values", 0)
-        if isinstance(name, str) and isinstance(value, str):
-            found[name] = value
-    return found
-
-
-def _same(kept: Json, given: str) -> bool:
-    """Say whether RT kept what was given; times come back in another form, and line ends may."""
-    if not isinstance(kept, str):
-        return False
-    if kept.replace("\r\n", "\n").strip() == given.replace("\r\n", "\n").strip():
-        return True
-    first, second = (Reading().time("t", text, zone=UTC) for text in (kept, given))
-    return first is not None and first == second
-
-
-def _took(ticket: Json, name: str, given: str) -> bool:
-    if name == "AddRefersTo":
-        return given in _links(ticket)
-    value = at(ticket, name)
-    return isinstance(value, str) and _same(value, given)
-
-
-def _links(ticket: Json) -> set[str]:
-    rows = at(ticket, "_hyperlinks")
-    return (
-        {str(at(row, "_url")) for row in rows if at(row, "ref") == "refers-to"}
-        if isinstance(rows, list)
-        else set()
-    )
-
-
-def _quoted(text: str) -> str:
-    """Write a text into TicketSQL."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -417,6 +417,19 @@ def test_a_token_that_is_not_accepted_is_refused_and_not_shown(
         RequestTracker("rt", settings.model_copy(update={"token": "env:RT_NONE"}))
 
 
+def test_a_token_of_another_account_writes_nothing(
+    settings: RequestTrackerSettings, request_tracker: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RT_TOKEN", request_tracker.tokens["bob"].reveal())
+    with closing(RequestTracker("rt", settings.model_copy(update={"token": "env:RT_TOKEN"}))) as system:
+        with pytest.raises(Refused, match="the token is not that of svc-mimrun"):
+            system.create(draft())
+        with pytest.raises(Refused, match="the token is not that of svc-mimrun"):
+            system.find(draft().key)
+        with pytest.raises(Refused, match="the token is not that of svc-mimrun"):
+            system.add("1", Addition(what="note", key="k", text="x"))
+
+
 def test_a_request_tracker_that_is_down_changes_nothing(settings: RequestTrackerSettings) -> None:
     gone = settings.model_copy(update={"url": "http://127.0.0.1:9"})
     with closing(RequestTracker("rt", gone)) as system:
