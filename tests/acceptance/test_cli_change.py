@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from builders.commands import GATE, Desk, mark
+from builders.pty import Screen
 
 POLICY = """\
 matrix:
@@ -59,6 +60,17 @@ def test_a_normal_change_is_opened_from_a_plan_decided_and_its_run_goes_through(
     said(desk, "change", "close", "CHG-1", "--result", "successful", "--reason", "verified", "--as", "alex")
     assert desk("change", "show", "CHG-1", "--json").json["result"] == "successful"
     assert said(desk, "change", "list") == "there is no change\n"
+
+
+def test_a_person_who_stays_at_the_gate_sees_the_run_go_on_when_the_change_is_approved(desk: Desk) -> None:
+    book = desk.runbook(GATE + mark("one"))
+    opened(desk, book)
+    words = desk.cold("run", "--direct", "--yes", book, "--change", "CHG-1")
+    with Screen(words, cwd=desk.folder, env=desk.env) as screen:
+        screen.see("waiting for people")
+        said(desk, "change", "approve", "CHG-1", "--as", "alex")
+        assert screen.end() == 0
+    assert desk.marks() == ["one"]
 
 
 def test_the_same_approval_is_not_good_for_an_edited_runbook(desk: Desk) -> None:
