@@ -133,7 +133,7 @@ def _bundle(source: Path) -> bytes:
     if len(data) > MAX_BLOB:
         raise InputError(
             f"{source}: the log of the pack has {len(data)} bytes as a bundle, and {MAX_BLOB} is the most that an entry"
-            " holds; export it without output (`mimrun log export all --bundle FILE --no-blobs`) and merge that file"
+            " holds; export it without output (`mimrun log export all -o FILE --no-blobs`) and merge that file"
         )
     return data
 

@@ -111,7 +111,7 @@ def pack(
     )
     if not made.signed:
         console(stderr=True).print(
-            "[yellow]no key of the log has signed it: `mimrun key list` says why[/yellow]"
+            "[yellow]no key of the log has signed it: `mimrun key show` says why[/yellow]"
         )
     if known_hosts is None:
         console(stderr=True).print(
