@@ -168,6 +168,25 @@ def print_record(out: Console, record: ChangeRecord) -> None:
         out.print(Text(f"  {name:<15}", "dim").append(safe_line(str(value), 500)))
 
 
+def link_lines(link: RunChange) -> list[Text]:
+    """Say under which record a run is done, and what is not written to it; nothing where it has none."""
+    lines: list[tuple[str, str]] = []
+    if link.is_linked:
+        lines.append((f"change {link.name} {link.url}".strip(), "dim"))
+    if link.problem:
+        since = _short(link.problem_at)
+        lines.append((f"{link.name} cannot be read since {since} UTC: {link.problem}", "yellow"))
+    tried = [one for one in link.under_way if one.attempts]
+    for one in tried[:1]:
+        more = f" and {len(link.under_way) - 1} more" if len(link.under_way) > 1 else ""
+        text = f"not written to {one.system} yet: {one.what}{more}: {one.reason}; it is tried again"
+        lines.append((text, "yellow"))
+    for one in link.given_up[-3:]:
+        text = f"not taken by {one.system}, and not tried again: {one.what}: {one.reason}"
+        lines.append((text, "red"))
+    return [Text(f"  {safe_line(text, 500)}", style) for text, style in lines]
+
+
 def link_json(link: RunChange) -> dict[str, Json]:
     """Give the link of a run to its record for `--json`."""
     told: dict[str, Json] = link.model_dump(mode="json", exclude={"told", "notes", "began"})

@@ -22,12 +22,14 @@ from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.app.shells import open_shells
 from mimrun.app.undo import plan_undo
 from mimrun.cli.broken_glass import glass_line
+from mimrun.cli.change_view import link_json, link_lines
 from mimrun.cli.gate_view import print_question, question_json
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe, safe_line
 from mimrun.errors import BlobKeyError, ErasedError, MimrunError, RefusedError, SettingsError
 from mimrun.gate.approval import FREEZE_ROLE, Waiting
+from mimrun.gate.change_link import change_of
 from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import CellKey, RunState
 from mimrun.run.transitions import CellStatus
@@ -96,7 +98,9 @@ def status(
         if as_json:
             reverts: list[JsonValue] = [r.as_json() for r in _reverts(opened, view.summary.run)]
             asks = _asks_json(opened, view)
-            print_json({**view.as_json(), **_state_json(state), "asks": asks, "reverts": reverts})
+            change = link_json(change_of(opened.store, view.summary.run))
+            told = {"asks": asks, "reverts": reverts, "change": change}
+            print_json({**view.as_json(), **_state_json(state), **told})
             return
         if follow:
             _follow(opened, view)
@@ -251,6 +255,8 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
     )
     if (glass := glass_view(home, summary.run)) is not None:
         out.print(Text("  ").append_text(glass_line(glass)))
+    for line in link_lines(change_of(home.store, summary.run)):
+        out.print(line)
     unread = _print_steps(out, home, view, state)
     counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
     out.print(Text(f"  {counts}", "dim"))
