@@ -30,10 +30,6 @@ CALENDAR: Final = "calendars/"
 """How the name of a calendar begins among the rules files."""
 
 
-class _Overtaken(RefusedError):
-    """Another process recorded it at the same moment."""
-
-
 _digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
 """By file, how it looked when its digest was taken, and the digest."""
 
@@ -99,12 +95,13 @@ def _note(home: Home, actor: Actor, name: str, file: Path | None) -> bool:
 
     def check(view: View) -> None:
         if _in_force(view, name) != was:
-            raise _Overtaken
+            raise RefusedError(f"somebody else records {name} at this moment")
 
     try:
         blob = Blob("content", content[:MAX_BLOB], "text")
         home.store.append([Draft(actor, body, blobs=(blob,))], guard=check)
-    except _Overtaken:
+    except RefusedError:
+        # What they have read is newer, or the same.
         return False
     return True
 

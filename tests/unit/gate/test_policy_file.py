@@ -68,7 +68,11 @@ def test_every_key_is_read() -> None:
     p1 = found.matrix.medium.P1
     assert p1 is not None
     assert (p1.expires, p1.on_timeout, p1.escalation) == (600_000, OnTimeout.UNDO, ("executive",))
-    assert (found.excluded, found.expires, found.on_timeout) == ({"requester", "launcher"}, 2_700_000, OnTimeout.FAIL)
+    assert (found.excluded, found.expires, found.on_timeout) == (
+        {"requester", "launcher"},
+        2_700_000,
+        OnTimeout.FAIL,
+    )
     assert (found.break_glass.how, found.break_glass.settle_within) == ("one_and_page", 43_200_000)
     assert (found.manual.remind_every, found.triggers.pre_authorised) == (300_000, ())
     assert found.place("matrix.medium.P1") == "policy.yaml:4"
