@@ -72,7 +72,8 @@ def _of_signed(people: People, signed: SignedIn, claimed: str | None) -> Identit
         raise SignInError(
             f"--as {claimed}: {person.id} has signed in ({signed.auth}); leave --as away, or {way}"
         )
-    return Identity(person, signed.auth)
+    # What is launched with a token that another has made is launched for them, too: they do not approve it.
+    return Identity(person, signed.auth, frozenset({signed.maker} if signed.maker else ()))
 
 
 def _of_system(people: People, claimed: str | None) -> Identity:

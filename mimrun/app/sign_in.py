@@ -92,7 +92,8 @@ def _by_token(settings: Settings, given: Secret, store: Store, now: datetime) ->
         verb = f"`mimrun {_VERB.get()}`"
         needs = f"{verb} needs the scope {scope!r}" if scope else f"{verb} is not for tokens"
         raise SignInError(f"{needs}; the token {name} has {', '.join(known.scopes)}")
-    return SignedIn(known.person, f"token:{name}", frozenset(known.scopes), known.expires_at)
+    maker = known.by if known.by != known.person else ""
+    return SignedIn(known.person, f"token:{name}", frozenset(known.scopes), known.expires_at, maker)
 
 
 def _must_be_active(people: People, id_: str) -> None:

@@ -12,6 +12,7 @@ from mimrun.app.identity import Identity
 from mimrun.errors import InputError, RefusedError, SignInError
 from mimrun.gate.people import CLAIMED, Person
 from mimrun.gate.role import ADMINISTRATOR, AUDITOR
+from mimrun.gate.scope import FOR_OTHERS
 from mimrun.gate.token import NAME, SECRET_BYTES, Token, Tokens, make_token, tokens_in, verifier_of
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.field import REASON_LENGTH
@@ -42,7 +43,8 @@ def create_token(home: Home, identity: Identity, wanted: Wanted) -> tuple[Secret
     """Make a token and put its SHA-256 on record. What is given back is not kept anywhere.
 
     1. Who makes it is known, and was not only claimed: a claim must not become a proof.
-    2. It is their own, unless they are an administrator.
+    2. It is their own, unless they are an administrator; and then it decides nothing, since its maker could be both
+       of the two people that a decision needs.
     3. A token makes no token that can do more, or lasts longer, than itself.
     4. An auditor's token reads.
 
@@ -65,6 +67,11 @@ def create_token(home: Home, identity: Identity, wanted: Wanted) -> tuple[Secret
     _within(home, wanted, expires_at)
     if AUDITOR in person.roles and not wanted.scopes <= {"read"}:
         raise SignInError(f"{person.id} is an auditor, whose token reads and does nothing else")
+    beyond = sorted(wanted.scopes - FOR_OTHERS)
+    if beyond and person.id != identity.person.id:
+        raise SignInError(
+            f"{person.id} makes a token for {', '.join(beyond)} themselves: whoever makes it could act as them"
+        )
     token = make_token(wanted.name, secrets.token_bytes(SECRET_BYTES))
     body = TokenCreated(
         token=wanted.name,

@@ -128,12 +128,14 @@ class SignedIn:
         auth: how that is known: `token:NAME` or `oidc:ISSUER`.
         scopes: what they may do by it; None for everything that is theirs to do.
         until: when it ends, as the log writes it.
+        maker: whoever made the token, where that is somebody else: they have it as well.
     """
 
     person: str
     auth: str
     scopes: frozenset[str] | None = None
     until: str = ""
+    maker: str = ""
 
 
 @dataclass(frozen=True)

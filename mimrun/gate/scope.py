@@ -54,6 +54,11 @@ AUDITED: Final = frozenset(
 """What an auditor may do: look, have a token to look with, and, as everybody, stop what goes wrong."""
 
 
+FOR_OTHERS: Final = frozenset({"read", "launch", "stop", "record"})
+"""What a token may be for that somebody makes for another person: whoever makes it could act as them, and where two
+people are needed, be both."""
+
+
 def read_scopes(words: Iterable[str]) -> frozenset[str]:
     """Give the scopes that somebody named.
 

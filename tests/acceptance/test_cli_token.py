@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from builders.commands import GATE, Desk, mark
 
+from mimrun.app.home import operating_system_user
+
 PEOPLE = """\
 people:
   responder: {{roles: [responder], accounts: ['{user}']}}
@@ -23,8 +25,6 @@ people:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    from mimrun.app.home import operating_system_user  # noqa: PLC0415 - the account of this process
-
     desk = Desk(tmp_path)
     (desk.home / "people.yaml").write_text(PEOPLE.format(user=operating_system_user()))
     return desk
@@ -34,6 +34,17 @@ def administer(desk: Desk) -> None:
     """Let whoever types be an administrator, as the person of this account."""
     people = desk.home / "people.yaml"
     people.write_text(people.read_text().replace("[responder]", "[responder, administrator]"))
+
+
+def make_as(desk: Desk, person: str, name: str, scope: str) -> str:
+    """Let somebody make a token at an account of theirs, which is this one for the moment."""
+    people = desk.home / "people.yaml"
+    before = people.read_text()
+    theirs = before.replace(f"  {person}: {{", f"  {person}: {{accounts: ['{operating_system_user()}'], ")
+    people.write_text(theirs.replace(f", accounts: ['{operating_system_user()}']", ""))
+    token = make(desk, name, scope, person)
+    people.write_text(before)
+    return token
 
 
 def make(desk: Desk, name: str, scope: str, person: str, expires: str = "1h", **env: str) -> str:
@@ -56,15 +67,25 @@ def test_a_token_is_shown_once_and_the_log_has_its_hash_alone(desk: Desk) -> Non
 
 
 def test_who_acts_with_a_token_is_its_person(desk: Desk) -> None:
-    administer(desk)
     assert desk.run(desk.runbook(GATE + mark("two"))).code == 3
-    token = make(desk, "desk", "approve,launch", "alex")
+    token = make_as(desk, "alex", "desk", "approve,launch")
     said = desk("approve", "latest", "--yes", MIMRUN_TOKEN=token)
     assert said.code == 0, said.err
     decided = [e for e in entries(desk) if e["kind"] == "gate.decided"][-1]
     assert decided["actor"] == {"kind": "person", "id": "alex", "via": "cli", "auth": "token:desk"}
     assert desk("resume", "--direct", MIMRUN_TOKEN=token).code == 0
     assert desk.marks() == ["two"]
+
+
+def test_whoever_made_the_token_that_launched_a_run_does_not_approve_it(desk: Desk) -> None:
+    people = desk.home / "people.yaml"
+    people.write_text(people.read_text().replace("[responder]", "[change_manager, administrator]"))
+    token = make(desk, "pipeline", "launch", "billie")
+    assert desk.run(desk.runbook(GATE + mark("two")), MIMRUN_TOKEN=token).code == 3
+    said = desk("approve", "latest", "--yes")
+    assert (said.code, "cannot approve it" in said.err) == (5, True), said.err
+    refused = desk("token", "create", "both", "--scope", "approve", "--person", "alex")
+    assert (refused.code, "alex makes a token for approve themselves" in refused.err) == (5, True)
 
 
 def test_a_token_in_a_file_signs_in(desk: Desk) -> None:

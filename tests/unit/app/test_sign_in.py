@@ -14,7 +14,7 @@ from mimrun.app.sign_in import doing, sign_in
 from mimrun.app.tokens import Wanted, create_token, revoke_token
 from mimrun.errors import SignInError
 from mimrun.gate.people import Person, SignedIn
-from mimrun.gate.scope import AUDITED, SCOPES, VERBS
+from mimrun.gate.scope import AUDITED, FOR_OTHERS, SCOPES, VERBS
 from mimrun.log.moment import utc_now
 from mimrun.secret import Secret
 from mimrun.settings import Settings
@@ -26,6 +26,7 @@ people:
   casey: {roles: [responder]}
 """
 ALEX = Identity(Person("alex", "alex", frozenset({"administrator"})), "os-user")
+CASEY = Identity(Person("casey", "casey"), "os-user")
 DAY = timedelta(days=1)
 
 
@@ -42,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def tokens(home: Home) -> dict[str, Secret]:
     made = {}
     for scope in SCOPES:
-        made[scope], _ = create_token(home, ALEX, Wanted(f"of-{scope}", "casey", frozenset({scope}), DAY))
+        made[scope], _ = create_token(home, CASEY, Wanted(f"of-{scope}", "casey", frozenset({scope}), DAY))
     return made
 
 
@@ -108,3 +109,17 @@ def test_a_token_that_was_revoked_meanwhile_is_refused_at_the_next_command(home:
     revoke_token(home, ALEX, "brief", "it was in a chat")
     with pytest.raises(SignInError, match="was revoked by alex"):
         signed(home, token, "runs")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_whoever_makes_a_token_for_another_cannot_decide_as_both(home: Home, scope: str) -> None:
+    wanted = Wanted(f"for-{scope}", "casey", frozenset({scope}), DAY)
+    if scope not in FOR_OTHERS:
+        with pytest.raises(SignInError, match=f"casey makes a token for {scope} themselves"):
+            create_token(home, ALEX, wanted)
+        return
+    token, _ = create_token(home, ALEX, wanted)
+    verb = next(verb for verb, needed in VERBS.items() if needed == scope)
+    with doing(verb):
+        found = identify(replace(home.people(), signed_in=signed(home, token, verb)), None)
+    assert (found.person.id, found.behalf) == ("casey", {"alex"})
