@@ -49,6 +49,8 @@ def test_a_normal_change_is_opened_from_a_plan_decided_and_its_run_goes_through(
     opened(desk, book)
     run = desk.run(book, "--change", "CHG-1")
     assert run.code == 3, run.err
+    assert "change register:CHG-1" in said(desk, "status")
+    assert desk.status()["change"]["change"] == "register:CHG-1"
     assert desk("change", "approve", "CHG-1", "--as", "billie").code == 5, (
         "who asked for it does not allow it"
     )
