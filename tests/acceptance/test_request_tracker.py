@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,31 @@ def test_neither_mimruns_account_nor_the_launchers_own_opens_the_gate(desk: Desk
     assert go_on(desk).code == 3
     assert desk.marks() == []
     assert "carol (responder) asked for or launched the run" in why(desk)
+
+
+def test_a_normal_change_that_people_wrote_is_linked_and_lets_the_run_go_on(desk: Desk, do: Do) -> None:
+    (desk.home / "policy.yaml").write_text(POLICY.replace("emergency", "normal"))
+    assert desk.run(desk.runbook(mark("one"))).code == 3
+    assert "a normal change is needed, and none is linked" in why(desk)
+    status = desk.status()
+    now = datetime.now(UTC)
+    fields = {
+        "Change type": "normal",
+        "Run": status["run"],
+        "Digest": status["gates"]["0"]["digest"],
+        "Targets": "localhost",
+        "Window start": f"{now - timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
+        "Window end": f"{now + timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
+    }
+    body = {"Queue": "Changes", "Subject": "Write one", "Status": "submitted", "CustomFields": fields}
+    ref = str(do("bob", "POST", "ticket", body)["id"])
+    linked = desk("change", "link", status["run"], f"rt:{ref}")
+    assert linked.code == 0, linked.out + linked.err
+    assert go_on(desk).code == 3
+    assert "approval is requested; it must be approved" in why(desk)
+    decide(do, "alice", ref, "approved", "go")
+    said = go_on(desk)
+    assert (said.code, desk.marks()) == (0, ["one"]), said.out + said.err + why(desk)
 
 
 def test_an_account_that_nobody_is_known_behind_opens_nothing(desk: Desk, do: Do, ref: str) -> None:
