@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from mimrun.run import transitions
+from mimrun.run.manual_state import NEXT_MANUAL, ManualStatus
 from mimrun.run.transitions import NEXT_CELL, NEXT_RUN, TERMINAL, CellStatus, RunStatus
 
 BEGIN: Final = (
@@ -34,6 +35,9 @@ def _text() -> str:
             "### A cell: one step on one target, for one item of its loop",
             _drawing(NEXT_CELL, CellStatus.READY, frozenset()),
             _meanings(CellStatus),
+            "### A manual step",
+            _drawing(NEXT_MANUAL, ManualStatus.NEW, frozenset({"confirmed", "failed"})),
+            _meanings(ManualStatus),
         ]
     )
 
@@ -56,14 +60,15 @@ def _meanings(kind: type[StrEnum]) -> str:
 
 
 def _following(kind: type[StrEnum]) -> dict[StrEnum, list[str]]:
-    table: Mapping[tuple[StrEnum, StrEnum], StrEnum] = NEXT_RUN if kind is RunStatus else NEXT_CELL  # type: ignore[assignment]
+    tables = {RunStatus: NEXT_RUN, CellStatus: NEXT_CELL, ManualStatus: NEXT_MANUAL}
+    table: Mapping[tuple[StrEnum, StrEnum], StrEnum] = tables[kind]  # type: ignore[assignment]
     return {status: [event.value for (s, event) in table if s is status] for status in kind}
 
 
 def _comments(kind: type[StrEnum]) -> dict[str, str]:
     """Give what the code says beside each member: `READY = "ready"  #: nothing was tried`."""
-    source = inspect.getsource(transitions).splitlines()
-    tree = ast.parse(inspect.getsource(transitions))
+    text = inspect.getsource(sys.modules[kind.__module__])
+    source, tree = text.splitlines(), ast.parse(text)
     found = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
     told = {}
     for node in found.body:

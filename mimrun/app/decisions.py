@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import JsonValue
-
-from mimrun import canonical
 from mimrun.app.change_at_gate import decide_made_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.manual_steps import attest as attest  # noqa: PLC0414 - this page has all decisions
 from mimrun.app.permits import Permits, permits_of
-from mimrun.app.persons import require_known
 from mimrun.app.resolving import Resolution as Resolution  # noqa: PLC0414 - this page has all decisions
 from mimrun.app.resolving import doubts as doubts  # noqa: PLC0414 - likewise
 from mimrun.app.resolving import resolve as resolve  # noqa: PLC0414 - likewise
-from mimrun.app.resolving import unchanged
 from mimrun.app.rules import note_rules
 from mimrun.app.runs import RunView, find_run, load_plan, load_state
+from mimrun.app.runs import describe as describe  # noqa: PLC0414 - likewise
 from mimrun.app.stopping import request_stop
-from mimrun.errors import GateError, InputError, RefusedError, TamperError
+from mimrun.errors import InputError, RefusedError, TamperError
 from mimrun.gate.approval import (
     Closed,
     ClosedBy,
@@ -38,15 +32,13 @@ from mimrun.gate.decision import Word, check_voter
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import (
     GateDecided,
-    ManualAttested,
 )
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
 from mimrun.run.state import GateState, RunState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.run.wish import Level
-from mimrun.runbook.model import EvidenceType
-from mimrun.runbook.node import PlannedGate, PlannedManual
+from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan, Segment
 
 
@@ -256,38 +248,6 @@ def verdict_of(home: Home, state: RunState, plan: Plan) -> Literal["open", "wait
             return "closed"
 
 
-def attest(home: Home, run: str, identity: Identity, evidence: Mapping[str, str]) -> PlannedManual:
-    """Record a person's word that a manual step is done, with the evidence that it asks for.
-
-    Raises:
-        RefusedError: the run does not wait for a manual step.
-        GateError: the person is not known, or does not have the role that the step is for.
-        InputError: evidence is missing, unknown or of the wrong type; all of it is named.
-    """
-    view = find_run(home, run)
-    summary = view.summary
-    if summary.waits_on != "manual":
-        raise RefusedError(f"{summary.run} does not wait for a manual step: {describe(view)}")
-    plan = load_plan(home, summary.run)
-    node = plan.node(summary.waits_at)
-    if not isinstance(node, PlannedManual):
-        raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a manual step")
-    person = require_known(home, identity, f"attest '{node.name}'", team=plan.runbook.owner)
-    if node.role and node.role not in person.roles:
-        raise GateError(f"{person.id} does not have the role {node.role}, which '{node.name}' is for")
-    known = load_state(home, summary.run).manuals[node.path]
-    if known.attested:
-        raise RefusedError(f"{known.by} has attested it already; go on with `mimrun resume {summary.run}`")
-    given = _typed(node, evidence)
-    blob = Blob("evidence", json.dumps(given, sort_keys=True).encode(), "text")
-    body = ManualAttested(fields=canonical.digest(given))
-    draft = Draft(
-        identity.actor(), body, inc=summary.incident, run=summary.run, step=node.path, blobs=(blob,)
-    )
-    home.store.append([draft], guard=lambda log: unchanged(log, summary))
-    return node
-
-
 def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> RunView:
     """Ask for a run to be cancelled; see `mimrun.app.stopping`.
 
@@ -298,14 +258,6 @@ def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> Run
         RefusedError: the run is over already.
     """
     return request_stop(home, run, identity, Level.CANCEL, reason).view
-
-
-def describe(view: RunView) -> str:
-    """Say in one line where a run stands and what it needs."""
-    summary = view.summary
-    at = f" at step {summary.waits_at}" if summary.waits_at else ""
-    why = f": {summary.reason}" if summary.reason else ""
-    return f"it is {view.status}{at}{why}"
 
 
 def _same_request(view: View, seen: RunSummary) -> None:
@@ -320,45 +272,3 @@ def _whole(given: str, asked: str) -> str:
     if len(bare) < 12:
         raise InputError(f"digest {given!r} is too short; give at least 12 characters of what you looked at")
     return asked if asked.removeprefix("sha256:").startswith(bare) else f"sha256:{bare}"
-
-
-def _typed(node: PlannedManual, given: Mapping[str, str]) -> dict[str, JsonValue]:
-    wrong = [
-        f"unknown evidence {name!r}; asked for: {', '.join(node.evidence) or 'none'}"
-        for name in given
-        if name not in node.evidence
-    ]
-    typed: dict[str, JsonValue] = {}
-    for name, field in node.evidence.items():
-        text = given.get(name, "").strip()
-        if not text:
-            if field.required:
-                wrong.append(
-                    f"evidence {name!r} ({field.type}) is missing; give it with --evidence {name}=..."
-                )
-            continue
-        try:
-            typed[name] = _value(field.type, text)
-        except ValueError as exc:
-            wrong.append(f"evidence {name!r}: {exc}")
-    if wrong:
-        raise InputError("\n".join(wrong))
-    return typed
-
-
-def _value(kind: EvidenceType, text: str) -> JsonValue:
-    match kind:
-        case EvidenceType.NUMBER:
-            if not re.fullmatch(r"-?[0-9]{1,15}", text):
-                raise ValueError(f"{text!r} is not a whole number of at most 15 digits")
-            return int(text)
-        case EvidenceType.BOOLEAN:
-            if text not in ("true", "false"):
-                raise ValueError(f"{text!r} is not true or false")
-            return text == "true"
-        case EvidenceType.URL:
-            if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
-                raise ValueError(f"{text!r} is not an http or https address")
-            return text
-        case EvidenceType.TEXT:
-            return text

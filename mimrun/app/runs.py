@@ -203,6 +203,14 @@ def _check_launch(view: Store | View, plan: Plan) -> None:
     check_breaker(view, plan)
 
 
+def describe(view: RunView) -> str:
+    """Say in one line where a run stands and what it needs."""
+    summary = view.summary
+    at = f" at step {summary.waits_at}" if summary.waits_at else ""
+    why = f": {summary.reason}" if summary.reason else ""
+    return f"it is {view.status}{at}{why}"
+
+
 def require_incident(home: Home, incident: str) -> None:
     """See that an incident is on record.
 

@@ -1,4 +1,4 @@
-"""`mimrun approve | reject | withdraw | attest | resolve`: the words of people, on the record."""
+"""`mimrun approve | reject | withdraw | resolve`: the words of people, on the record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.text import Text
 
 from mimrun.app.decisions import (
     PendingGate,
-    attest,
     decide,
     gate_verdict,
     override_freeze,
@@ -102,7 +101,7 @@ def take_back(
         node = withdraw(opened, run, identity, reason)
         name = find_run(opened, run).summary.run
     text = f"{identity.person.id} took back the approval of '{node.name}'"
-    _told(text, name, taken=False, go_on="", as_json=as_json)
+    told(text, name, taken=False, go_on="", as_json=as_json)
 
 
 def reject(
@@ -119,33 +118,6 @@ def reject(
     """Refuse what a waiting gate would let through. The run ends there; a reason is required."""
     vote = _Vote(run, "rejected", digest, reason, claimed, signing=signing(key, sign=sign))
     _cast(settings_of(home), vote, ask=False, as_json=as_json)
-
-
-def attest_done(
-    run: RunArgument = "latest",
-    *,
-    evidence: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-e",
-            "--evidence",
-            metavar="NAME=VALUE",
-            help="What the step asks for. May be given several times.",
-        ),
-    ] = None,
-    claimed: AsOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Sign that the manual step a run waits for is done."""
-    settings = settings_of(home)
-    with open_home(settings) as opened:
-        identity = identify(opened.people(), claimed)
-        node = attest(opened, run, identity, _pairs(evidence or []))
-        name = find_run(opened, run).summary.run
-        taken = _go_on(settings, name, load_plan(opened, name))
-    text, go_on = f"{identity.person.id} attested '{node.name}'", f"mimrun resume {name}"
-    _told(text, name, taken=taken, go_on=go_on, as_json=as_json)
 
 
 def resolve_doubt(
@@ -187,7 +159,7 @@ def resolve_doubt(
         rest = f"; {len(left)} more in doubt" if left else ""
         text = f"{identity.person.id} settled step {step}: {said}{rest}"
         go_on = "" if left else f"mimrun resume {view.summary.run}"
-    _told(text, view.summary.run, taken=False, go_on=go_on, as_json=as_json)
+    told(text, view.summary.run, taken=False, go_on=go_on, as_json=as_json)
 
 
 def _said(words: dict[Resolution, bool]) -> Resolution:
@@ -257,7 +229,7 @@ def verdict_after(settings: Settings, opened: Home, run: str) -> tuple[Verdict, 
     """Give how a gate stands after a decision, and whether the engine goes on with the run."""
     plan = load_plan(opened, run)
     verdict = gate_verdict(opened, load_state(opened, run), plan)
-    return verdict, not isinstance(verdict, Waiting) and _go_on(settings, run, plan)
+    return verdict, not isinstance(verdict, Waiting) and go_on_with(settings, run, plan)
 
 
 def tell_verdict(
@@ -276,7 +248,7 @@ def tell_verdict(
     stands = verdict_json(verdict)
     go_on = f"mimrun resume {run}" if isinstance(verdict, Open) and not taken else ""
     text = f"{said}; the gate is {stands['stands']}{needs}"
-    _told(text, run, taken=taken, go_on=go_on, as_json=as_json, gate=stands)
+    told(text, run, taken=taken, go_on=go_on, as_json=as_json, gate=stands)
 
 
 def _confirm(pending: PendingGate) -> None:
@@ -290,7 +262,7 @@ def _confirm(pending: PendingGate) -> None:
         raise typer.Exit(7)
 
 
-def _go_on(settings: Settings, run: str, plan: Plan) -> bool:
+def go_on_with(settings: Settings, run: str, plan: Plan) -> bool:
     """Hand the run to the engine if one is up; a responder who follows it goes on with it otherwise."""
     launcher = find_launcher(settings)
     if stays_here(plan):
@@ -298,9 +270,10 @@ def _go_on(settings: Settings, run: str, plan: Plan) -> bool:
     return hand_over(launcher, run, direct=False, patience_ms=0).mode == "prefect"
 
 
-def _told(
+def told(
     text: str, run: str, *, taken: bool, go_on: str, as_json: bool, gate: dict[str, JsonValue] | None = None
 ) -> None:
+    """Say what a person's word has led to, and what goes on from there."""
     if as_json:
         stands: dict[str, JsonValue] = {"gate": gate} if gate else {}
         print_json({"run": run, "result": text, "resumed": taken, "next": go_on, **stands})
@@ -311,13 +284,6 @@ def _told(
         # A responder who stayed at the run goes on without another word.
         hint = "the engine goes on with it" if taken else f"go on with: {go_on}"
         out.print(Text(hint, "dim"))
-
-
-def _pairs(given: list[str]) -> dict[str, str]:
-    wrong = [pair for pair in given if "=" not in pair]
-    if wrong:
-        raise InputError(f"evidence {wrong[0]!r}: write name=value")
-    return {name: value for name, _, value in (pair.partition("=") for pair in given)}
 
 
 COMMANDS = {
@@ -332,7 +298,6 @@ COMMANDS = {
     "withdraw": command(
         "withdraw", take_back, 'mimrun withdraw run-7k2q --reason "the standby has fallen behind since"'
     ),
-    "attest": command("attest", attest_done, "mimrun attest latest -e link=https://portal.example.org/42"),
     "resolve": command(
         "resolve",
         resolve_doubt,

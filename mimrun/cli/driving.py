@@ -46,7 +46,8 @@ _DECIDED_S: Final = 2.0
 _FORGET_S: Final = 10.0
 """So long the first Ctrl-C counts on a terminal."""
 _DECISIONS: Final = frozenset(
-    {Kind.GATE_DECIDED, Kind.MANUAL_ATTESTED, Kind.RUN_CANCEL_REQUESTED, Kind.RUN_ABORT_REQUESTED}
+    {Kind.GATE_DECIDED, Kind.MANUAL_ATTESTED, Kind.MANUAL_CONFIRMED}
+    | {Kind.RUN_CANCEL_REQUESTED, Kind.RUN_ABORT_REQUESTED}
 )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mimrun.app.decisions import PendingGate
 from mimrun.cli.gate_view import print_question
+from mimrun.cli.manual_view import by_hand
 from mimrun.cli.terminal import exact, safe, safe_json, safe_line
 from mimrun.connector import Effect
 from mimrun.runbook.batch import actions_in, hosts_of, step_of, together, written
@@ -103,16 +104,15 @@ def print_segment(out: Console, pending: PendingGate) -> None:
 
 def print_behind(out: Console, plan: Plan, segment: Segment) -> None:
     """Print what stands behind a gate, exactly and in full."""
-    names = [target.name for target in plan.targets]
-    out.print(Text(f"  targets: {len(names)}  ").append(_names(names), "cyan"))
+    names = _names([target.name for target in plan.targets])
+    out.print(Text(f"  targets: {len(plan.targets)}  ").append(names, "cyan"))
     out.print(Text("\nWhat runs when it opens:", "bold"))
     view = _View(out, plan, full=True)
     for node in together(segment.nodes):
         view.node(node, 1)
     reached = {step_of(node.path).partition(".batch.*")[0] for node in segment.nodes}
-    for node in plan.walk():
-        if isinstance(node, PlannedSerial) and node.path in reached:
-            view.batches(node, "  ")
+    for node in (node for node in plan.walk() if isinstance(node, PlannedSerial) and node.path in reached):
+        view.batches(node, "  ")
     out.print()
 
 
@@ -151,7 +151,7 @@ class _View:
                 self._line(f"{indent}    ", _needed(node), "yellow")
             case PlannedManual():
                 self._head(indent, node, f"MANUAL by {node.role or 'anybody'}", style="bold yellow")
-                for line in safe(node.instructions.strip()).split("\n"):
+                for line in by_hand(node):
                     self._line(f"{indent}    ", line)
             case PlannedSerial():
                 self._head(indent, node, _form(node))
@@ -228,11 +228,11 @@ class _View:
     def _calls(self, target: TargetCalls) -> Iterator[str]:
         shown = len(target.calls) if self.full else _ITEMS_SHOWN
         for call in target.calls[:shown]:
-            yield from _call(call)
+            yield from call_lines(call)
         if len(target.calls) > shown:
             yield f"... and {len(target.calls) - shown} more items (--json shows all)"
         for keyword, calls in (("verify", target.verify), ("undo", target.undo), ("capture", target.capture)):
-            known = list(dict.fromkeys(tuple(_call(call)) for call in calls[:shown]))
+            known = list(dict.fromkeys(tuple(call_lines(call)) for call in calls[:shown]))
             for first, *rest in known:
                 yield f"{keyword}: {first}"
                 yield from rest
@@ -280,7 +280,7 @@ def _terms(options: StepOptions) -> Iterator[tuple[str, str]]:
     yield from ((words, style) for given, words, style in flags if given)
 
 
-def _call(call: PlannedCall) -> Iterator[str]:
+def call_lines(call: PlannedCall) -> Iterator[str]:
     """Give the lines that show a call: its arguments side by side, and texts of several lines below."""
     long = {name: value for name, value in call.args.items() if isinstance(value, str) and "\n" in value}
     short = ", ".join(f"{name}={_shown(value)}" for name, value in call.args.items() if name not in long)
@@ -304,7 +304,7 @@ def _needed(node: PlannedGate) -> str:
 
 def call_line(call: PlannedCall) -> str:
     """Give a call on one line, cut short where it has more."""
-    return next(_call(call))
+    return next(call_lines(call))
 
 
 def _shown(value: JsonValue) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import UTC, datetime
 
 import typer
@@ -16,6 +15,7 @@ from mimrun.app.decisions import PendingGate, describe, gate_verdict, pending_ga
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import standing_of
+from mimrun.app.manual_steps import pending_manual
 from mimrun.app.resolving import doubts, meanings
 from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
@@ -24,13 +24,13 @@ from mimrun.app.undo import plan_undo
 from mimrun.cli.broken_glass import glass_line
 from mimrun.cli.change_view import link_json, link_lines
 from mimrun.cli.gate_view import print_question, question_json
+from mimrun.cli.manual_view import manual_command, manual_json, print_manual
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
-from mimrun.cli.terminal import console, print_json, safe, safe_line
+from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import BlobKeyError, ErasedError, MimrunError, RefusedError, SettingsError
 from mimrun.gate.approval import FREEZE_ROLE, Waiting
 from mimrun.gate.change_link import change_of
-from mimrun.log.kinds import ManualRequested
 from mimrun.run.state import CellKey, RunState
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.node import Leaf
@@ -137,9 +137,8 @@ def _after_waiting(home: Home, view: RunView, state: RunState) -> str:
     match view.summary.waits_on:
         case "gate":
             return _at_gate(home, name, state) or go_on
-        case "manual" if not state.manuals[at].attested:
-            fields = (f"-e {field}=..." for field in state.manuals[at].fields)
-            return " ".join([f"mimrun attest {name}", *fields])
+        case "manual" if not state.manuals[at].is_done and state.manuals[at].status != "failed":
+            return manual_command(home, name, state.manuals[at])
         case "pause":
             return f"{go_on}   or   mimrun cancel {name} --reason ..."
         case "killswitch":
@@ -182,7 +181,7 @@ def print_needs(out: Console, home: Home, run: str) -> None:
         if isinstance(asked, PendingGate):
             print_question(out, asked)
     if view.status == "waiting" and view.summary.waits_on == "manual":
-        _print_manual(out, home, view, state)
+        print_manual(out, home, pending_manual(home, run))
     if view.status == "in_doubt":
         _print_doubts(out, state)
     hint = next_step(home, view, state)
@@ -199,6 +198,9 @@ def _asked(home: Home, view: RunView) -> PendingGate | str:
 
 
 def _asks_json(home: Home, view: RunView) -> JsonValue:
+    if view.status == "waiting" and view.summary.waits_on == "manual":
+        pending = pending_manual(home, view.summary.run)
+        return {"step": pending.node.path, **manual_json(pending.state, home.clock())}
     if view.status != "waiting" or view.summary.waits_on != "gate":
         return None
     asked = _asked(home, view)
@@ -219,18 +221,6 @@ def _print_doubts(out: Console, state: RunState) -> None:
             out.print(Text(f"    {proposal.by} proposed {said}; a second person must say the same", "yellow"))
     if len(open_) > _DOUBTS_SHOWN:
         out.print(Text(f"  and {len(open_) - _DOUBTS_SHOWN} more", "magenta"))
-
-
-def _print_manual(out: Console, home: Home, view: RunView, state: RunState) -> None:
-    entry = home.store.entry(state.manuals[view.summary.waits_at].request)
-    text = (home.store.blob(entry, "instructions") or b"").decode()
-    out.print(Text("  to do:", "bold"))
-    for line in textwrap.wrap(safe(text), 96):
-        out.print(Text(f"    {line}"))
-    if isinstance(entry.body, ManualRequested):
-        for field in entry.body.fields:
-            need = "" if field.required else ", optional"
-            out.print(Text(f"    leaves as evidence: {field.name} ({field.type}{need})", "dim"))
 
 
 def print_kill_switch(home: Home) -> None:

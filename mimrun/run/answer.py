@@ -10,7 +10,8 @@ from pydantic import JsonValue
 
 from mimrun.log.store import Store
 from mimrun.run.facts import Facts
-from mimrun.run.state import Cell, CellKey, ManualState, RunState
+from mimrun.run.manual_state import ManualState
+from mimrun.run.state import Cell, CellKey, RunState
 from mimrun.run.transitions import CellStatus
 from mimrun.runbook.node import Node, PlannedAction, PlannedManual, PlannedParallel, inside_of, parts_of
 from mimrun.runbook.plan import Plan
@@ -73,7 +74,7 @@ class _Recall:
             _recall_action(node, state, store, facts)
         elif isinstance(node, PlannedManual):
             manual = state.manuals.get(node.path)
-            if node.register_ and manual is not None and manual.attested:
+            if node.register_ and manual is not None and manual.is_done:
                 evidence, seq = evidence_of(store, manual), manual.attested
                 facts.register(node.register_, "", evidence, source=seq, path=node.path)
         elif isinstance(node, PlannedParallel):

@@ -13,7 +13,8 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
-from mimrun.run.state import Cell, CellKey, GateState, ManualState, Proposal, RunState
+from mimrun.run.manual_state import TAKES, ManualState, take_manual
+from mimrun.run.state import Cell, CellKey, GateState, Proposal, RunState
 from mimrun.run.transitions import CellEvent, CellStatus, next_cell, next_run, run_event
 from mimrun.run.wish import wish_after
 
@@ -290,15 +291,8 @@ def _gate_closed(state: RunState, entry: LogEntry) -> None:
     state.finished.pop(entry.step, None)
 
 
-def _manual_requested(state: RunState, entry: LogEntry) -> None:
-    body = _body(entry, kinds.ManualRequested)
-    manual = state.manuals.setdefault(entry.step, ManualState())
-    manual.request, manual.fields = entry.seq, tuple(field.name for field in body.fields)
-
-
-def _manual_attested(state: RunState, entry: LogEntry) -> None:
-    manual = state.manuals.setdefault(entry.step, ManualState())
-    manual.attested, manual.by = entry.seq, entry.actor.id
+def _manual(state: RunState, entry: LogEntry) -> None:
+    take_manual(state.manuals.setdefault(entry.step, ManualState()), entry)
 
 
 _APPLY: Final = {
@@ -333,6 +327,5 @@ _APPLY: Final = {
     Kind.GATE_CLOSED: _gate_closed,
     Kind.GATE_ESCALATED: _gate_escalated,
     Kind.BREAKGLASS_OPENED: _glass_broken,
-    Kind.MANUAL_REQUESTED: _manual_requested,
-    Kind.MANUAL_ATTESTED: _manual_attested,
+    **dict.fromkeys(TAKES, _manual),
 }

@@ -13,6 +13,7 @@ from typing import NamedTuple, assert_never
 
 from mimrun.connector import Effect
 from mimrun.gate.approval import Question, Vote
+from mimrun.run.manual_state import ManualState
 from mimrun.run.transitions import CellStatus, RunStatus
 from mimrun.run.wish import Wish
 
@@ -91,16 +92,6 @@ class GateState:
     detail: str = ""
     passed: int = 0
     passed_at: datetime | None = None
-
-
-@dataclass(slots=True)
-class ManualState:
-    """What is known about a manual step."""
-
-    request: int = 0
-    fields: tuple[str, ...] = ()
-    attested: int = 0
-    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

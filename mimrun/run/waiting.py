@@ -8,7 +8,7 @@ from typing import assert_never
 
 from pydantic import JsonValue
 
-from mimrun.errors import InputError, TamperError
+from mimrun.errors import TamperError
 from mimrun.gate.approval import Closed, ClosedBy, Open, Waiting
 from mimrun.gate.terms import Terms
 from mimrun.log.entry import Blob
@@ -18,25 +18,19 @@ from mimrun.log.kinds import (
     GateEscalated,
     GateOpened,
     GateRequested,
-    ManualField,
-    ManualRequested,
     RoleCount,
     StepFinished,
 )
-from mimrun.run.answer import evidence_of
 from mimrun.run.facts import Condition, Facts
 from mimrun.run.journal import Journal
+from mimrun.run.manual import ManualSteps
 from mimrun.run.permit import Permit, shown_change
-from mimrun.run.result import Denied, Done, Failed, Parked, Result
+from mimrun.run.result import Denied, Done, Parked, Result
 from mimrun.run.state import GateState
-from mimrun.runbook.expression import render
 from mimrun.runbook.model import OnTimeout
 from mimrun.runbook.node import Node, PlannedGate, PlannedManual
 from mimrun.runbook.plan import Plan, Segment
 from mimrun.runbook.render import render_nodes
-
-ANYBODY = "anybody"
-"""The role that the log names for a manual step that everybody may attest."""
 
 
 class PeopleSteps:
@@ -58,6 +52,7 @@ class PeopleSteps:
         clock: Callable[[], datetime],
     ) -> None:
         self._plan, self._journal, self._facts = plan, journal, facts
+        self._manual_steps = ManualSteps(journal, facts)
         self._permit, self._clock = permit, clock
 
     def gate(self, node: PlannedGate, conditions: Sequence[Condition]) -> Result:
@@ -135,33 +130,12 @@ class PeopleSteps:
         return segment.nodes
 
     def manual(self, node: PlannedManual, conditions: Sequence[Condition]) -> Result:
-        """Ask for the work, or take up a person's word that it is done."""
-        if not self._wanted(conditions):
-            return self._finish(node, "skipped")
-        asked = self._journal.state.manuals.get(node.path)
-        if asked is None:
-            try:
-                # What is rendered already is data by now, and is never parsed again.
-                waits = bool(node.late)
-                known = self._facts.variables("", path=node.path)
-                text = str(render(node.instructions, known)) if waits else node.instructions
-            except InputError as exc:
-                self._finish(node, "failed", str(exc))
-                return Failed(f"manual step '{node.name}': {exc}")
-            fields = [ManualField(name=n, type=e.type, required=e.required) for n, e in node.evidence.items()]
-            body = ManualRequested(role=node.role or ANYBODY, fields=tuple(fields))
-            self._journal.note(body, step=node.path, blobs=[Blob("instructions", text.encode(), "text")])
-        elif asked.attested:
-            self.recall(node)
-            return self._finish(node, "ok")
-        return Parked("manual", node.path, f"'{node.name}' is to be done by {node.role or ANYBODY}")
+        """Ask for the work, or take up what a person said of it."""
+        return self._manual_steps.do(node, conditions)
 
     def recall(self, node: PlannedManual) -> None:
         """Take up the evidence that a person left."""
-        known = self._journal.state.manuals.get(node.path)
-        if node.register_ and known and known.attested:
-            evidence = evidence_of(self._journal.store, known)
-            self._facts.register(node.register_, "", evidence, source=known.attested, path=node.path)
+        self._manual_steps.recall(node)
 
     def _segment(self, node: PlannedGate) -> Segment:
         return Segment(

@@ -161,6 +161,7 @@ class EvidenceType(StrEnum):
     URL = "url"
     NUMBER = "number"
     BOOLEAN = "boolean"
+    FILE = "file"
 
 
 class Evidence(Part):
@@ -171,12 +172,26 @@ class Evidence(Part):
     required: bool = Field(True, description="False: it may be left out.")
 
 
+Item = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\r\n{]*(\{[^\r\n{%#]+)*\{?$")]
+"""A line of a checklist: what is filled in belongs into the instructions."""
+
+
 class Manual(Part):
     """Work that a person does and signs for."""
 
     role: Identifier | None = Field(None, description="Who may attest; without it anybody may.")
     instructions: Annotated[str, Field(min_length=1)] = Field(description="What to do, as a template.")
     evidence: dict[Identifier, Evidence] = Field({}, description="What the person must leave.")
+    checklist: Annotated[tuple[Item, ...], Field(max_length=50)] = Field(
+        (),
+        description="What the person ticks, one by one, before they can attest. Plain words, no templates.",
+    )
+    second_person: bool | Identifier = Field(
+        False, description="Whether another person has to confirm it: true for anybody, or their role."
+    )
+    remind: Duration = Field(
+        0, ge=0, description="How long until people are reminded, again and again; 0 for never."
+    )
 
 
 class StepPart(Part):

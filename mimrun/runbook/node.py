@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Final, Literal, TypeAlias, assert_never
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from mimrun.connector import Effect
 from mimrun.runbook.model import Evidence, Needed, OnTimeout, Part, Risk, Stage
 
+_UNUSED: Final = frozenset({"checklist", "second", "remind_ms"})
+"""Fields of a manual step that are not written where they say nothing."""
 _HANDLER: Final = re.compile(r"(?:(?P<around>.+)\.)?(?P<own>h\d+)(?:\.batch\.\d+)?")
 
 
@@ -145,7 +147,13 @@ class PlannedGate(PlannedNode):
 
 
 class PlannedManual(PlannedNode):
-    """Work that a person does and signs for."""
+    """Work that a person does and signs for.
+
+    Arguments:
+        checklist: what they tick before they sign.
+        second: the role of the second person who confirms it, `anybody`, or "" where none is needed.
+        remind_ms: after so long people are reminded, again and again; 0 for never.
+    """
 
     kind: Literal["manual"] = "manual"
     role: str | None
@@ -153,6 +161,15 @@ class PlannedManual(PlannedNode):
     late: tuple[str, ...] = ()
     evidence: dict[str, Evidence] = {}
     register_: str | None = Field(None, alias="register")
+    checklist: tuple[str, ...] = ()
+    second: str = ""
+    remind_ms: int = 0
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        """Leave out what is not used: plans of before keep their digest, and the approvals for it."""
+        data: dict[str, JsonValue] = write(self)
+        return {name: value for name, value in data.items() if value or name not in _UNUSED}
 
 
 class PlannedBlock(PlannedNode):

@@ -312,6 +312,7 @@ class NodePlanner:
                 text, late = instructions(text, tuple(sorted(names(text))), variables)
             except ExpressionError as exc:
                 self._scope.complaints.add(place, exc.message, exc.hint)
+        second = step.manual.second_person
         node = PlannedManual(
             path=self._unit.prefix + path,
             name=name,
@@ -321,6 +322,9 @@ class NodePlanner:
             late=late,
             evidence=step.manual.evidence,
             register_=step.register_,
+            checklist=step.manual.checklist,
+            second=second if isinstance(second, str) else "anybody" if second else "",
+            remind_ms=step.manual.remind,
         )
         self._register(step.register_)
         return node

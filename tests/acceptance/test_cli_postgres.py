@@ -106,3 +106,18 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(desk: Desk) -> No
     said = desk("runs", MIMRUN_STORE="mysql://me:hunter2@db/log")
     assert said.code == 2
     assert "hunter2" not in said.err + said.out
+
+
+def test_a_manual_step_is_claimed_ticked_and_confirmed_there_as_well(desk: Desk) -> None:
+    step = (
+        "  - name: Tell the desk\n"
+        "    manual: {instructions: Call them, checklist: [Called], second_person: true}\n"
+    )
+    assert desk.run(desk.runbook(step + mark("two"))).code == 3
+    for words in (("claim", "latest"), ("check", "latest", "1"), ("attest", "latest")):
+        assert desk(*words, "--as", "alex").code == 0
+    assert desk("confirm", "latest", "--as", "alex").code == 5
+    assert desk("confirm", "latest", "--as", "billie").code == 0
+    assert desk("resume", "--direct").code == 0
+    assert desk.marks() == ["two"]
+    assert desk("log", "rebuild").code == 0
