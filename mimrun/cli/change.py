@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from mimrun.app.change_draft import content_of_plan
+from mimrun.app.change_elsewhere import open_elsewhere
 from mimrun.app.change_form import Form, fill_form
 from mimrun.app.change_linking import find_record, link_change
 from mimrun.app.change_reading import record_json
@@ -40,6 +41,7 @@ from mimrun.cli.change_options import (
     UntilOption,
     WhatOption,
     WhyOption,
+    WithinOption,
 )
 from mimrun.cli.change_steps import (
     add_template,
@@ -54,7 +56,7 @@ from mimrun.cli.change_steps import (
     submit,
     withdraw,
 )
-from mimrun.cli.change_tell import show_one, tell
+from mimrun.cli.change_tell import show_one, tell, tell_elsewhere
 from mimrun.cli.change_view import change_json, link_json, print_changes, print_record
 from mimrun.cli.options import (
     AsOption,
@@ -88,30 +90,32 @@ def open_(
     inputs: PlanInputOption = None,
     inventories: InventoryOption = None,
     incident: OfIncidentOption = "",
+    within: WithinOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open a draft in mimrun's own register.
+    """Open a change: a draft in mimrun's own register, or a record in another system of changes.yaml.
 
     With --from-plan its approval is for exactly that plan: a run of anything else is not allowed by it.
     """
     form = Form(title, risk, justification, implementation, backout, test, start, end, targets)
     with open_home(settings_of(home)) as opened:
-        identity = identify(opened.people(), claimed)
+        identity, file = identify(opened.people(), claimed), changes_of(opened).file()
+        system = file.system(within or file.new_records)
         person = require_known(opened, identity, "open a change")
         if incident:
             require_incident(opened, incident)
+        draft = Content(type=type_, title=title or "", risk=risk or "medium", incident=incident)
         if from_plan:
-            plan = prepare_plan(opened, from_plan, inputs or [], inventories or [])
-            draft = content_of_plan(plan, incident=incident, requested_by=person.id)
-            draft = draft.model_copy(update={"type": type_})
-        else:
-            said = {"title": title or "", "risk": risk or "medium", "incident": incident}
-            draft = Content.model_validate({"type": type_, "requested_by": person.id, **said})
-        content = fill_form(draft, form, opened.clock())
-        ref = open_change(opened, identity.actor(), content, Opening(incident=incident))
-        tell(opened, ref, "opened", as_json=as_json)
+            draft = content_of_plan(prepare_plan(opened, from_plan, inputs or [], inventories or []))
+        of = {"type": type_, "incident": incident, "requested_by": person.id}
+        content = fill_form(draft.model_copy(update=of), form, opened.clock())
+        if system.name == REGISTER:
+            ref = open_change(opened, identity.actor(), content, Opening(incident=incident))
+            tell(opened, ref, "opened", as_json=as_json)
+            return
+        tell_elsewhere(system.name, open_elsewhere(opened, identity, system, content), as_json=as_json)
 
 
 def edit(

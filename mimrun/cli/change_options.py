@@ -87,3 +87,12 @@ UnderOption: TypeAlias = Annotated[
         help="The change record that it is done under: CHG-7, or SYSTEM:NUMBER.",
     ),
 ]
+WithinOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--in",
+        metavar="SYSTEM",
+        show_default=False,
+        help="The change system it is opened in. Default: `new_records` of changes.yaml, else mimrun's own register.",
+    ),
+]

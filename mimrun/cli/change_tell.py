@@ -27,3 +27,11 @@ def tell(home: Home, ref: str, what: str, *, as_json: bool) -> None:
         return
     was = find_change(home, ref).was
     console().print(Text(safe_line(f"{was.ref} {what}; it is in {was.state.value}"), "bold"))
+
+
+def tell_elsewhere(system: str, ref: str, *, as_json: bool) -> None:
+    """Say that a change was opened in another system."""
+    if as_json:
+        print_json({"change": f"{system}:{ref}"})
+    else:
+        console().print(Text(safe_line(f"{system}:{ref} opened; its approvers decide there"), "bold"))

@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 from builders import paper_changes as paper
 from builders.plans import a_plan, action, gate
-from builders.runs import Bench
+from builders.runs import RESPONDER, Bench
 
+from mimrun.app.change_draft import content_of_plan
+from mimrun.app.change_elsewhere import open_elsewhere
 from mimrun.app.change_form import Form, fill_form, parse_when
+from mimrun.app.changes import changes_of
 from mimrun.app.runs import find_run
 from mimrun.app.worker import Worker
-from mimrun.errors import InputError
+from mimrun.errors import InputError, RunError
 from mimrun.gate.change_link import change_of
 from mimrun.gate.register import Content
+from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment
 
 PEOPLE = """\
@@ -85,6 +89,24 @@ def test_a_file_of_change_systems_that_is_broken_keeps_the_gate_closed_and_the_w
     worked(bench)
     with bench.home() as home:
         assert find_run(home, run).status == "succeeded"
+
+
+def test_a_change_is_opened_elsewhere_once_whatever_becomes_of_the_answer(bench: Bench, desk: Path) -> None:
+    plan = a_plan(bench.world, gate("1"), action("2"))
+    with bench.home() as home:
+        system, content = changes_of(home).file().system("desk"), content_of_plan(plan)
+        (desk / "weather").write_text("lost")
+        assert open_elsewhere(home, RESPONDER, system, content) == "P1"
+        assert paper.read(desk, "P1")["digest"] == plan.digest
+        (desk / "weather").write_text("lost down")
+        with pytest.raises(RunError, match=r"look for \[mimrun change [0-9a-f]{16}\] there"):
+            open_elsewhere(home, RESPONDER, system, content)
+        (desk / "weather").write_text("down")
+        with pytest.raises(RunError, match="nothing was made there"):
+            open_elsewhere(home, RESPONDER, system, content)
+        written = [e.body for e in home.store.entries(kinds={Kind.CHANGE_WRITTEN})]
+    assert [one.status for one in written] == ["done", "unknown", "failed"]  # type: ignore[union-attr]
+    assert sorted(path.name for path in desk.glob("P*.json")) == ["P1.json", "P2.json"]
 
 
 NOW = read_moment("2026-11-22T03:00:00.000000Z")
