@@ -13,16 +13,16 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import Field
 
+from mimrun.gate.priority import PRIORITIES as PRIORITIES  # noqa: PLC0414 - what a policy goes by
+from mimrun.gate.priority import Priority as Priority  # noqa: PLC0414 - likewise
 from mimrun.gate.terms import ChangeKind, Terms
 from mimrun.runbook.duration import Duration
 from mimrun.runbook.launch import RiskRow
 from mimrun.runbook.model import Identifier, Needed, OnTimeout, Part
 from mimrun.runbook.node import PlannedGate
 
-Priority: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
 Excluded: TypeAlias = Literal["requester", "launcher", "author"]
 
-PRIORITIES: Final[tuple[Priority, ...]] = ("P1", "P2", "P3", "P4", "P5")
 RANK: Final[Mapping[ChangeKind, int]] = {"none": 0, "standard": 1, "emergency": 2, "normal": 3}
 """The kinds of change records, the one that asks most last: a normal change is assessed and scheduled."""
 FREEZE_APPROVER: Final = "freeze_approver"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from mimrun.gate.policy import Priority
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import IncidentPrioritized
 from mimrun.log.moment import write_moment
+
+Priority: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
+PRIORITIES: Final[tuple[Priority, ...]] = ("P1", "P2", "P3", "P4", "P5")
 
 
 class Declared(BaseModel):
