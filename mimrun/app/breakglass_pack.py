@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mimrun import canonical
 from mimrun.app.home import Home, lay_home, open_home
@@ -78,6 +78,25 @@ class Packed:
     files: tuple[str, ...]
     expires_at: datetime
     signed: bool
+
+    def lacks(self) -> list[str]:
+        """Say what whoever needs it will miss."""
+        unsigned = [] if self.signed else ["no key of the log has signed it: `mimrun key show` says why"]
+        hosts = (
+            []
+            if "known_hosts" in self.files
+            else ["no keys of hosts are in it: --known-hosts ~/.ssh/known_hosts"]
+        )
+        return unsigned + hosts
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The pack for `--json`."""
+        shown: dict[str, JsonValue] = {"path": str(self.path), "pack": self.pack, "incident": self.name}
+        return shown | {
+            "files": list(self.files),
+            "expires_at": self.expires_at.isoformat(),
+            "signed": self.signed,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ last. So nothing is lost when no process was there, and of several processes one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -45,6 +45,7 @@ class Message:
     Arguments:
         event: what it is told as: the event itself, or a reminder of it.
         people: whom a channel writes to that writes to each.
+        before: what was known of it when this was found to be due.
     """
 
     notice: Notice
@@ -55,6 +56,7 @@ class Message:
     text: str
     people: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
+    before: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,14 @@ class Watcher:
         messages = []
         for notice in self._notices(home):
             still = False
-            for telling, name in _ways(rules, notice):
-                told = Told.decode(
-                    home.store.projection(Notices.name, told_key(notice.about, telling.tell, name))
-                )
+            for way in _ways(rules, notice):
+                telling, name = way
+                before = home.store.projection(Notices.name, told_key(notice.about, telling.tell, name))
+                told = Told.decode(before)
                 event = due_event(notice, told, remind_s=telling.remind / 1000, now=now)
                 still = still or notice.event.value not in told.events
                 if event is not None:
-                    messages.append(_message(home, rules, notice, event, telling, name))
+                    messages.append(replace(_message(home, rules, notice, event, way), before=before))
             if not still:
                 self.open.pop(notice.about, None)
         return messages
@@ -179,8 +181,9 @@ def _ways(rules: NoticeRules, notice: Notice) -> Iterator[tuple[Telling, str]]:
 
 
 def _message(
-    home: Home, rules: NoticeRules, notice: Notice, event: NoticeEvent, telling: Telling, name: str
+    home: Home, rules: NoticeRules, notice: Notice, event: NoticeEvent, way: tuple[Telling, str]
 ) -> Message:
+    telling, name = way
     words, facts = rules.words(telling.tell, event), facts_of(notice, event, rules.link)
     title = clean_text(" ".join(str(render(words.title, facts)).split()), 200)
     lines = [line.rstrip() for line in str(render(words.text, facts)).splitlines()]
@@ -207,7 +210,6 @@ def _send(home: Home, rules: NoticeRules, message: Message) -> Sent | None:
     """
     notice, told = message.notice, message.telling.tell
     key = told_key(notice.about, told, message.channel)
-    before = home.store.projection(Notices.name, key)
     body = NoticeSending(
         about=notice.about,
         event=message.event,
@@ -219,7 +221,7 @@ def _send(home: Home, rules: NoticeRules, message: Message) -> Sent | None:
     blobs = (Blob("text", f"{message.title}\n\n{message.text}".encode(), "text"),)
     draft = Draft(TELLER, body, inc=notice.incident, blobs=blobs)
     try:
-        (entry,) = home.store.append([draft], guard=_Unchanged(key, before))
+        (entry,) = home.store.append([draft], guard=_Unchanged(key, message.before))
     except RefusedError:
         return None
     done, reason = True, ""

@@ -79,10 +79,7 @@ def pack(
     A machine with mimrun and nothing else can run from it: no network of yours, no Prefect, no sign-in. Secrets are
     not in it. Keep it where you can reach it when nothing works, and the log's root key beside it.
     """
-    try:
-        good_for = timedelta(milliseconds=parse_duration(expires))
-    except ValueError as exc:
-        raise InputError(f"--expires: {exc}") from exc
+    good_for = _duration(expires)
     with open_home(settings_of(home)) as opened:
         identity = identify(opened.people(), claimed)
         made = make_pack(
@@ -95,32 +92,18 @@ def pack(
             expires=good_for,
         )
     if as_json:
-        print_json(
-            {
-                "path": str(made.path),
-                "pack": made.pack,
-                "incident": made.name,
-                "files": list(made.files),
-                "expires_at": made.expires_at.isoformat(),
-                "signed": made.signed,
-            }
-        )
+        print_json(made.as_json())
         return
     typer.echo(
         f"{path}: {len(made.files)} files, good until {made.expires_at:%Y-%m-%d %H:%M} UTC, as {made.name}"
     )
-    if not made.signed:
-        console(stderr=True).print(
-            "[yellow]no key of the log has signed it: `mimrun key show` says why[/yellow]"
-        )
-    if known_hosts is None:
-        console(stderr=True).print(
-            "[yellow]no keys of hosts are in it: --known-hosts ~/.ssh/known_hosts[/yellow]"
-        )
+    for lack in made.lacks():
+        console(stderr=True).print(Text(lack, "yellow"))
 
 
 def show(
     path: PackArgument,
+    *,
     root: RootOption = None,
     key: KeyOption = None,
     unvouched: UnvouchedOption = False,
@@ -274,6 +257,13 @@ def packs(home: HomeOption = None, as_json: JsonOption = False) -> None:
     for one in found:
         table.add_row(one.origin, str(one.entries), str(one.seq), one.incident, one.by)
     console().print(table)
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return timedelta(milliseconds=parse_duration(text))
+    except ValueError as exc:
+        raise InputError(f"--expires: {exc}") from exc
 
 
 def _inspect(

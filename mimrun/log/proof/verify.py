@@ -117,9 +117,18 @@ class _Audit:
         signed.check_kept(walk.seq, whole=True)
         signed.say_limits(about, walk.seq)
         found += _wrong_mark(claim, about, walk)
-        there = self.blobs.count - len(self.blobs.erased)
-        if not found and claim is not None and claim.blobs not in (None, there):
-            found.append(Flaw(0, "blob", f"{claim.blobs} blobs are stored and the entries speak of {there}"))
+        if not found and claim is not None and claim.blobs not in (None, self._there):
+            detail = f"{claim.blobs} blobs are stored and the entries speak of {self._there}"
+            found.append(Flaw(0, "blob", detail))
+        return self._report(found, signed)
+
+    @property
+    def _there(self) -> int:
+        """How many blobs the entries speak of that were not erased."""
+        return self.blobs.count - len(self.blobs.erased)
+
+    def _report(self, found: list[Flaw], signed: Signed) -> Report:
+        walk = self.walk
         return Report(
             log=walk.log or "",
             scope="the whole log",
@@ -128,7 +137,7 @@ class _Audit:
             first_ts=walk.first_ts,
             last_ts=walk.last_ts,
             incidents=len(walk.incidents),
-            blobs=there - self.blobs.unread,
+            blobs=self._there - self.blobs.unread,
             flaws=tuple(sorted(found, key=lambda flaw: (flaw.seq == 0, flaw))),
             more=walk.more + self.more,
             known=self.trust.known,
