@@ -24,6 +24,7 @@ from mimrun.app.notice_file import load_notices
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells
+from mimrun.app.signed_openssh import read_file
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
 from mimrun.errors import InputError, MimrunError, SettingsError
@@ -31,6 +32,7 @@ from mimrun.gate.calendar_file import load_calendars
 from mimrun.gate.people_file import load_people
 from mimrun.gate.people_lint import lint_people
 from mimrun.gate.policy_file import load_policy
+from mimrun.gate.signature import read_signers
 from mimrun.log.chain import StoredCheckpoint
 from mimrun.log.moment import utc_now
 from mimrun.log.proof.note import read_note
@@ -74,6 +76,7 @@ def examine(settings: Settings) -> list[Check]:
         _people(settings),
         _policy(settings),
         *_calendars(settings),
+        *_signers(settings),
         *_kill_switch(settings),
         *_anchors(settings),
         *_notices(settings),
@@ -280,6 +283,26 @@ def _shells(settings: Settings) -> Iterator[Check]:
     for one in found:
         cure = "" if one.here else f"mimrun shell --settle {one.shell.seq}"
         yield Check(f"shell {one.shell.seq}", one.describe(), cure, ok=None)
+
+
+def _signers(settings: Settings) -> Iterator[Check]:
+    """Say whether the keys that sign approvals are those of known people, where somebody said whose they are."""
+    file = settings.allowed_signers
+    if not file.exists():
+        return
+    try:
+        signers = read_signers(read_file(file), str(file))
+        wrong = signers.wrong(load_people(settings.people))
+    except MimrunError as exc:
+        yield Check("signers", str(exc), f"mend {file}", ok=False)
+        return
+    count = f"{len(signers.lines)} keys sign approvals"
+    if wrong:
+        yield Check("signers", f"{count}; {wrong[0]}", f"mend {file}", ok=False)
+    elif shutil.which("ssh-keygen") is None:
+        yield Check("signers", f"{count}, and ssh-keygen is not here", "install OpenSSH's client", ok=None)
+    else:
+        yield Check("signers", count, ok=True)
 
 
 def _people(settings: Settings) -> Check:

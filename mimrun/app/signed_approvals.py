@@ -34,6 +34,7 @@ from mimrun.gate.armour import armour, unarmour
 from mimrun.gate.asking import Asking
 from mimrun.gate.people import Person
 from mimrun.gate.signature import Signers, Statement, key_in, owner_of, read_signers
+from mimrun.log.field import REASON_LENGTH
 from mimrun.log.kinds import GateDecided, Kind, PlanFrozen
 from mimrun.log.moment import read_moment
 from mimrun.settings import Settings
@@ -91,7 +92,8 @@ def _asking(home: Home, pending: PendingGate) -> Asking:
         title=pending.node.name,
         asked_by=summary.launched_by,
         needed=tuple(request.needed),
-        change=pending.node.change,
+        change=pending.node.change if request.terms.change == "none" else request.terms.change,
+        freeze=(request.frozen or "frozen")[:REASON_LENGTH] if request.terms.freeze_override else "",
         expires=request.until,
         plan=pending.plan,
         segment=pending.segment,

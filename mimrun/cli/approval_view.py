@@ -36,6 +36,10 @@ def readable(asking: Asking) -> str:
             f"  asked by {safe_line(asking.asked_by)}, needs {needed}, change {asking.change}, until {until}"
         )
     )
+    if asking.freeze:
+        out.print(
+            Text(f"  frozen: {safe_line(asking.freeze, 500)}; a freeze approver signs with --freeze-override")
+        )
     out.print(Text(f"  digest: {asking.segment.digest[7:]}"))
     print_behind(out, asking.plan, asking.segment)
     return buffer.getvalue()

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from mimrun import canonical
 from mimrun.errors import InputError
 from mimrun.gate.signature import Statement
-from mimrun.log.field import Moment, Name, Seq, Title
+from mimrun.log.field import Moment, Name, Reason, Seq, Title
 from mimrun.log.moment import write_moment
 from mimrun.runbook.model import Needed, Part
 from mimrun.runbook.node import PlannedGate
@@ -38,6 +38,7 @@ class _Asked(Part):
     asked_by: Name
     needed: Annotated[tuple[Needed, ...], Field(max_length=100)]
     change: Name
+    freeze: Reason = ""
     expires: Moment
     plan: dict[str, Any]
     segment: dict[str, Any]
@@ -52,6 +53,7 @@ class Asking:
         gate: its path in the plan, and `request` the entry that asked.
         title: what the gate is called in the plan.
         asked_by: who asked for the run, and `needed` whose approvals it takes, as the log says.
+        freeze: which calendars are closed, in words, where a freeze approver has to allow it; or "".
         expires: when the gate stops waiting.
         frozen: the plan's bytes as they were frozen, perhaps by another version of mimrun.
     """
@@ -65,6 +67,7 @@ class Asking:
     asked_by: str
     needed: tuple[Needed, ...]
     change: str
+    freeze: str
     expires: datetime
     plan: Plan
     segment: Segment
@@ -82,6 +85,7 @@ class Asking:
             asked_by=self.asked_by,
             needed=self.needed,
             change=self.change,
+            freeze=self.freeze,
             expires=write_moment(self.expires),
             plan=json.loads(self.frozen),
             segment=self.segment.model_dump(mode="json", by_alias=True),
@@ -121,6 +125,7 @@ class Asking:
             asked.asked_by,
             asked.needed,
             asked.change,
+            asked.freeze,
             expires,
             plan,
             segment,

@@ -123,6 +123,18 @@ class Signers:
         """Give the lines that name this very key."""
         return tuple(one for one in self.lines if one.key == key and not one.is_authority)
 
+    def wrong(self, people: People) -> tuple[str, ...]:
+        """Give what makes keys count for nobody: principals whom nobody knows, and keys that several have."""
+        found = []
+        for one in (line for line in self.lines if not line.is_authority):
+            strangers = [name for name in one.principals if name not in people.by_id]
+            owners = {name for line in self.of_key(one.key) for name in line.principals}
+            if strangers:
+                found.append(f"line {one.line}: nobody is known as {', '.join(strangers)}")
+            elif len(owners) > 1:
+                found.append(f"line {one.line}: the key belongs to {' and '.join(sorted(owners))}")
+        return tuple(found)
+
     def of_person(self, person: str) -> tuple[bytes, ...]:
         """Give the keys that are written down for a person by name."""
         return tuple(one.key for one in self.lines if person in one.principals and not one.is_authority)
