@@ -13,6 +13,7 @@ import pytest
 from builders import paper_changes as paper
 from builders.commands import until
 from builders.drawer import CATALOG, Drawer, put
+from builders.inbox import chatting
 from builders.plans import a_plan, action, gate
 from builders.runs import RESPONDER, Bench
 
@@ -204,6 +205,23 @@ def test_what_stands_in_a_change_record_and_what_was_not_taken_is_told(
     told = {line["event"]: line for line in lines(bench.settings)}
     assert (told["change_written"]["run"], told["change_written"]["change"]) == (run, "desk:P1")
     assert told["change_not_written"]["reason"] == "this hand may not write here"
+
+
+def test_people_who_were_told_and_who_could_not_be_are_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.settings.notices.write_text(
+        "channels: {chat: {url: env:CHAT}}\nnotices: [{tell: approvers, over: [chat], of: [gate_reached]}]\n"
+    )
+    with chatting() as chat:
+        monkeypatch.setenv("CHAT", chat.address)
+        bench.run(a_plan(bench.world, gate("1")))
+        chat.status = 500
+        bench.run(a_plan(bench.world, gate("1")))
+    told = {str(line["event"]): line for line in lines(bench.settings)}
+    assert (told["noticed"]["channel"], told["noticed"]["audience"]) == ("chat", "approvers")
+    assert (told["notice_failed"]["level"], told["notice_failed"]["notice"]) == ("warning", "gate_reached")
+    assert "500" in str(told["notice_failed"]["reason"])
 
 
 def test_every_event_has_a_test_here() -> None:
