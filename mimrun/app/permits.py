@@ -18,6 +18,7 @@ from mimrun.app.home import Home
 from mimrun.app.policies import asks_at_launch, policy_reader
 from mimrun.app.priority import priority_reader
 from mimrun.app.rules import note_rules
+from mimrun.app.signed_votes import VotesNow, votes_reader
 from mimrun.gate import policy as rules
 from mimrun.gate.approval import ChangeStanding, Request, Verdict, check_gate
 from mimrun.gate.people import People
@@ -52,6 +53,7 @@ class Sources:
         frozen: which calendars are closed for the plan at a moment, in words; "" where none is.
         priority: of the incident.
         changes: what is known of change records.
+        votes: leaves out approvals that were signed with a key which is not their person's any more.
         note: puts on record what the rules say, where that is not there yet.
     """
 
@@ -61,6 +63,7 @@ class Sources:
     frozen: Callable[[datetime], str] = _nothing
     priority: Callable[[], Priority | None] = _undeclared
     changes: ChangeFacts = NO_CHANGES
+    votes: VotesNow = lambda votes, _: votes
     note: Callable[[], object] = lambda: None
 
 
@@ -126,7 +129,8 @@ class Permits:
         """
         now = self._now()
         request = self._request(gate, state, now)
-        return check_gate(request, state.gates[gate.path].votes, now.people, now=now.at)
+        votes = self._sources.votes(state.gates[gate.path].votes, now.at)
+        return check_gate(request, votes, now.people, now=now.at)
 
     def asked(self, gate: PlannedGate, state: RunState) -> None:
         """See that there is a change record for a gate that was asked, where one is needed."""
@@ -224,6 +228,7 @@ def permits_of(
         frozen=frozen_reader(settings, plan),
         priority=priority_reader(home, incident),
         changes=changes_of(home),
+        votes=votes_reader(settings.allowed_signers),
         note=(lambda: note_rules(home, actor)) if actor else lambda: None,
     )
     return Permits(plan, run, incident, sources, home.clock)

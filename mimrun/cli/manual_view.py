@@ -39,6 +39,8 @@ def print_manual(out: Console, home: Home, pending: PendingManual) -> None:
         out.print(Text(f"    [{mark}] {number} {safe_line(item)}", style))
     for line in evidence_lines(home, state):
         out.print(Text(f"    leaves as evidence: {line}", "dim"))
+    if state.second and not state.attested:
+        out.print(Text(f"    is confirmed then by another person ({state.second})", "dim"))
     for said, style in standing(state, home.clock()):
         out.print(Text(f"  {said}", style))
 

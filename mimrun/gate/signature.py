@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -107,6 +109,21 @@ class Signer:
     key: bytes
 
     @property
+    def fingerprint(self) -> str:
+        """The key's fingerprint, as OpenSSH writes it."""
+        digest = base64.b64encode(hashlib.sha256(self.key).digest()).decode()
+        return f"SHA256:{digest.rstrip('=')}"
+
+    def is_valid(self, at: datetime) -> bool:
+        """Say whether a moment lies between the line's dates. A date that cannot be read is over."""
+        try:
+            since = _date(self.options.get("valid-after", "19700101"))
+            until = _date(self.options.get("valid-before", "99991231"))
+        except ValueError:
+            return False
+        return since <= at < until
+
+    @property
     def is_authority(self) -> bool:
         """Whether it is a certificate authority's key, which says itself whose keys it certifies."""
         return "cert-authority" in self.options
@@ -122,6 +139,20 @@ class Signers:
     def of_key(self, key: bytes) -> tuple[Signer, ...]:
         """Give the lines that name this very key."""
         return tuple(one for one in self.lines if one.key == key and not one.is_authority)
+
+    def still_counts(self, person: str, fingerprint: str, at: datetime) -> bool:
+        """Say whether a signature that was accepted once is still by a key of the person.
+
+        1. The key stands on a line of the person, between its dates.
+        2. It stands on no line at all and there is an authority: it was a certificate, and OpenSSH looked at it then.
+
+        Arguments:
+            fingerprint: of the key, as OpenSSH writes it.
+        """
+        known = [one for one in self.lines if not one.is_authority and one.fingerprint == fingerprint]
+        if not known:
+            return any(one.is_authority for one in self.lines)
+        return any(person in one.principals and one.is_valid(at) for one in known)
 
     def wrong(self, people: People) -> tuple[str, ...]:
         """Give what makes keys count for nobody: principals whom nobody knows, and keys that several have."""
@@ -183,6 +214,14 @@ def _signer(number: int, line: str) -> Signer:
     if bad and not signer.is_authority:
         raise ValueError(f"{bad[0]!r} gives a key to a pattern; a key that approves belongs to one person")
     return signer
+
+
+def _date(text: str) -> datetime:
+    """Read YYYYMMDD[HHMM[SS]][Z], as UTC: mimrun has OpenSSH read it so, too."""
+    digits = text.removesuffix("Z")
+    if len(digits) not in (8, 12, 14) or not digits.isascii() or not digits.isdecimal():
+        raise ValueError(f"{text!r} is no date")
+    return datetime.strptime(digits.ljust(14, "0"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 def _options(text: str) -> dict[str, str]:

@@ -92,6 +92,28 @@ def test_a_freeze_is_overridden_by_a_signed_word_that_approves_nothing_else(desk
     assert "verified" in desk("log", "verify").out
 
 
+def test_a_key_that_is_taken_away_after_the_approval_closes_the_gate_again(desk: Desk) -> None:
+    file = desk.home / "allowed_signers"
+    kept = file.read_text()
+    assert desk.run(desk.runbook(GATE + mark("two"))).code == 3
+    assert approve(desk).code == 0
+    dated = kept.replace(
+        'alex namespaces="approval@mimrun"', 'alex namespaces="approval@mimrun",valid-before="20260101"'
+    )
+    for gone in (signer("billie", desk.folder.parent / "billie"), dated, ""):
+        assert gone != kept
+        file.write_text(gone)
+        assert desk("resume", "--direct").code == 3, gone
+    file.write_text("alex nonsense\n")
+    assert desk("resume", "--direct").code != 0
+    file.unlink()
+    assert desk("resume", "--direct").code == 3
+    assert desk.marks() == []
+    file.write_text(kept)
+    assert desk("resume", "--direct").code == 0
+    assert desk.marks() == ["two"]
+
+
 def test_doctor_names_keys_that_count_for_nobody(desk: Desk) -> None:
     file = desk.home / "allowed_signers"
 

@@ -8,6 +8,7 @@ from typing import Final
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import (
     IncidentAttached,
+    ManualChecked,
     ManualReported,
     ShellClosed,
     ShellOpened,
@@ -55,6 +56,8 @@ def facts_of(entry: LogEntry) -> list[str]:
         case ManualReported() as body:
             at = _moment(body.at)
             return [body.title, f"done at {at:%Y-%m-%d %H:%M:%S}" if at else "", late_by(entry)]
+        case ManualChecked() as body:
+            return [f"item {body.item}", "done" if body.done else "not done"]
         case IncidentAttached() as body:
             kept = "" if body.kept else "only the digest is kept"
             return [body.name, body.media_type, f"{body.size} bytes", body.digest[:19], kept]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -143,3 +144,27 @@ def test_what_is_no_signature_is_refused_as_such(text: str) -> None:
     for signature in (text, f"-----BEGIN SSH SIGNATURE-----\n{text}\n-----END SSH SIGNATURE-----\n"):
         with pytest.raises(ValueError, match="signature"):
             key_in(signature)
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        (line("alex"), True),
+        (line("alex", options='valid-before="20261123"'), True),
+        (line("alex", options='valid-before="20261122100000Z"'), False),
+        (line("alex", options='valid-after="202611220959",valid-before="20261122100001"'), True),
+        (line("alex", options='valid-after="20261123"'), False),
+        (line("alex", options='valid-before="tomorrow"'), False),
+        (line("billie"), False),
+        (line("alex", OTHER), False),
+        (line("alex", OTHER) + line("*", OTHER, "cert-authority"), True),
+        (line("billie") + line("*", OTHER, "cert-authority"), False),
+        ("", False),
+    ],
+)
+def test_a_signature_that_was_accepted_counts_as_long_as_its_key_is_the_persons(
+    text: str, counts: bool
+) -> None:
+    signers = read_signers(text, "allowed_signers")
+    fingerprint = read_signers(line("alex"), "x").lines[0].fingerprint
+    assert signers.still_counts("alex", fingerprint, datetime(2026, 11, 22, 10, tzinfo=UTC)) is counts
