@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,10 @@ class Bench:
         self.settings = Settings(home=folder / "home")
         self.world = folder / "world"
         lay_home(self.settings)
-        self.settings.people.write_text(PEOPLE)
+        # Whole at once: several processes may make a bench of one folder, and read what the others write.
+        draft = self.settings.people.with_name(f".people.{os.getpid()}")
+        draft.write_text(PEOPLE)
+        draft.replace(self.settings.people)
 
     @contextmanager
     def home(self) -> Iterator[Home]:
