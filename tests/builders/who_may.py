@@ -64,7 +64,8 @@ CHAIN: Final = ONE + "escalation: [executive]\non_timeout: escalate\n"
 ONLY_A_CHANGE: Final = "matrix: {medium: {other: {change: normal}, freeze: none}}\n"
 FROZEN: Final = """\
 name: frozen
-closed: [{from: 2020-01-01T00:00, until: 2099-01-01T00:00, reason: always}]
+timezone: UTC
+closed: [{weekly: {days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "00:00"}, reason: always}]
 """
 
 

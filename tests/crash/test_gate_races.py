@@ -217,6 +217,13 @@ INVENTORY: Final = "[web]\na world={world} colour=blue\n"
 SHOWN: Final = ["a:good-blue-0", "a:then-good-blue"]
 
 
+ALWAYS: Final = """\
+name: frozen
+timezone: UTC
+closed: [{weekly: {days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "00:00"}, reason: now}]
+"""
+
+
 class Race:
     """A run that somebody edits around while it is looked at, approved and executed."""
 
@@ -263,9 +270,7 @@ class Race:
             case _:
                 calendars = bench.settings.calendars
                 calendars.mkdir(exist_ok=True)
-                (calendars / "frozen.yaml").write_text(
-                    "name: frozen\nclosed: [{from: 2020-01-01T00:00, until: 2099-01-01T00:00, reason: now}]\n"
-                )
+                (calendars / "frozen.yaml").write_text(ALWAYS)
 
 
 RULES: Final = ("people", "policy", "calendar")

@@ -346,3 +346,59 @@ def test_a_freeze_is_overridden_by_somebody_else_and_only_in_a_freeze(ruled: Ben
             override_freeze(home, pending, FINN, digest=pending.request.digest, reason="now")
         with pytest.raises(InputError, match="needs a reason"):
             override_freeze(home, pending, FINN, digest=pending.request.digest, reason=" ")
+
+
+FREEZES = (
+    "matrix: {medium: {other: {approvals: [{role: change_manager}]}, freeze: {freeze_override: true}}}\n"
+)
+
+
+ALWAYS = """\
+name: frozen
+timezone: UTC
+closed:
+  - weekly: {days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "00:00"}
+    reason: stock-taking
+"""
+
+
+def freeze(bench: Bench) -> None:
+    """Close a calendar for everything, all the time."""
+    bench.settings.calendars.mkdir(exist_ok=True)
+    (bench.settings.calendars / "frozen.yaml").write_text(ALWAYS)
+
+
+def allow(bench: Bench, run: str) -> None:
+    with bench.home() as home:
+        pending = pending_gate(home, run)
+        override_freeze(home, pending, FINN, digest=pending.request.digest, reason="customers cannot pay")
+
+
+def test_a_freeze_that_begins_amid_a_run_stops_it_until_somebody_else_allows_it(
+    ruled: Bench, hooks: Hooks
+) -> None:
+    hooks["fired"] = lambda: freeze(ruled)
+    ruled.settings.policy.write_text(FREEZES)
+    run, _ = launched(ruled, action("1", "hook", word="fired"), action("2"))
+    ruled.approve(run)
+    verdict = ruled.execute(run)
+    assert "1 freeze_approver; 'frozen' is closed until " in verdict.detail
+    assert "(stock-taking)" in verdict.detail
+    assert words(ruled.world) == ["a:fired"]
+    ruled.approve(run)
+    assert ruled.execute(run).waits_on == "gate", "who approves the plan does not lift the freeze"
+    allow(ruled, run)
+    assert ruled.execute(run).status == "succeeded"
+    assert words(ruled.world) == ["a:fired", "a:w2"]
+    assert ruled.is_intact()
+
+
+def test_a_freeze_that_is_over_asks_anew_for_what_is_asked_without_it(ruled: Bench) -> None:
+    ruled.settings.policy.write_text(FREEZES)
+    freeze(ruled)
+    run, verdict = launched(ruled, action("1"))
+    assert "1 freeze_approver" in verdict.detail
+    (ruled.settings.calendars / "frozen.yaml").unlink()
+    assert ruled.execute(run).detail == "'The launch is allowed' needs 1 change_manager"
+    ruled.approve(run)
+    assert ruled.execute(run).status == "succeeded"
