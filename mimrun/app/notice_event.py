@@ -70,6 +70,7 @@ class Notice:
     Arguments:
         about: the entry that says it.
         roles: of whoever is asked to decide or to act; none where it is for everybody of the audience.
+        remind_ms: how often people are reminded where `notices.yaml` says nothing else, as the runbook says.
         facts: what a text may name.
     """
 
@@ -79,6 +80,7 @@ class Notice:
     run: str = ""
     step: str = ""
     roles: tuple[str, ...] = ()
+    remind_ms: int = 0
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,7 +91,8 @@ def notice_of(entry: LogEntry) -> Notice | None:
         return None
     event, roles, facts = found
     facts = {"who": entry.actor.id, **facts}
-    return Notice(entry.seq, event, entry.inc, entry.run, entry.step, roles, facts)
+    remind = entry.body.remind_ms if isinstance(entry.body, kinds.ManualRequested) else 0
+    return Notice(entry.seq, event, entry.inc, entry.run, entry.step, roles, remind, facts)
 
 
 def _told_by(entry: LogEntry) -> tuple[NoticeEvent, tuple[str, ...], dict[str, str]] | None:

@@ -94,7 +94,7 @@ class Watcher:
                 telling, name = way
                 before = home.store.projection(Notices.name, told_key(notice.about, telling.tell, name))
                 told = Told.decode(before)
-                event = due_event(notice, told, remind_s=telling.remind / 1000, now=now)
+                event = due_event(notice, told, remind_s=(telling.remind or notice.remind_ms) / 1000, now=now)
                 still = still or notice.event.value not in told.events
                 if event is not None:
                     messages.append(replace(_message(home, rules, notice, event, way), before=before))

@@ -269,3 +269,12 @@ def test_the_doctor_says_what_did_not_reach_anybody_and_who_is_never_reminded(
     found = {check.name: check for check in examine(bench.settings)}
     assert found["notices"].ok is False
     assert "chat" in found["notices"].found
+
+
+def test_a_runbook_says_how_often_people_are_reminded_of_work_by_hand(bench: Bench, chat: Chat) -> None:
+    bench.settings.notices.write_text(RULES)
+    step = manual("1").model_copy(update={"remind_ms": 300_000})
+    run, _ = bench.run(a_plan(bench.world, step))
+    assert later(bench, minutes=4) == []
+    (again,) = later(bench, minutes=6)
+    assert (again.message.event, again.message.notice.run) == ("manual_reminder", run)
