@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeAlias, TypeVar
 
-from mimrun.change_system import Window
+from mimrun.change_system import ChangeVote, Window
 from mimrun.connector import Json
 
 T = TypeVar("T")
@@ -214,6 +214,17 @@ class Reading:
         if needed:
             self.miss(name, "it is empty")
         return True
+
+
+def approved_since(votes: Iterable[ChangeVote], reading: Reading) -> datetime | None:
+    """Give the moment of the first approval, behind which nothing may have been changed; None where there is none.
+
+    Where it is not known of an approval when it was given, nobody can tell what was changed behind it: that is named.
+    """
+    moments = [vote.at for vote in votes if vote.decision == "approved"]
+    if None in moments:
+        reading.miss("votes", "it is not known when it was approved, nor so what was changed afterwards")
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)

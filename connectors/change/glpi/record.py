@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from connectors.change.fields import Reading, at
+from connectors.change.fields import Reading, approved_since, at
 from connectors.change.glpi.line import read_line
 from connectors.change.glpi.settings import STATES, GlpiSettings
 from mimrun.change_system import ChangeApproval, ChangeRecord, ChangeType, ChangeVote, Window
@@ -111,14 +111,19 @@ def _vote(row: Json, reading: Reading, settings: GlpiSettings) -> ChangeVote | N
 
 
 def _changed(change: Change, votes: Sequence[ChangeVote], reading: Reading, settings: GlpiSettings) -> None:
-    """Call the line unreadable where the description was changed after it was approved."""
-    approved = [vote.at for vote in votes if vote.decision == "approved" and vote.at is not None]
-    for row in change.history or () if approved else ():
+    """Call the line unreadable where the description was changed after it was approved.
+
+    What was changed in the same second counts as changed afterwards: nobody can tell which came first.
+    """
+    approved = None if change.history is None else approved_since(votes, reading)
+    if change.history is None or approved is None:
+        return
+    for row in change.history:
         if str(at(row, "id_search_option")) != CONTENT:
             continue
         inner = Reading()
         when = inner.time("at", at(row, "date_mod"), zone=ZoneInfo(settings.zone), needed=True)
-        if when is None or when > min(approved):
+        if when is None or when >= approved:
             who = inner.words("who", at(row, "user_name"), longest=60) or "somebody"
             for name in ("digest", "run", "type"):
                 reading.miss(name, f"{who} changed the description after it was approved")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from connectors.change.fields import Found, Reading, at
+from connectors.change.fields import Found, Reading, approved_since, at
 from connectors.change.jira.settings import JiraSettings
 from mimrun.change_system import ChangeApproval, ChangeRecord, ChangeType, ChangeVote
 from mimrun.connector import Json
@@ -148,9 +148,12 @@ def _approval(steps: Sequence[_Step]) -> ChangeApproval:
 
 
 def _changed(issue: Json, votes: Sequence[ChangeVote], reading: Reading, settings: JiraSettings) -> None:
-    """Call unreadable what was changed after it was approved."""
-    approved = [vote.at for vote in votes if vote.decision == "approved" and vote.at is not None]
-    if not approved:
+    """Call unreadable what was changed after it was approved, or may have been.
+
+    What was changed in the same second counts as changed afterwards: nobody can tell which came first.
+    """
+    approved = approved_since(votes, reading)
+    if approved is None:
         return
     histories, total = at(issue, "changelog", "histories"), at(issue, "changelog", "total")
     if not isinstance(histories, list) or not isinstance(total, int) or total > len(histories):
@@ -163,8 +166,11 @@ def _changed(issue: Json, votes: Sequence[ChangeVote], reading: Reading, setting
         inner = Reading()
         when = inner.time("at", at(row, "created"), needed=True)
         items = at(row, "items")
-        for item in items if isinstance(items, list) else []:
+        if not isinstance(items, list):
+            reading.miss("digest", "the history has a part that does not say what was changed")
+            continue
+        for item in items:
             id_ = at(item, "fieldId")
-            if isinstance(id_, str) and id_ in holds and (when is None or when > min(approved)):
+            if isinstance(id_, str) and id_ in holds and (when is None or when >= approved):
                 who = inner.words("who", at(row, "author", "displayName")) or "somebody"
                 reading.miss(holds[id_], f"{who} changed it after it was approved")

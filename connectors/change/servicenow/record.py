@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from connectors.change.fields import MISSING, Found, Reading, at
+from connectors.change.fields import MISSING, Found, Reading, approved_since, at
 from connectors.change.servicenow.settings import ServiceNowSettings
 from mimrun.change_system import ChangeApproval, ChangeRecord, ChangeType, ChangeVote, Conflict
 from mimrun.connector import Json
@@ -192,9 +192,12 @@ def _conflicts(
 
 
 def _changed(change: Change, votes: Sequence[ChangeVote], reading: Reading) -> None:
-    """Call unreadable what was changed after it was approved, where the instance keeps who changed what."""
-    approved = [vote.at for vote in votes if vote.decision == "approved" and vote.at is not None]
-    if change.audit is None or not approved:
+    """Call unreadable what was changed after it was approved, where the instance keeps who changed what.
+
+    What was changed in the same second counts as changed afterwards: nobody can tell which came first.
+    """
+    approved = None if change.audit is None else approved_since(votes, reading)
+    if change.audit is None or approved is None:
         return
     if isinstance(change.audit, str):
         reading.miss(
@@ -205,6 +208,6 @@ def _changed(change: Change, votes: Sequence[ChangeVote], reading: Reading) -> N
         column, inner = value_of(row, "fieldname"), Reading()
         when = inner.time("at", value_of(row, "sys_created_on"), zone=UTC, needed=True)
         name = PROTECTED.get(column) if isinstance(column, str) else None
-        if name and (when is None or when > min(approved)):
+        if name and (when is None or when >= approved):
             who = inner.words("who", value_of(row, "user")) or "somebody"
             reading.miss(name, f"{who} changed {column} after it was approved")

@@ -160,6 +160,24 @@ def test_what_was_changed_after_it_was_approved_is_refused(glpi_at: Instance, gl
     assert "mallory (7) changed" in glpi.read(str(change["id"])).unreadable["digest"]
 
 
+def test_a_change_in_the_second_of_its_approval_is_taken_for_one_behind_it(
+    glpi_at: Instance, glpi: Glpi
+) -> None:
+    change = glpi_at.change(LINE)
+    glpi_at.validate(change, 41, validation_date="2026-11-22 03:00:00")
+    glpi_at.sub(change, "Log", id_search_option=21, date_mod="2026-11-22 03:00:00", user_name="mallory (7)")
+    assert "mallory (7) changed" in glpi.read(str(change["id"])).unreadable["digest"]
+
+
+def test_an_approval_of_which_nobody_knows_when_proves_nothing(glpi_at: Instance, glpi: Glpi) -> None:
+    change = glpi_at.change(LINE)
+    glpi_at.validate(change, 41, validation_date=None)
+    assert "not known when" in glpi.read(str(change["id"])).unreadable["votes"]
+    without = Glpi("glpi", settings(glpi_at, history=False))
+    assert without.read(str(change["id"])).unreadable == {}
+    without.close()
+
+
 def test_a_history_that_may_not_be_seen_is_refused_unless_it_is_not_wanted(
     glpi_at: Instance, glpi: Glpi
 ) -> None:

@@ -171,6 +171,20 @@ def test_what_was_changed_after_it_was_approved_is_refused(site: Site, jira: Jir
     assert "Mallory changed it" in jira.read(issue["key"]).unreadable["digest"]
 
 
+def test_an_approval_of_which_nobody_knows_when_proves_nothing(site: Site, jira: Jira) -> None:
+    issue = site.issue(**custom())
+    del site.approve(issue, "CM", {"acc-alice": "approved"})["completedDate"]
+    assert "not known when" in jira.read(issue["key"]).unreadable["votes"]
+
+
+def test_a_history_that_does_not_say_what_was_changed_proves_nothing(site: Site, jira: Jira) -> None:
+    issue = site.issue(**custom())
+    site.approve(issue, "CM", {"acc-alice": "approved"})
+    issue["changelog"]["histories"].append({"created": "2026-11-22T03:00:00.000+0000"})
+    issue["changelog"]["total"] = len(issue["changelog"]["histories"])
+    assert "does not say what" in jira.read(issue["key"]).unreadable["digest"]
+
+
 def test_a_history_that_is_cut_off_proves_nothing(site: Site, jira: Jira) -> None:
     issue = site.issue(**custom())
     site.approve(issue, "CM", {"acc-alice": "approved"})

@@ -203,6 +203,18 @@ def test_what_was_changed_after_it_was_approved_is_refused_where_the_instance_te
     system.close()
 
 
+def test_an_approval_of_which_nobody_knows_when_proves_nothing(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SN_PASSWORD", "s3cr3t-word")
+    change = instance.change(correlation_display=DIGEST)
+    instance.approve(change, "alice")["sys_updated_on"] = ""
+    instance.hidden.clear()
+    system = ServiceNow("sn", settings(instance, audit=True))
+    assert "not known when" in system.read(change["number"]).unreadable["votes"]
+    system.close()
+
+
 def test_a_change_is_made_with_its_digest_and_asks_for_approval(instance: Instance, now: ServiceNow) -> None:
     ref = now.create(draft())
     (row,) = instance.tables["change_request"]
