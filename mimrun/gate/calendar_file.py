@@ -47,11 +47,13 @@ def calendar_files(folder: Path) -> list[Path]:
     """Give the files of a folder that are calendars, sorted; a name that begins with a dot is left alone.
 
     Raises:
-        OSError: the folder is there and cannot be read.
+        OSError: the folder is there and cannot be read, or is a link to where nothing is.
     """
     try:
         found = sorted(folder.iterdir())
     except FileNotFoundError:
+        if folder.is_symlink():  # the share that it is on may be away, with every freeze that stands there
+            raise
         return []
     return [file for file in found if file.suffix in SUFFIXES and not file.name.startswith(".")]
 

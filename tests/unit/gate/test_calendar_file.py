@@ -161,6 +161,13 @@ def test_a_folder_is_read_whole_and_what_cannot_be_read_is_closed_by_name(tmp_pa
     assert all(closure.reason.startswith("cannot be understood, so it is closed: ") for closure in closed)
 
 
+def test_a_folder_that_is_a_link_to_nowhere_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "calendars"
+    folder.symlink_to(tmp_path / "share" / "calendars")
+    (closure,) = load_calendars(folder).closed(utc("2026-01-01T00:00"))
+    assert "No such file" in closure.reason
+
+
 def test_a_rule_with_too_many_occurrences_is_closed_instead_of_gone_through() -> None:
     text = "closed: [{rule: {rrule: FREQ=HOURLY, from: 1970-01-01, for: 1m}}]\n"
     found = parse(HEAD + text).closed(utc("2026-06-09T12:30"))
