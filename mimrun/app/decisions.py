@@ -206,7 +206,7 @@ def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -
         identity.actor(), body, inc=summary.incident, run=summary.run, step=pending.node.path, blobs=blobs
     )
     note_rules(home, identity.actor())
-    home.store.append([draft], guard=lambda view: _same_request(view, summary))
+    home.store.append([draft], guard=lambda view: _same_request(view, summary, alone=said.proof is not None))
     if said.purpose == "approval" and said.decision is not Decision.WITHDRAWN:
         answer: Literal["approved", "rejected"] = (
             "approved" if said.decision is Decision.APPROVED else "rejected"
@@ -260,11 +260,20 @@ def request_cancel(home: Home, run: str, identity: Identity, reason: str) -> Run
     return request_stop(home, run, identity, Level.CANCEL, reason).view
 
 
-def _same_request(view: View, seen: RunSummary) -> None:
-    """Refuse a vote on a gate that is not asked any more; others may vote at the same moment."""
+def _same_request(view: View, seen: RunSummary, *, alone: bool) -> None:
+    """Refuse a vote on a gate that is not asked any more; others may vote at the same moment.
+
+    Arguments:
+        alone: nobody may have said anything since: that a signed word was not counted before, and not taken back, was
+            seen before that.
+    """
     now = summary_in(view, seen.run)
     if (now.waits_on, now.waits_at, now.epoch) != (seen.waits_on, seen.waits_at, seen.epoch):
         raise RefusedError(f"{seen.run} has moved on while you decided; look at it again")
+    if alone and now.decided != seen.decided:
+        raise RefusedError(
+            f"somebody has decided at {seen.run} at this moment; bring the signed word once more"
+        )
 
 
 def _whole(given: str, asked: str) -> str:
