@@ -230,6 +230,7 @@ class Worker:
         self._changes = ChangeTimer(settings, monotonic=monotonic)
         self._active: dict[str, threading.Thread] = {}
         self._alone: dict[str, tuple[int, float]] = {}
+        self._met: dict[str, tuple[str, int]] = {}
         self._stopping = False  # no event: its lock may be held just when a signal comes
         self._changed = threading.Condition()
 
@@ -288,14 +289,27 @@ class Worker:
             if self._stopping:
                 return took
             took = True
-            thread = threading.Thread(target=self._execute, args=(run, why), name=f"run-{run}")
+            again = why is Why.GATE and self._meets_again(home, run)
+            thread = threading.Thread(
+                target=self._execute, args=(run, why), kwargs={"again": again}, name=f"run-{run}"
+            )
             with self._changed:
                 self._active[run] = thread
             self._log.info(Event.WORKER_TOOK, run=run, reason=why.value, **incident_of(home, run))
             thread.start()
         return took
 
-    def _execute(self, run: str, why: Why) -> None:
+    def _meets_again(self, home: Home, run: str) -> bool:
+        """Say whether a run is taken for the gate that it was taken for last, and nobody has said anything there since.
+
+        Then the gate was open to whoever looked and not to whoever wanted to go through, as when a change system
+        answers now and then; to try that each second would fill the log.
+        """
+        summary = RunSummary.decode(home.store.projection(RunSummaries.name, run))
+        before, self._met[run] = self._met.get(run), (summary.waits_at, summary.decided)
+        return before == self._met[run]
+
+    def _execute(self, run: str, why: Why, *, again: bool) -> None:
         try:
             verdict = execute_run(
                 self._settings,
@@ -307,7 +321,9 @@ class Worker:
             worked = Worked(run, why.value, verdict.status, verdict.detail)
         except Exception as exc:  # noqa: BLE001 - it stands in the program log; other runs are not to suffer
             worked = Worked(run, why.value, "broke", str(exc) if isinstance(exc, MimrunError) else repr(exc))
-        if worked.status in ("broke", "refused"):
+        if worked.status != "waiting":
+            self._met.pop(run, None)
+        if worked.status in ("broke", "refused") or (again and worked.status == "waiting"):
             tries = self._alone.get(run, (0, 0.0))[0]
             pause = min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S)
             self._alone[run] = (tries + 1, self._monotonic() + pause)

@@ -75,6 +75,21 @@ def test_a_worker_makes_the_record_that_could_not_be_made_before(bench: Bench, d
     assert not list(desk.glob("P*.json"))
 
 
+def test_a_system_that_answers_now_and_then_does_not_fill_the_log(
+    bench: Bench, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    paper.decide(desk, "P1", "aromero")
+    with bench.home() as home:
+        size = home.store.head().size
+        # Each time the worker looks the system allows it, and whoever executes the run finds it away.
+        monkeypatch.setattr("mimrun.app.worker.verdict_of", lambda *_: "open")
+        (desk / "weather").write_text("down " * 50)
+        Worker(bench.settings, catalog=bench.catalog).once()
+        assert find_run(home, run).status == "waiting"
+        assert home.store.head().size - size < 15
+
+
 def test_a_file_of_change_systems_that_is_broken_keeps_the_gate_closed_and_the_worker_at_work(
     bench: Bench, desk: Path
 ) -> None:
