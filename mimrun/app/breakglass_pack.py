@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from mimrun import canonical
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import Identity
-from mimrun.app.naming import new_pack
+from mimrun.app.naming import Entropy, new_opening, new_pack
 from mimrun.app.runbooks import library_folders
 from mimrun.app.signing import pinned_root
 from mimrun.errors import InputError, RefusedError, SettingsError, TamperError
@@ -206,13 +207,20 @@ def inspect(path: Path, trust: Trust) -> Contents:
 
 
 def unpack(
-    contents: Contents, folder: Path, actor: Actor, *, now: datetime, expired: bool = False
+    contents: Contents,
+    folder: Path,
+    actor: Actor,
+    *,
+    now: datetime,
+    expired: bool = False,
+    entropy: Entropy = secrets.token_bytes,
 ) -> tuple[Settings, list[str]]:
     """Make a home of its own of a pack, whose log says where it goes on from.
 
     Arguments:
         folder: is made; it must not exist.
         expired: a pack whose time is over is good enough.
+        entropy: for the name of its log: one pack may be opened on several machines, and each has a log of its own.
 
     Returns:
         the settings of the new home, and what was made, a line each.
@@ -231,8 +239,9 @@ def unpack(
         folder.mkdir(mode=0o700, parents=True)
         _extract(contents.files, folder)
         (folder / "seen").mkdir(mode=0o700)
-        settings = Settings(home=folder.absolute(), origin=_origin(contents))
-        for name, text in (("env", _env(settings)), ("README", _README), (ABOUT, _about(contents))):
+        settings = Settings(home=folder.absolute(), origin=_origin(contents, new_opening(entropy)))
+        about = _about(contents, settings.origin)
+        for name, text in (("env", _env(settings)), ("README", _README), (ABOUT, about)):
             (folder / name).write_text(text, "utf-8")
     except FileExistsError as exc:
         raise InputError(f"{folder} exists; name a new folder") from exc
@@ -350,12 +359,12 @@ def _extract(data: bytes, folder: Path) -> None:
                 out.write(file.read(info))
 
 
-def _origin(contents: Contents) -> str:
-    return f"{contents.log[:60]}/pack-{contents.body.pack.removeprefix('sha256:')[:12]}"
+def _origin(contents: Contents, opening: str) -> str:
+    return f"{contents.log[:60]}/pack-{contents.body.pack.removeprefix('sha256:')[:12]}-{opening}"
 
 
-def _about(contents: Contents) -> str:
-    known = {"log": _origin(contents), "pack": contents.body.pack, "origin": contents.log}
+def _about(contents: Contents, origin: str) -> str:
+    known = {"log": origin, "pack": contents.body.pack, "origin": contents.log}
     return json.dumps(known, indent=1) + "\n"
 
 

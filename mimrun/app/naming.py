@@ -29,5 +29,10 @@ def new_pack(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
     return f"PACK-{now:%Y%m%d}-{_word(4, entropy).upper()}"
 
 
+def new_opening(entropy: Entropy = secrets.token_bytes) -> str:
+    """Name what one pack is opened as, of which others may be opened elsewhere: `7k2qd9xm`."""
+    return _word(8, entropy)
+
+
 def _word(length: int, entropy: Entropy) -> str:
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in entropy(length))

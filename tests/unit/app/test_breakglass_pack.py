@@ -192,14 +192,29 @@ def test_a_log_that_was_written_anew_is_not_merged(settings: Settings, tmp_path:
     path = tmp_path / "p.pack"
     sealed(settings, path)
     contents = inspect(path, Trust())
-    first, _ = unpack(contents, tmp_path / "one", ACTOR, now=utc_now())
-    second, _ = unpack(contents, tmp_path / "two", ACTOR, now=utc_now())
+    first, _ = unpack(contents, tmp_path / "one", ACTOR, now=utc_now(), entropy=bytes)
+    second, _ = unpack(contents, tmp_path / "two", ACTOR, now=utc_now(), entropy=bytes)
     with open_home(second) as home:
         home.store.append([draft_note()])
     with open_home(settings) as home:
         merge(home, identify(People(), None), first.home)
         with pytest.raises(TamperError, match="does not begin with them any more"):
             merge(home, identify(People(), None), second.home)
+
+
+def test_one_pack_is_opened_on_two_machines_and_both_are_merged(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "p.pack"
+    sealed(settings, path)
+    contents = inspect(path, Trust())
+    homes = [unpack(contents, tmp_path / name, ACTOR, now=utc_now())[0] for name in ("one", "two")]
+    with open_home(homes[1]) as home:
+        home.store.append([draft_note()])
+    with open_home(settings) as home:
+        merged = [merge(home, identify(People(), None), one.home) for one in homes]
+        assert len({one.origin for one in merged}) == 2
+        for one in homes:
+            with pytest.raises(RefusedError, match="merged already"):
+                merge(home, identify(People(), None), one.home)
 
 
 def test_a_pack_of_another_log_is_not_merged(settings: Settings, tmp_path: Path) -> None:
