@@ -22,11 +22,13 @@ from mimrun.app.notice_file import load_notices
 from mimrun.app.notice_timer import tell
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.runs import find_run, load_plan
+from mimrun.app.sign_in import require_scope
 from mimrun.change_system import ChangeState
 from mimrun.errors import InputError, RefusedError
 from mimrun.gate.policy import BreakGlass
 from mimrun.gate.policy_file import load_policy
 from mimrun.gate.register import registered_in
+from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.field import REASON_LENGTH
 from mimrun.log.kinds import BreakglassAgreed, BreakglassAsked, BreakglassOpened
@@ -86,6 +88,7 @@ def ask_for(home: Home, plan: Plan, identity: Identity, reason: str) -> Callable
         raise InputError("this plan has no gate, so there is no glass to break; run it without --break-glass")
     rules = _rules(home)
     require_known(home, identity, "break the glass", roles=rules.roles)
+    require_scope(home.signed_in, VERBS["breakglass agree"], "break the glass")
     if rules.how == "one_and_page":
         _require_page(home)
     needs = 2 if rules.how == "two_people" else 1

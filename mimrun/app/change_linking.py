@@ -12,11 +12,13 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.persons import require_known
 from mimrun.app.runs import find_run
+from mimrun.app.sign_in import require_scope
 from mimrun.change_system import ChangeState
 from mimrun.errors import ConnectorError, InputError, Refused
 from mimrun.gate.change import REGISTER, refusal_of
 from mimrun.gate.change_link import RunChange, change_of
 from mimrun.gate.register import registered_in
+from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import ChangeLinked
 
@@ -82,6 +84,7 @@ def link_change(home: Home, run: str, found: Found, identity: Identity) -> RunCh
         StoreError: the log cannot be written.
     """
     require_known(home, identity, "link a run to a change")
+    require_scope(home.signed_in, VERBS["change link"], "link a run to a change")
     summary = find_run(home, run).summary
     was = change_of(home.store, summary.run)
     if was.name == found.name:

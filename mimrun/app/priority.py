@@ -13,9 +13,11 @@ from mimrun.app.persons import require_known
 from mimrun.app.policies import rules_or_default
 from mimrun.app.rules import note_rules
 from mimrun.app.runs import require_incident
+from mimrun.app.sign_in import require_scope
 from mimrun.errors import InputError, RefusedError
 from mimrun.gate.policy import PRIORITIES, Priority
 from mimrun.gate.priority import Declared, Priorities
+from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import IncidentOpened, IncidentPrioritized, Kind
 from mimrun.log.moment import write_moment
@@ -85,6 +87,7 @@ def priority_drafts(
     """
     roles = rules_or_default(home.settings).prioritize
     require_known(home, identity, "say how urgent an incident is", roles=roles)
+    require_scope(home.signed_in, VERBS["incident priority"], "say how urgent an incident is")
     if not reason.strip():
         raise InputError("say why, with --reason: it is what a reviewer will read")
     body = IncidentPrioritized(priority=priority, reason=reason)

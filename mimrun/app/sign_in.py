@@ -79,6 +79,21 @@ def sign_in(settings: Settings, store: Store, clock: Callable[[], datetime]) -> 
     return SignedIn(person.id, f"oidc:{session.issuer}"[:128], until=session.expires_at)
 
 
+def require_scope(signed: SignedIn | None, scope: str, what: str) -> None:
+    """See that a token may also be used for what somebody wants besides the verb that they typed.
+
+    Arguments:
+        signed: whoever acts, where they have signed in.
+        what: what they want, for the message: "go past the gates".
+
+    Raises:
+        SignInError: it has not the scope for that.
+    """
+    if signed is not None and signed.scopes is not None and scope not in signed.scopes:
+        has = ", ".join(sorted(signed.scopes))
+        raise SignInError(f"to {what} needs the scope {scope!r}; {signed.auth} has {has}")
+
+
 def _by_token(settings: Settings, given: Secret, store: Store, now: datetime) -> SignedIn:
     name = name_of(given)
     known = Token.model_validate_json(store.projection(Tokens.name, name))

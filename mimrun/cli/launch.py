@@ -16,6 +16,7 @@ from mimrun.app.identity import identify
 from mimrun.app.policies import asks_at_launch
 from mimrun.app.priority import priority_drafts, read_priority
 from mimrun.app.runs import create_run, require_incident
+from mimrun.app.sign_in import require_scope
 from mimrun.cli.broken_glass import break_the_glass, warn_of_broken_glass
 from mimrun.cli.patience import when_free
 from mimrun.cli.plan_view import print_plan
@@ -23,6 +24,7 @@ from mimrun.cli.policy import print_outlook
 from mimrun.cli.revert_warning import warn_of_nobody
 from mimrun.cli.terminal import console
 from mimrun.errors import InputError
+from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Draft
 from mimrun.runbook.plan import Plan
 
@@ -119,7 +121,10 @@ def besides(
     Raises:
         InputError: there is no such change record, or the incident is open already whose priority is given.
         GateError: the person may not declare the priority, or break the glass.
+        SignInError: the token that was given launches, and is not for what is wanted besides.
     """
+    if change:
+        require_scope(home.signed_in, VERBS["change link"], "link a run to a change")
     return Besides(
         wanted,
         find_record(home, change) if change else None,

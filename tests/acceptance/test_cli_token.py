@@ -208,6 +208,21 @@ def test_an_administrator_makes_and_revokes_tokens_of_others(desk: Desk) -> None
     assert desk("token", "revoke", "watch", "--reason", "audit is over").code == 0
 
 
+def test_what_a_launch_brings_besides_needs_its_own_scope(desk: Desk) -> None:
+    people = desk.home / "people.yaml"
+    people.write_text(people.read_text().replace("[responder]", "[responder, service_desk]"))
+    (desk.home / "policy.yaml").write_text("break_glass: {how: two_people}\n")
+    token, book = make(desk, "starter", "launch,read", "responder"), desk.runbook(GATE + mark("one"))
+    for words, scope in (
+        (("--break-glass", "nobody answers"), "approve"),
+        (("--priority", "P1"), "record"),
+        (("--change", "CHG-1"), "change"),
+    ):
+        said = desk.run(book, *words, MIMRUN_TOKEN=token)
+        assert (said.code, f"needs the scope '{scope}'" in said.err) == (5, True), said.err
+    assert desk("runs", "--json").json == []
+
+
 def test_an_auditor_looks_and_does_nothing(desk: Desk) -> None:
     assert desk.run(desk.runbook(mark("one"))).code == 0
     said = desk("note", "seen", "--as", "watcher")
