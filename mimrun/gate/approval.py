@@ -220,6 +220,7 @@ def check_gate(request: Request, votes: Sequence[Vote], people: People, *, now: 
        name.
     9. Each place is filled by another person who has its role now, and by one vote of theirs: also where a
        person has several of the roles, or votes in several names, or a freeze is to be overridden besides.
+       Nobody overrides a freeze for a change record that they alone have approved.
     10. What the rules refuse, and what speaks against the change record, keeps the gate from opening.
     11. A gate that names nobody is closed, unless the policy says that nothing is asked for.
     """
@@ -239,6 +240,7 @@ def check_gate(request: Request, votes: Sequence[Vote], people: People, *, now: 
         return Closed(ClosedBy.REJECTED, request.change.rejected)
     fresh = [v for v in standing(eligible, people) if _is_fresh(v, request.expires, now)]
     counted = [v for v in fresh if v.auth.startswith(SIGNED) or not request.terms.signed]
+    counted = [v for v in counted if not overrides_own(v, request, people)]
     approvers = _approvers(counted, request, people)
     missing, reasons = _missing(request, approvers, people), _reasons(request)
     if not missing and not reasons:
@@ -272,6 +274,16 @@ def may_decide(vote: Vote, request: Request, people: People) -> bool:
     hands, roles = people.behind(acted(vote.person, vote.auth)), people.person(vote.person).roles
     others = hands.isdisjoint(people.behind(request.excluded))
     return others and not roles.isdisjoint(roles_asked(request))
+
+
+def overrides_own(vote: Vote, request: Request, people: People) -> bool:
+    """Say whether somebody overrides a freeze for a change record that nobody but they have approved."""
+    said = request.change.votes if request.change is not None else ()
+    approved = [v for v in said if v.decision is Decision.APPROVED]
+    if vote.purpose != "freeze_override" or not approved:
+        return False
+    hands = people.behind(acted(vote.person, vote.auth))
+    return not any(hands.isdisjoint(people.behind(acted(v.person, v.auth))) for v in approved)
 
 
 def roles_asked(request: Request) -> tuple[str, ...]:

@@ -432,3 +432,17 @@ def test_only_one_s_own_approval_is_taken_back_and_only_once() -> None:
     for votes in ([], [yes("billie")], [*given_once, said("alex", Decision.WITHDRAWN)]):
         with pytest.raises(GateError, match="nothing to take back"):
             check_withdrawal(alex, request, votes, STAFF, auth="os-user")
+
+
+def test_who_alone_approved_the_change_record_does_not_override_the_freeze_for_it() -> None:
+    own, other = yes("billie", auth="change:rt"), yes("alex", auth="change:rt")
+
+    def verdict(by: str, *votes: Vote) -> object:
+        request = asked(terms(change="normal", freeze=True), change=replace(FINE, votes=votes))
+        return check_gate(request, [override(by, 1)], STAFF, now=at(20))
+
+    alone = verdict("billie", own)
+    assert isinstance(alone, Waiting)
+    assert alone.missing == {FREEZE_ROLE: 1}
+    assert isinstance(verdict("billie", own, other), Open)
+    assert isinstance(verdict("casey", own), Open)
