@@ -18,6 +18,7 @@ from mimrun.gate.approval import (
     Request,
     Vote,
     claim_of,
+    overrides_own,
     roles_asked,
     standing,
 )
@@ -51,6 +52,11 @@ def check_voter(
     _check_somebody_else(person, request, people, word)
     _check_question(request, word, now)
     role = _role(person, request, word)
+    vote = Vote(person.id, word.decision, word.digest, now, auth=word.auth, purpose=word.purpose)
+    if overrides_own(vote, request, people):
+        raise GateError(
+            f"{person.id} alone has approved the change record; another freeze approver must override the freeze for it"
+        )
     asked = [v for v in votes if v.digest == request.digest and v.at >= request.asked_at]
     said = [*standing(asked, people), *(v for v in asked if v.decision is Decision.REJECTED)]
     if any(not hands.isdisjoint(people.behind(acted(v.person, v.auth))) for v in said):

@@ -444,5 +444,8 @@ def test_who_alone_approved_the_change_record_does_not_override_the_freeze_for_i
     alone = verdict("billie", own)
     assert isinstance(alone, Waiting)
     assert alone.missing == {FREEZE_ROLE: 1}
+    request = asked(terms(change="normal", freeze=True), change=replace(FINE, votes=(own,)))
+    with pytest.raises(GateError, match="another freeze approver must"):
+        ask("billie", request, Word(SHOWN, purpose="freeze_override"))
     assert isinstance(verdict("billie", own, other), Open)
     assert isinstance(verdict("casey", own), Open)
