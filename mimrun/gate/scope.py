@@ -27,11 +27,11 @@ _VERBS: Final[Mapping[str, str]] = {
         | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
         | policy show | policy diff | policy explain | policy history | policy lint | calendar list | calendar show
         | calendar check | calendar next | incident list | incident show | approval request | approval export | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
-        | breakglass show | breakglass packs | breakglass log""",
+        | breakglass show | breakglass packs | breakglass log | card""",
     "launch": "run | resume | retry | undo | demo",
     "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
         | change approve | change reject | change review | change standard | change withdraw | breakglass agree""",
-    "attest": "attest | resolve | unlock | breaker close | kill-switch lift",
+    "attest": "attest | claim | release | hand-over | check | confirm | dispute | resolve | unlock | breaker close | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
     "record": "note | did | attach | shell | incident priority",
     "change": """change open | change edit | change submit | change link | change schedule | change start | change close
