@@ -19,8 +19,8 @@ from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
-from mimrun.app.anchor_timer import anchor_now
-from mimrun.app.anchoring import Tried
+from mimrun.app.anchor.giving import Tried
+from mimrun.app.anchor.timer import anchor_now
 from mimrun.errors import MimrunError
 from mimrun.settings import load_settings
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from flows.submission import AroundStep, Mode
-from mimrun.app.anchor_timer import AnchorTimer, anchor_now
-from mimrun.app.anchoring import Tried
+from mimrun.app.anchor.giving import Tried
+from mimrun.app.anchor.timer import AnchorTimer, anchor_now
 from mimrun.app.execution import Verdict, directly, execute_run, note_mode
 from mimrun.app.home import open_home
 from mimrun.app.program_log import program_log

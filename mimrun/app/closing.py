@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mimrun.app.breakglass import list_glasses
+from mimrun.app.breakglass.glass import list_glasses
 from mimrun.app.home import Home
 
 

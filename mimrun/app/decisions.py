@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mimrun.app.change_at_gate import decide_made_change
+from mimrun.app.change.at_gate import decide_made_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.manual_steps import attest as attest  # noqa: PLC0414 - this page has all decisions

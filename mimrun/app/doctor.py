@@ -13,14 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import JsonValue
 
-from mimrun.app.anchoring import list_anchors
-from mimrun.app.breakglass import list_glasses
+from mimrun.app.anchor.giving import list_anchors
+from mimrun.app.breakglass.glass import list_glasses
 from mimrun.app.calendars import frozen_words
 from mimrun.app.checkpoints import failure_of
 from mimrun.app.home import Home, blob_key_of, open_home
 from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
-from mimrun.app.notice_file import load_notices
+from mimrun.app.notice.file import load_notices
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells

@@ -14,11 +14,11 @@ from typing import Literal, assert_never
 
 from structlog.typing import FilteringBoundLogger
 
-from mimrun.app.change_timer import write_at_rest
+from mimrun.app.change.timer import write_at_rest
 from mimrun.app.home import Home, open_home, people_reader
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.lock_files import forget_locks
-from mimrun.app.notice_timer import tell
+from mimrun.app.notice.timer import tell
 from mimrun.app.permits import permits_of
 from mimrun.app.plans import connector_versions
 from mimrun.app.program_log import Event, about, mask_with, program_log

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Final
 
 from mimrun.app.calendars import frozen_reader
-from mimrun.app.changes import changes_of
+from mimrun.app.change.facts import changes_of
 from mimrun.app.home import Home
 from mimrun.app.policies import asks_at_launch, policy_reader
 from mimrun.app.priority import priority_reader

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mimrun.app.anchoring import ask_anchors
+from mimrun.app.anchor.giving import ask_anchors
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Final
 
-from mimrun.app.oidc_session import read_session
+from mimrun.app.oidc.session import read_session
 from mimrun.errors import SettingsError, SignInError
 from mimrun.gate.people import People, SignedIn
 from mimrun.gate.people_file import load_people

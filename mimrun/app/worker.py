@@ -15,14 +15,14 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from mimrun.app.anchor_timer import AnchorTimer, anchor_now
-from mimrun.app.change_timer import ChangeTimer
+from mimrun.app.anchor.timer import AnchorTimer, anchor_now
+from mimrun.app.change.timer import ChangeTimer
 from mimrun.app.decisions import verdict_of
 from mimrun.app.execution import execute_run, incident_of
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import stays_here
-from mimrun.app.notice_timer import NoticeTimer
+from mimrun.app.notice.timer import NoticeTimer
 from mimrun.app.presence import stays
 from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.anchoring import AnchorView, Tried, anchor_log, anchors_of, list_anchors, rehearse
+from mimrun.app.anchor.giving import AnchorView, Tried, anchor_log, anchors_of, list_anchors, rehearse
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import identify
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, settings_of

@@ -10,12 +10,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.breakglass import agree as agree_to
-from mimrun.app.breakglass import glass_view, list_glasses
-from mimrun.app.breakglass_merge import merge as merge_segment
-from mimrun.app.breakglass_merge import segment_entries
-from mimrun.app.breakglass_pack import Contents, inspect, trusted, unpack
-from mimrun.app.breakglass_pack import pack as make_pack
+from mimrun.app.breakglass.glass import agree as agree_to
+from mimrun.app.breakglass.glass import glass_view, list_glasses
+from mimrun.app.breakglass.merge import merge as merge_segment
+from mimrun.app.breakglass.merge import segment_entries
+from mimrun.app.breakglass.pack import Contents, inspect, trusted, unpack
+from mimrun.app.breakglass.pack import pack as make_pack
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.cli.broken_glass import glass_line, tell_opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.text import Text
 
-from mimrun.app.breakglass import GlassView, agree, glass_view
+from mimrun.app.breakglass.glass import GlassView, agree, glass_view
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import find_run

@@ -7,20 +7,20 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from mimrun.app.change_draft import content_of_plan
-from mimrun.app.change_elsewhere import open_elsewhere
-from mimrun.app.change_form import Form, fill_form
-from mimrun.app.change_linking import find_record, link_change
-from mimrun.app.change_reading import record_json
-from mimrun.app.change_records import conflicts_of, find_change, list_changes
-from mimrun.app.change_register import (
+from mimrun.app.change.draft import content_of_plan
+from mimrun.app.change.elsewhere import open_elsewhere
+from mimrun.app.change.facts import changes_of
+from mimrun.app.change.form import Form, fill_form
+from mimrun.app.change.linking import find_record, link_change
+from mimrun.app.change.reading import record_json
+from mimrun.app.change.records import conflicts_of, find_change, list_changes
+from mimrun.app.change.register import (
     Opening,
     edit_change,
     open_change,
 )
-from mimrun.app.change_scribe import write_due
-from mimrun.app.change_systems import speaking
-from mimrun.app.changes import changes_of
+from mimrun.app.change.scribe import write_due
+from mimrun.app.change.systems import speaking
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.persons import require_known

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from mimrun.app.change_form import Form, fill_form, parse_when
-from mimrun.app.change_records import find_change
-from mimrun.app.change_register import (
+from mimrun.app.change.form import Form, fill_form, parse_when
+from mimrun.app.change.records import find_change
+from mimrun.app.change.register import (
     close_change,
     decide_change,
     move_change,
@@ -17,7 +17,7 @@ from mimrun.app.change_register import (
     submit_change,
     withdraw_approval,
 )
-from mimrun.app.change_standard import Template, add_standard, revoke_standard
+from mimrun.app.change.standard import Template, add_standard, revoke_standard
 from mimrun.app.home import open_home
 from mimrun.app.identity import Identity, identify
 from mimrun.app.persons import require_known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from mimrun.app.change_records import conflicts_of, find_change
+from mimrun.app.change.records import conflicts_of, find_change
 from mimrun.app.home import Home
 from mimrun.cli.change_view import change_json, print_change
 from mimrun.cli.terminal import console, print_json, safe_line

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.change_reading import record_json
-from mimrun.app.change_records import RegisterView
+from mimrun.app.change.reading import record_json
+from mimrun.app.change.records import RegisterView
 from mimrun.canonical import Json
 from mimrun.change_system import ChangeRecord, ChangeState, Conflict
 from mimrun.cli.terminal import safe, safe_line

@@ -98,7 +98,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("down", "setup", "Stop the engine."),
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
             Command("notice", "notice", "Show and try who is told what, over which channel."),
-            Command("breakglass", "breakglass", "Seal runbooks for when nothing works, and merge what was done."),
+            Command(
+                "breakglass", "breakglass", "Seal runbooks for when nothing works, and merge what was done."
+            ),
             Command("people", "people", "Show who may do what, and check the file that says so."),
             Command("oncall", "oncall", "Show who is on call, and import the plans that say so."),
             Command("token", "token", "Make, list and revoke tokens that sign programs in."),

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.decisions import PendingGate
-from mimrun.app.demo import DemoName, Wishes, play_demo
-from mimrun.app.demo_report import Report, after_ms
-from mimrun.app.demo_stage import demo_settings, stop_kept
+from mimrun.app.demo.report import Report, after_ms
+from mimrun.app.demo.scenes import DemoName, Wishes, play_demo
+from mimrun.app.demo.stage import demo_settings, stop_kept
 from mimrun.app.following import Seen
 from mimrun.cli.options import JsonOption, command
 from mimrun.cli.plan_view import print_plan, print_segment

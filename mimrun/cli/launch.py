@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from mimrun.app.breakglass import ask_for
-from mimrun.app.change_linking import Found, find_record, link_change
+from mimrun.app.breakglass.glass import ask_for
+from mimrun.app.change.linking import Found, find_record, link_change
 from mimrun.app.explaining import Wanted, explain_plan
 from mimrun.app.home import Home
 from mimrun.app.identity import identify

@@ -10,9 +10,9 @@ import typer
 
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
-from mimrun.app.oidc import Provider, Told, Way, begin_session
-from mimrun.app.oidc_session import end_session, write_session
-from mimrun.app.oidc_web import Web
+from mimrun.app.oidc.login import Provider, Told, Way, begin_session
+from mimrun.app.oidc.session import end_session, write_session
+from mimrun.app.oidc.web import Web
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, command, settings_of
 from mimrun.cli.terminal import print_json, safe_line
 from mimrun.errors import SettingsError

@@ -8,9 +8,9 @@ import typer
 from rich.table import Table
 
 from mimrun.app.home import open_home
-from mimrun.app.notice_channel import send
-from mimrun.app.notice_file import load_notices
-from mimrun.app.notice_timer import tell
+from mimrun.app.notice.channel import send
+from mimrun.app.notice.file import load_notices
+from mimrun.app.notice.timer import tell
 from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError, MimrunError

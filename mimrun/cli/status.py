@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.breakglass import glass_view, list_glasses
+from mimrun.app.breakglass.glass import glass_view, list_glasses
 from mimrun.app.decisions import PendingGate, describe, gate_verdict, pending_gate
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home

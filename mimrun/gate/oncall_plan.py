@@ -135,7 +135,9 @@ def _of_ics(text: str, file: str, span: Span) -> Iterator[_Named]:
 
     try:
         calendars: list[Event] = [*Calendar.from_ical(text, multiple=True)]
-        found: list[tuple[Event, ZoneInfo]] = [(event, _zone_of(one, span.zone)) for one in calendars for event in one.walk("VEVENT")]
+        found: list[tuple[Event, ZoneInfo]] = [
+            (event, _zone_of(one, span.zone)) for one in calendars for event in one.walk("VEVENT")
+        ]
         moved = {
             (str(event.get("UID", "")), _moment(event["RECURRENCE-ID"].dt, zone))
             for event, zone in found

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from builders.old_log import old_sqlite_log
 
-from mimrun.app.demo_report import FenceProof
+from mimrun.app.demo.report import FenceProof
 from mimrun.lab import account, leftover, patience
 from mimrun.lab import folder as lab
 from mimrun.log.moment import utc_now

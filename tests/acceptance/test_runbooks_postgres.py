@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders.rehearsal import RESPONDER, Rehearsal, rehearsal
 
-from mimrun.app.demo_report import fence_proof
+from mimrun.app.demo.report import fence_proof
 from mimrun.errors import PlanError
 from mimrun.lab import folder, loopback, patience
 from mimrun.lab.failover import FailoverLab

@@ -179,4 +179,4 @@ def additions(folder: Path, ref: str) -> list[str]:
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the adapter be found as one that is installed."""
     point = EntryPoint("paper", "builders.paper_changes:Paper", "mimrun.change_systems")
-    monkeypatch.setattr("mimrun.app.change_file.entry_points", lambda group: [point])
+    monkeypatch.setattr("mimrun.app.change.file.entry_points", lambda group: [point])

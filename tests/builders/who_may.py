@@ -10,8 +10,8 @@ from builders.plans import a_plan, action, gate, manual
 from builders.runs import Bench
 from builders.world import WORLD
 
-from mimrun.app.breakglass import agree, ask_for
-from mimrun.app.change_linking import Found, link_change
+from mimrun.app.breakglass.glass import agree, ask_for
+from mimrun.app.change.linking import Found, link_change
 from mimrun.app.decisions import attest, decide, override_freeze, pending_gate, resolve
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home, open_home

@@ -125,9 +125,7 @@ def test_every_event_of_the_program_log_is_on_its_page() -> None:
     named = [
         name
         for name in told
-        if name.startswith(
-            ("run_", "step_", "worker_", "revert_", "spans_", "anchor", "change_", "notice")
-        )
+        if name.startswith(("run_", "step_", "worker_", "revert_", "spans_", "anchor", "change_", "notice"))
     ]
     assert set(named) == {event.value for event in Event}
 

@@ -10,8 +10,8 @@ import pytest
 from builders.log_places import File, Place, Schema, a_schema
 from builders.witness import Witness, serving
 
-from mimrun.app.anchor_file import Anchor, WitnessPlace
-from mimrun.app.anchor_places import Means, Point, give_all
+from mimrun.app.anchor.file import Anchor, WitnessPlace
+from mimrun.app.anchor.places import Means, Point, give_all
 from mimrun.catalog import installed_catalog
 from mimrun.log.anchored import NO_NEWS, AnchorRecords, anchors_in
 from mimrun.log.chain import StoredCheckpoint

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from builders.log_places import Place
 
-from mimrun.app.change_records import find_change, list_changes
-from mimrun.app.change_register import Opening, decide_change, edit_change, open_change, submit_change
+from mimrun.app.change.records import find_change, list_changes
+from mimrun.app.change.register import Opening, decide_change, edit_change, open_change, submit_change
 from mimrun.app.home import PROJECTORS, Home
 from mimrun.app.identity import Identity
 from mimrun.catalog import Catalog

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from builders.witness import Witness
 
-from mimrun.app.anchor_file import ActionPlace, FilePlace, WitnessPlace, load_anchors, parse_anchors
+from mimrun.app.anchor.file import ActionPlace, FilePlace, WitnessPlace, load_anchors, parse_anchors
 from mimrun.catalog import installed_catalog
 from mimrun.errors import SettingsError
 from mimrun.runbook.document import read_document

@@ -16,10 +16,10 @@ from builders.witness import Answer, Witness, serving, serving_with
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimrun.app import anchor_places
-from mimrun.app.anchor_file import ActionPlace, Anchor, FilePlace, WitnessPlace
-from mimrun.app.anchor_places import Given, Means, Point, give, give_all, read, read_all
-from mimrun.app.anchor_text import find_notes, of_log
+from mimrun.app.anchor import places as anchor_places
+from mimrun.app.anchor.file import ActionPlace, Anchor, FilePlace, WitnessPlace
+from mimrun.app.anchor.places import Given, Means, Point, give, give_all, read, read_all
+from mimrun.app.anchor.text import find_notes, of_log
 from mimrun.catalog import installed_catalog
 from mimrun.log.merkle import Tree, leaf_hash
 from mimrun.log.proof.note import Checkpoint, SigningKey, read_note, read_vkey, sign_note

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mimrun.app.breakglass_merge import merge, segment_entries
-from mimrun.app.breakglass_pack import Packed, inspect, pack, settings_of_pack, unpack
+from mimrun.app.breakglass.merge import merge, segment_entries
+from mimrun.app.breakglass.pack import Packed, inspect, pack, settings_of_pack, unpack
 from mimrun.app.home import lay_home, open_home
 from mimrun.app.identity import identify
 from mimrun.errors import InputError, MimrunError, RefusedError, TamperError

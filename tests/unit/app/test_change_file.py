@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders.paper_changes import Paper
 
-from mimrun.app.change_file import WRITE_BACK, ChangesFile, load_changes, parse_changes
+from mimrun.app.change.file import WRITE_BACK, ChangesFile, load_changes, parse_changes
 from mimrun.change_system import ChangeState
 from mimrun.errors import SettingsError
 from mimrun.runbook.document import read_document

@@ -9,10 +9,10 @@ from builders import paper_changes as paper
 from builders.plans import a_plan, action, gate
 from builders.runs import RESPONDER, Bench
 
-from mimrun.app.change_draft import content_of_plan
-from mimrun.app.change_elsewhere import open_elsewhere
-from mimrun.app.change_form import Form, fill_form, parse_when
-from mimrun.app.changes import changes_of
+from mimrun.app.change.draft import content_of_plan
+from mimrun.app.change.elsewhere import open_elsewhere
+from mimrun.app.change.facts import changes_of
+from mimrun.app.change.form import Form, fill_form, parse_when
 from mimrun.app.runs import find_run
 from mimrun.app.worker import Worker
 from mimrun.errors import InputError, RunError

@@ -8,11 +8,11 @@ from builders import paper_changes as paper
 from builders.plans import a_plan, action, gate
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 
-from mimrun.app.change_linking import find_record, link_change
-from mimrun.app.change_records import find_change, list_changes
-from mimrun.app.change_register import decide_change, open_change, submit_change
-from mimrun.app.change_scribe import write_due
-from mimrun.app.changes import changes_of
+from mimrun.app.change.facts import changes_of
+from mimrun.app.change.linking import find_record, link_change
+from mimrun.app.change.records import find_change, list_changes
+from mimrun.app.change.register import decide_change, open_change, submit_change
+from mimrun.app.change.scribe import write_due
 from mimrun.app.home import Home
 from mimrun.app.permits import permits_of
 from mimrun.app.runs import list_runs, load_plan, load_state
@@ -295,7 +295,7 @@ def test_a_record_that_was_made_before_a_crash_is_found_by_its_key(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("mimrun.app.change_making.settle", crash)
+        patch.setattr("mimrun.app.change.making.settle", crash)
         with pytest.raises(Crash):
             bench.run(governed(bench, desk=desk))
     with bench.home() as home:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mimrun.app.notice_event import NoticeEvent
-from mimrun.app.notice_file import NoticeRules, parse_notices
+from mimrun.app.notice.event import NoticeEvent
+from mimrun.app.notice.file import NoticeRules, parse_notices
 from mimrun.errors import SettingsError
 from mimrun.runbook.document import read_document
 

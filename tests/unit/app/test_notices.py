@@ -13,8 +13,8 @@ from builders.plans import a_plan, action, gate, manual
 from builders.runs import BILLIE, Bench
 
 from mimrun.app.doctor import examine
-from mimrun.app.notice_timer import tell
-from mimrun.app.notices import Sent, Watcher, send_due
+from mimrun.app.notice.telling import Sent, Watcher, send_due
+from mimrun.app.notice.timer import tell
 from mimrun.app.runs import find_run
 from mimrun.app.worker import Worker
 from mimrun.log.kinds import Kind
@@ -155,7 +155,7 @@ def test_a_try_of_which_nothing_is_known_is_left_alone_and_then_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("mimrun.app.notices.send", dies)
+        patched.setattr("mimrun.app.notice.telling.send", dies)
         with pytest.raises(KeyboardInterrupt):
             later(bench)
     assert later(bench, seconds=30) == []

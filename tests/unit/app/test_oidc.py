@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from builders.oidc_provider import OTHER_RSA, RSA, Provider, sign, unsigned
 
-from mimrun.app.oidc import SESSION, Told, Way, begin_session
-from mimrun.app.oidc import Provider as Known
-from mimrun.app.oidc_session import Session, end_session, read_session, write_session
-from mimrun.app.oidc_web import Web
+from mimrun.app.oidc.login import SESSION, Told, Way, begin_session
+from mimrun.app.oidc.login import Provider as Known
+from mimrun.app.oidc.session import Session, end_session, read_session, write_session
+from mimrun.app.oidc.web import Web
 from mimrun.errors import SettingsError, SignInError
 from mimrun.gate.id_token import Subject
 from mimrun.gate.people import People, Person

@@ -17,9 +17,9 @@ from builders.inbox import chatting
 from builders.plans import a_plan, action, gate
 from builders.runs import RESPONDER, Bench
 
-from mimrun.app.anchor_timer import anchor_now
-from mimrun.app.change_linking import find_record, link_change
-from mimrun.app.change_timer import write_now
+from mimrun.app.anchor.timer import anchor_now
+from mimrun.app.change.linking import find_record, link_change
+from mimrun.app.change.timer import write_now
 from mimrun.app.execution import execute_run, note_mode
 from mimrun.app.home import lay_home
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log

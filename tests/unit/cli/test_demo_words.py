@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mimrun.app.demo_evidence import Answer
+from mimrun.app.demo.evidence import Answer
 from mimrun.cli import demo
 
 

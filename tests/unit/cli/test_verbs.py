@@ -26,7 +26,9 @@ def test_every_command_has_its_scope_and_every_row_its_command() -> None:
 def test_a_command_says_which_verb_it_is() -> None:
     said: list[str] = []
     alone = command("approve", lambda: said.append(scope_wanted()))
-    several = group("kill-switch", "", {"pull": (lambda: said.append(scope_wanted()), ""), "show": (lambda: None, "")})
+    several = group(
+        "kill-switch", "", {"pull": (lambda: said.append(scope_wanted()), ""), "show": (lambda: None, "")}
+    )
     alone.main(args=[], standalone_mode=False)
     several.main(args=["pull"], standalone_mode=False)
     assert said == ["approve", "stop"]

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Final
 
 from mimrun.app.home import Home
-from mimrun.app.notice_channel import send
-from mimrun.app.notice_event import REMINDERS, TELLING, TRIES, Notice, NoticeEvent, due_event, notice_of
-from mimrun.app.notice_file import Channel, NoticeRules, Telling, load_notices
-from mimrun.app.notice_text import facts_of
+from mimrun.app.notice.channel import send
+from mimrun.app.notice.event import REMINDERS, TELLING, TRIES, Notice, NoticeEvent, due_event, notice_of
+from mimrun.app.notice.file import Channel, NoticeRules, Telling, load_notices
+from mimrun.app.notice.text import facts_of
 from mimrun.errors import MimrunError, RefusedError
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.field import clean_text

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from mimrun.app.demo_evidence import prove
-from mimrun.app.demo_report import Held, Report, timeline
-from mimrun.app.demo_run import DemoRun, Narrator
-from mimrun.app.demo_stage import RESPONDER, Stage
+from mimrun.app.demo.evidence import prove
+from mimrun.app.demo.report import Held, Report, timeline
+from mimrun.app.demo.run import DemoRun, Narrator
+from mimrun.app.demo.stage import RESPONDER, Stage
 from mimrun.app.home import Home, open_home
 from mimrun.app.plans import prepare_plan
 from mimrun.app.records import verify_log

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mimrun.app.home import Home, open_home
-from mimrun.app.notices import Sent, Watcher, send_due
+from mimrun.app.notice.telling import Sent, Watcher, send_due
 from mimrun.app.program_log import Event, program_log
 from mimrun.errors import MimrunError
 from mimrun.settings import Settings

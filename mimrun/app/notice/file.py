@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, ValidationError
 
-from mimrun.app.notice_event import REMINDERS, NoticeEvent
-from mimrun.app.notice_text import FACTS, PLAIN, TEXTS, TITLES
+from mimrun.app.notice.event import REMINDERS, NoticeEvent
+from mimrun.app.notice.text import FACTS, PLAIN, TEXTS, TITLES
 from mimrun.errors import Problem, SettingsError
 from mimrun.runbook.document import Document, ValuePath, load_document
 from mimrun.runbook.duration import Duration

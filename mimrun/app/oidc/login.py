@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from mimrun.app.oidc_callback import Callback
-from mimrun.app.oidc_session import Session
-from mimrun.app.oidc_web import Answer, Web
+from mimrun.app.oidc.callback import Callback
+from mimrun.app.oidc.session import Session
+from mimrun.app.oidc.web import Answer, Web
 from mimrun.errors import SignInError
 from mimrun.gate.id_token import Expected, Subject, UnknownKeyError, verify_id_token
 from mimrun.gate.people import People, Person

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from mimrun.app.change_file import System
-from mimrun.app.change_systems import say, speaking
+from mimrun.app.change.file import System
+from mimrun.app.change.systems import say, speaking
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.change_system import ChangeDraft

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mimrun.app.change_systems import say, speaking
-from mimrun.app.changes import changes_of
+from mimrun.app.change.facts import changes_of
+from mimrun.app.change.systems import say, speaking
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.persons import require_known

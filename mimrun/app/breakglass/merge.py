@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimrun import canonical
-from mimrun.app.breakglass_pack import settings_of_pack
+from mimrun.app.breakglass.pack import settings_of_pack
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
 from mimrun.app.naming import new_incident

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from mimrun import canonical
-from mimrun.app.change_append import append_unless
-from mimrun.app.change_file import System
-from mimrun.app.change_systems import SCRIBE, say, speaking
+from mimrun.app.change.append import append_unless
+from mimrun.app.change.file import System
+from mimrun.app.change.systems import SCRIBE, say, speaking
 from mimrun.app.home import Home
 from mimrun.change_system import ChangeRecord
 from mimrun.errors import ConnectorError

@@ -13,8 +13,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from mimrun.app.anchor_file import ActionPlace, Anchor, FilePlace, WitnessPlace, load_anchors, variables
-from mimrun.app.anchor_places import Back, Given, Means, Point, give_all, read_all
+from mimrun.app.anchor.file import ActionPlace, Anchor, FilePlace, WitnessPlace, load_anchors, variables
+from mimrun.app.anchor.places import Back, Given, Means, Point, give_all, read_all
 from mimrun.app.home import Home
 from mimrun.app.known_secrets import known_secrets
 from mimrun.app.plans import read_inventory

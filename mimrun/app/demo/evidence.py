@@ -18,10 +18,10 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from mimrun.app.demo_forgery import Forgery, forge
-from mimrun.app.demo_report import Held
-from mimrun.app.demo_run import Narrator
-from mimrun.app.demo_stage import RESPONDER
+from mimrun.app.demo.forgery import Forgery, forge
+from mimrun.app.demo.report import Held
+from mimrun.app.demo.run import Narrator
+from mimrun.app.demo.stage import RESPONDER
 from mimrun.app.exports import export_bundle
 from mimrun.app.home import Home
 from mimrun.app.key_view import view_keys

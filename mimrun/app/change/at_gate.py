@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mimrun.app.change_records import BLACKOUT, conflicts_of, find_change
-from mimrun.app.change_register import decide_change
+from mimrun.app.change.records import BLACKOUT, conflicts_of, find_change
+from mimrun.app.change.register import decide_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.errors import RefusedError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from mimrun.app.change_form import read_text
-from mimrun.app.change_records import find_change
-from mimrun.app.change_register import move_change, open_change, submit_change
+from mimrun.app.change.form import read_text
+from mimrun.app.change.records import find_change
+from mimrun.app.change.register import move_change, open_change, submit_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.persons import require_known

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from mimrun.app.decisions import PendingGate, attest, decide, pending_gate
-from mimrun.app.demo_stage import CHANGE_MANAGER, SERVICE_DESK, Stage
+from mimrun.app.demo.stage import CHANGE_MANAGER, SERVICE_DESK, Stage
 from mimrun.app.execution import execute_run
 from mimrun.app.following import RESTING, Follower, Seen
 from mimrun.app.home import Home

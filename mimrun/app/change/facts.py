@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-from mimrun.app.change_file import ChangesFile
-from mimrun.app.change_making import announce_record, key_of, make_record
-from mimrun.app.change_reading import Reading, Readings, note_reading
-from mimrun.app.change_records import RegisterView, content_of, read_registered
-from mimrun.app.change_systems import changes_reader
+from mimrun.app.change.file import ChangesFile
+from mimrun.app.change.making import announce_record, key_of, make_record
+from mimrun.app.change.reading import Reading, Readings, note_reading
+from mimrun.app.change.records import RegisterView, content_of, read_registered
+from mimrun.app.change.systems import changes_reader
 from mimrun.app.home import Home
 from mimrun.change_system import ChangeRecord, ChangeState, ChangeType
 from mimrun.errors import InventoryError, SettingsError

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from mimrun.app.change_additions import TELLING, Scene, additions
-from mimrun.app.change_append import append_unless
-from mimrun.app.change_file import ChangesFile
-from mimrun.app.change_making import make_record, settle, written
-from mimrun.app.change_systems import SCRIBE, speaking
+from mimrun.app.change.additions import TELLING, Scene, additions
+from mimrun.app.change.append import append_unless
+from mimrun.app.change.file import ChangesFile
+from mimrun.app.change.making import make_record, settle, written
+from mimrun.app.change.systems import SCRIBE, speaking
 from mimrun.app.home import Home
 from mimrun.change_system import Addition
 from mimrun.errors import ConnectorError, ErasedError, LeaseError, SettingsError

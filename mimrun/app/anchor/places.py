@@ -21,8 +21,8 @@ from typing import Final, TypeVar, assert_never
 
 from pydantic import JsonValue, ValidationError
 
-from mimrun.app.anchor_file import ActionPlace, Anchor, FilePlace, WitnessPlace, variables
-from mimrun.app.anchor_text import find_notes, of_log
+from mimrun.app.anchor.file import ActionPlace, Anchor, FilePlace, WitnessPlace, variables
+from mimrun.app.anchor.text import find_notes, of_log
 from mimrun.canonical import Json
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Failed, Ok, Outcome, Output, Target, Unknown

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from mimrun.app.notice_event import Notice, NoticeEvent
+from mimrun.app.notice.event import Notice, NoticeEvent
 
 FACTS: Final = (
     "about",

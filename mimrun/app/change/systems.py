@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from mimrun.app.change_file import (
+from mimrun.app.change.file import (
     Adapters,
     AnyChangeSystem,
     ChangesFile,
@@ -15,8 +15,8 @@ from mimrun.app.change_file import (
     installed_adapters,
     load_changes,
 )
-from mimrun.app.change_records import find_change, read_registered
-from mimrun.app.change_register import Opening, close_change, move_change, open_change
+from mimrun.app.change.records import find_change, read_registered
+from mimrun.app.change.register import Opening, close_change, move_change, open_change
 from mimrun.app.home import Home
 from mimrun.change_system import (
     Added,

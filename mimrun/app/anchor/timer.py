@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from mimrun.app.anchoring import BY_ITSELF, Tried, anchor_due, due_anchors
+from mimrun.app.anchor.giving import BY_ITSELF, Tried, anchor_due, due_anchors
 from mimrun.app.home import Home, open_home
 from mimrun.app.program_log import Event, program_log
 from mimrun.catalog import Catalog

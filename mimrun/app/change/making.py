@@ -6,10 +6,10 @@ import json
 from datetime import datetime, timedelta
 from typing import Final
 
-from mimrun.app.change_append import append_unless
-from mimrun.app.change_draft import backout_text, hosts_of, steps_text, test_text, title_of
-from mimrun.app.change_file import ChangesFile, System
-from mimrun.app.change_systems import SCRIBE, say, speaking
+from mimrun.app.change.append import append_unless
+from mimrun.app.change.draft import backout_text, hosts_of, steps_text, test_text, title_of
+from mimrun.app.change.file import ChangesFile, System
+from mimrun.app.change.systems import SCRIBE, say, speaking
 from mimrun.app.home import Home
 from mimrun.canonical import Json
 from mimrun.change_system import ChangeDraft, ChangeSystem, ChangeSystemSettings, Window

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
-from mimrun.app.demo_failover import FailoverDemo
-from mimrun.app.demo_hosts import AccessLockdownDemo, ServiceRestartDemo
-from mimrun.app.demo_report import Report
-from mimrun.app.demo_run import Narrator
-from mimrun.app.demo_stage import Stage
+from mimrun.app.demo.failover import FailoverDemo
+from mimrun.app.demo.hosts import AccessLockdownDemo, ServiceRestartDemo
+from mimrun.app.demo.report import Report
+from mimrun.app.demo.run import Narrator
+from mimrun.app.demo.stage import Stage
 from mimrun.errors import InputError, LabError
 from mimrun.lab import systemd_hosts
 from mimrun.settings import Settings

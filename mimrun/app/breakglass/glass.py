@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
-from mimrun.app.breakglass_pack import ABOUT
-from mimrun.app.change_draft import content_of_plan
-from mimrun.app.change_register import Opening, open_change
+from mimrun.app.breakglass.pack import ABOUT
+from mimrun.app.change.draft import content_of_plan
+from mimrun.app.change.register import Opening, open_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.notice_event import NoticeEvent
-from mimrun.app.notice_file import load_notices
-from mimrun.app.notice_timer import tell
+from mimrun.app.notice.event import NoticeEvent
+from mimrun.app.notice.file import load_notices
+from mimrun.app.notice.timer import tell
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.runs import find_run, load_plan
 from mimrun.app.sign_in import require_scope

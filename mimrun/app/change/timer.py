@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from mimrun.app.change_scribe import Looked, Written, write_due
-from mimrun.app.changes import changes_of
+from mimrun.app.change.facts import changes_of
+from mimrun.app.change.scribe import Looked, Written, write_due
 from mimrun.app.home import Home, open_home
 from mimrun.app.program_log import Event, program_log
 from mimrun.errors import MimrunError

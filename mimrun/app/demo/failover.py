@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from mimrun.app.demo_evidence import Evidence, prove
-from mimrun.app.demo_report import FenceProof, Held, Moment, Report, fence_proof, timeline
-from mimrun.app.demo_run import DemoRun, Narrator
-from mimrun.app.demo_stage import RESPONDER, SERVICE_DESK, Stage
+from mimrun.app.demo.evidence import Evidence, prove
+from mimrun.app.demo.report import FenceProof, Held, Moment, Report, fence_proof, timeline
+from mimrun.app.demo.run import DemoRun, Narrator
+from mimrun.app.demo.stage import RESPONDER, SERVICE_DESK, Stage
 from mimrun.app.home import Home, open_home
 from mimrun.app.plans import prepare_plan
 from mimrun.app.records import verify_log
