@@ -130,7 +130,7 @@ def decide(
     Arguments:
         digest: of the segment, as it was shown; at least 12 characters of it.
         reason: required for a rejection.
-        proof: what the person signed, where they did; it was verified (`mimrun.app.signed_approvals`).
+        proof: what the person signed, where they did; it was verified (`mimrun.app.signed.approvals`).
 
     Returns:
         the role in which the person decided.

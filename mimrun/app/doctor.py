@@ -24,7 +24,7 @@ from mimrun.app.notice.file import load_notices
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells
-from mimrun.app.signed_openssh import read_file
+from mimrun.app.signed.openssh import read_file
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
 from mimrun.errors import InputError, MimrunError, SettingsError

@@ -18,7 +18,7 @@ from mimrun.app.home import Home
 from mimrun.app.policies import asks_at_launch, policy_reader
 from mimrun.app.priority import priority_reader
 from mimrun.app.rules import note_rules
-from mimrun.app.signed_votes import VotesNow, votes_reader
+from mimrun.app.signed.votes import VotesNow, votes_reader
 from mimrun.gate import policy as rules
 from mimrun.gate.approval import ChangeStanding, Request, Verdict, check_gate
 from mimrun.gate.people import People

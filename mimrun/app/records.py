@@ -12,7 +12,7 @@ from mimrun.app.anchor.giving import ask_anchors
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
 from mimrun.app.runs import find_run
-from mimrun.app.signed_evidence import check_bundle, check_home
+from mimrun.app.signed.evidence import check_bundle, check_home
 from mimrun.app.signing import pinned_root
 from mimrun.errors import InputError, TamperError
 from mimrun.log.chain import Unreadable

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
-from mimrun.app.signed_approvals import (
+from mimrun.app.signed.approvals import (
     Word,
     ask_for,
     choose_key,
@@ -21,8 +21,8 @@ from mimrun.app.signed_approvals import (
     sign_word,
     unpack,
 )
-from mimrun.app.signed_evidence import export_pair
-from mimrun.app.signed_openssh import key_of
+from mimrun.app.signed.evidence import export_pair
+from mimrun.app.signed.openssh import key_of
 from mimrun.cli.approval_view import is_unaltered, readable, request_text
 from mimrun.cli.decide import ReasonOption, tell_verdict, verdict_after
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, YesOption, group, settings_of

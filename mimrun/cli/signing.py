@@ -11,8 +11,8 @@ import typer
 from mimrun.app.decisions import PendingGate
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.signed_approvals import Counted, Word, choose_key, decide_signed
-from mimrun.app.signed_openssh import Key, key_of
+from mimrun.app.signed.approvals import Counted, Word, choose_key, decide_signed
+from mimrun.app.signed.openssh import Key, key_of
 from mimrun.cli.terminal import safe_line
 from mimrun.errors import GateError, InputError
 

@@ -1,4 +1,4 @@
-"""Signed approvals: what a person signs, and whose keys count. OpenSSH does the cryptography (`app/signed_openssh`).
+"""Signed approvals: what a person signs, and whose keys count. OpenSSH does the cryptography (`app/signed/openssh`).
 
 The statement says everything that the decision is for, so that a signature over it is good for nothing else.
 Whose key it was is read from a file as OpenSSH has it (`allowed_signers` in ssh-keygen(1)); the principal

@@ -15,8 +15,8 @@ from builders.commands import GATE, Desk, mark
 from builders.ssh_keys import make_key, signer
 
 from mimrun.app.home import open_home
-from mimrun.app.signed_evidence import check_home
-from mimrun.app.signed_openssh import key_of, sign
+from mimrun.app.signed.evidence import check_home
+from mimrun.app.signed.openssh import key_of, sign
 from mimrun.gate.signature import Statement
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.kinds import GateDecided, Kind

@@ -12,8 +12,8 @@ from builders.ssh_keys import make_key, signer
 from mimrun.app import decisions
 from mimrun.app.decisions import Signed
 from mimrun.app.home import Home
-from mimrun.app.signed_approvals import Word, ask_for, import_signed, sign_word
-from mimrun.app.signed_openssh import key_of
+from mimrun.app.signed.approvals import Word, ask_for, import_signed, sign_word
+from mimrun.app.signed.openssh import key_of
 from mimrun.app.withdrawal import withdraw
 from mimrun.errors import RefusedError
 from mimrun.log.entry import Actor

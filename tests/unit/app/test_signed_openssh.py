@@ -12,8 +12,8 @@ from builders.ssh_keys import agent, certify, make_key, signer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mimrun.app.signed_approvals import choose_key
-from mimrun.app.signed_openssh import (
+from mimrun.app.signed.approvals import choose_key
+from mimrun.app.signed.openssh import (
     Key,
     agent_keys,
     is_signature_of,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mimrun.app.signed_openssh import read_file
+from mimrun.app.signed.openssh import read_file
 from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.gate.approval import SIGNED, Decision, Vote
 from mimrun.gate.signature import Signers, read_signers

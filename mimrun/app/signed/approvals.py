@@ -19,7 +19,7 @@ from mimrun.app.decisions import (
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import find_run
-from mimrun.app.signed_openssh import (
+from mimrun.app.signed.openssh import (
     Key,
     agent_keys,
     principals,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimrun.app.home import Home
-from mimrun.app.signed_openssh import is_signature_of, principals, read_file, verify
+from mimrun.app.signed.openssh import is_signature_of, principals, read_file, verify
 from mimrun.errors import BlobKeyError, ErasedError, GateError, InputError, LogError, TamperError
 from mimrun.gate.approval import SIGNED
 from mimrun.gate.signature import NAMESPACE, Statement, key_in, read_signers

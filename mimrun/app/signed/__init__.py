@@ -1,0 +1,1 @@
+"""Signed approvals: what is signed, by OpenSSH, carried by message, counted at a gate, and shown as evidence."""
