@@ -19,6 +19,7 @@ from mimrun.app.change.records import RegisterView, content_of, read_registered
 from mimrun.app.change.systems import changes_reader
 from mimrun.app.home import Home
 from mimrun.change_system import ChangeRecord, ChangeState, ChangeType
+from mimrun.connector import Effect
 from mimrun.errors import InventoryError, SettingsError
 from mimrun.gate.approval import ChangeStanding
 from mimrun.gate.change import REGISTER, ChangeNeed, change_votes, check_change, refusal_of
@@ -26,10 +27,33 @@ from mimrun.gate.change_link import RunChange, Writing, change_of
 from mimrun.gate.people import People
 from mimrun.gate.register import registered_in, standards_for
 from mimrun.gate.terms import Terms
+from mimrun.log.kinds import ChangeLinked, Kind, StepIntent
 from mimrun.log.store import Store
 from mimrun.run.permit import ChangeAsking
+from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.pattern import Names, select_hosts
 from mimrun.runbook.plan import Plan
+
+
+class LinkedRuns:
+    """Which runs were ever linked to which record, as far as the log was read. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock, self._until = threading.Lock(), 0
+        self._runs: dict[str, list[str]] = {}
+
+    def runs(self, store: Store, name: str) -> tuple[str, ...]:
+        """Give the runs of a record, with its system, in the order in which they were linked first."""
+        with self._lock:
+            # Most of a log is of something else; what was read of it is not read again.
+            until = store.head().size
+            for entry in store.entries(after=self._until, kinds={Kind.CHANGE_LINKED}):
+                if isinstance(entry.body, ChangeLinked):
+                    known = self._runs.setdefault(f"{entry.body.system}:{entry.body.ref}", [])
+                    known += [entry.run] if entry.run not in known else []
+            self._until = max(until, self._until)
+            return tuple(self._runs.get(name, ()))
 
 
 class Changes:
@@ -38,10 +62,13 @@ class Changes:
     Arguments:
         file: gives what `changes.yaml` says now.
         readings: keeps what was read while it is fresh.
+        linked: knows which runs were ever linked to which record.
     """
 
-    def __init__(self, home: Home, file: Callable[[], ChangesFile], readings: Readings) -> None:
-        self._home, self.file, self._readings = home, file, readings
+    def __init__(
+        self, home: Home, file: Callable[[], ChangesFile], readings: Readings, linked: LinkedRuns
+    ) -> None:
+        self._home, self.file, self._readings, self._linked = home, file, readings, linked
 
     def standard_for(self, plan: Plan, at: datetime) -> str:
         """Give the valid standard change for the runbook digest and all targets of a plan; "" where there is none."""
@@ -73,12 +100,33 @@ class Changes:
         if reading.record is None:
             return ChangeStanding(ref=link.name, reasons=(self._unreadable(link, reading),))
         need = _need(asking, asking.kind, people, file)
-        return ChangeStanding(
-            ref=link.name,
-            reasons=tuple(f"{link.ref}: {one}" for one in check_change(reading.record, need, at)),
-            rejected=refusal_of(reading.record),
-            votes=change_votes(reading.record, need, at),
-        )
+        reasons = tuple(f"{link.ref}: {one}" for one in check_change(reading.record, need, at))
+        votes = change_votes(reading.record, need, at)
+        if used_by := self._used_by(link, reading.record):
+            cure = f"cancel {used_by} before it changes anything, or have another record approved"
+            used = f"{link.ref}: run is not named, so that it counts for one run alone, which is {used_by}; {cure}"
+            reasons, votes = (*reasons, used), ()
+        return ChangeStanding(link.name, reasons, refusal_of(reading.record), votes)
+
+    def _used_by(self, link: RunChange, record: ChangeRecord) -> str:
+        """Give the other run that a record which names none was approved for; "" where that is nobody or this one.
+
+        It is the first one that was ever linked to it, unless that is over and has changed nothing. A standard change
+        allows every run of its runbook.
+        """
+        if record.run or record.type == "standard":
+            return ""
+        runs = self._linked.runs(self._home.store, link.name)
+        first = next((run for run in runs if run == link.run or self._may_have_used(run)), link.run)
+        return "" if first == link.run else first
+
+    def _may_have_used(self, run: str) -> bool:
+        """Say whether a run has changed something, or may yet."""
+        store = self._home.store
+        if RunSummary.decode(store.projection(RunSummaries.name, run)).status not in TERMINAL:
+            return True
+        intents = (entry.body for entry in store.entries(run=run, kinds={Kind.STEP_INTENT}))
+        return any(isinstance(one, StepIntent) and one.effect is not Effect.READ for one in intents)
 
     def asked(self, asking: ChangeAsking, terms: Terms) -> None:
         """A gate was asked: where it needs an emergency change and the run has none of its own, one is made.
@@ -198,7 +246,7 @@ def _need_of(plan: Plan, people: People) -> ChangeNeed:
     )
 
 
-_Kept: TypeAlias = tuple[Callable[[], ChangesFile], Readings]
+_Kept: TypeAlias = tuple[Callable[[], ChangesFile], Readings, LinkedRuns]
 _KEPT: Final[WeakKeyDictionary[Store, _Kept]] = WeakKeyDictionary()
 _KEEPING: Final = threading.Lock()
 
@@ -209,7 +257,7 @@ def changes_of(home: Home) -> Changes:
         kept = _KEPT.get(home.store)
         if kept is None:
             # Nothing of it may hold on to the log, which would then never be let go.
-            kept = _KEPT[home.store] = (changes_reader(home.settings.changes), Readings())
+            kept = _KEPT[home.store] = (changes_reader(home.settings.changes), Readings(), LinkedRuns())
     return Changes(home, *kept)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from mimrun.app.change.register import decide_change, open_change, submit_change
 from mimrun.app.change.scribe import write_due
 from mimrun.app.home import Home
 from mimrun.app.permits import permits_of
-from mimrun.app.runs import list_runs, load_plan, load_state
+from mimrun.app.runs import create_run, list_runs, load_plan, load_state
 from mimrun.change_system import ChangeState
 from mimrun.errors import GateError, InputError
 from mimrun.gate.change_link import change_of
@@ -165,6 +165,41 @@ def normal(plan: Plan, now: datetime, **other: str) -> Content:
         window_end=write_moment(now + timedelta(hours=1)),
         **usual,  # type: ignore[arg-type]
     )
+
+
+def test_a_record_that_names_no_run_counts_for_one_run(bench: Bench, desk: Path) -> None:
+    plan, now = governed(bench, "normal", desk), datetime.now(UTC)
+    window = [(now + timedelta(hours=hours)).isoformat() for hours in (-1, 1)]
+    paper.write(
+        desk,
+        "P1",
+        key="",
+        type="normal",
+        title="t",
+        plan="",
+        backout="",
+        run="",
+        digest=plan.digest,
+        state="authorize",
+        approval="requested",
+        votes=[],
+        additions=[],
+        window=window,
+        targets=[target.name for target in plan.targets],
+    )
+    paper.decide(desk, "P1", "aromero")
+    runs = []
+    with bench.home() as home:
+        for _ in range(4):
+            runs.append(create_run(home, plan, RESPONDER))
+            link_change(home, runs[-1], find_record(home, "P1"), RESPONDER)
+    assert bench.execute(runs[1]).status == "waiting", "another one is under way with it"
+    bench.cancel(runs[0])
+    assert bench.execute(runs[0]).status == "cancelled"
+    assert bench.execute(runs[1]).status == "succeeded", "the first one has changed nothing"
+    for late in runs[2:]:
+        found = bench.execute(late)
+        assert (found.status, f"one run alone, which is {runs[1]}" in found.detail) == ("waiting", True)
 
 
 def test_a_record_for_another_plan_opens_nothing(bench: Bench) -> None:
