@@ -27,7 +27,7 @@ from mimrun.gate.terms import Terms
 from mimrun.log.entry import Actor
 from mimrun.run.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
 from mimrun.run.state import RunState
-from mimrun.runbook.launch import RiskRow, is_by_rules, row_of
+from mimrun.runbook.launch import RiskRow, is_by_rules, launch_gate, row_of
 from mimrun.runbook.node import PlannedGate, PlannedInclude
 from mimrun.runbook.plan import Plan
 
@@ -139,8 +139,28 @@ class Permits:
         if now.policy is not None and terms.change not in ("none", "standard"):
             self._sources.changes.asked(self._asking(gate, state, terms), terms)
 
+    def ungated(self) -> str:
+        """Say what the rules ask for at this moment in front of a change that no gate stands in front of; "" for nothing.
+
+        The way back has gates of its own, or is covered by those of the run that it takes back.
+
+        Raises:
+            RefusedError: a rules file cannot be read, so that nobody knows.
+        """
+        if self._plan.undo_of:
+            return ""
+        policy, situation, _ = self._rules_at(self._clock())
+        terms = rules.terms(policy, situation, launch_gate())
+        return "" if rules.ask_nothing(terms) else terms.because
+
     def _now(self) -> _Now:
-        at, sources = self._clock(), self._sources
+        at = self._clock()
+        policy, situation, frozen = self._rules_at(at)
+        return _Now(at, self._sources.people(), policy, situation, frozen)
+
+    def _rules_at(self, at: datetime) -> tuple[Policy | None, Situation, str]:
+        """Give the policy, the situation that it is asked about, and the calendars that are closed, in words."""
+        sources = self._sources
         policy, frozen = sources.policy(), ""
         if self._row != "read_only":
             frozen = sources.frozen(at)
@@ -149,7 +169,7 @@ class Permits:
             situation = replace(situation, priority=sources.priority())
             if self._may_be_standard(policy, situation):
                 situation = replace(situation, standard=bool(sources.changes.standard_for(self._plan, at)))
-        return _Now(at, sources.people(), policy, situation, frozen)
+        return policy, situation, frozen
 
     @staticmethod
     def _may_be_standard(policy: Policy, situation: Situation) -> bool:
@@ -221,12 +241,13 @@ def permits_of(
         actor: who asks gates by these rules, and puts them on record; None where somebody only looks.
     """
     settings = home.settings
+    policy = policy_reader(settings.policy)
     sources = Sources(
         people=people or (lambda: home.people(plan.runbook.owner)),
-        policy=policy_reader(settings.policy),
+        policy=policy,
         asks=lambda: asks_at_launch(settings),
         frozen=frozen_reader(settings, plan),
-        priority=priority_reader(home, incident),
+        priority=priority_reader(home, incident, policy),
         changes=changes_of(home),
         votes=votes_reader(settings.allowed_signers),
         note=(lambda: note_rules(home, actor)) if actor else lambda: None,

@@ -60,6 +60,8 @@ signed: false
 triggers: {launch: [read_only, low], pre_authorised: [medium]}
 # Who may say how urgent an incident is.
 prioritize: [major_incident_manager, service_desk]
+# For how long that counts: an incident of last week lends its urgency to nobody.
+priority_lasts: 12h
 # two_people: a second person must want it too. one_and_page: one goes at once, and others are told.
 break_glass: {how: two_people, settle_within: 24h}
 manual: {remind_every: 15m, reminders: 4}

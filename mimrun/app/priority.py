@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import JsonValue
 
@@ -15,12 +16,12 @@ from mimrun.app.rules import note_rules
 from mimrun.app.runs import require_incident
 from mimrun.app.sign_in import require_scope
 from mimrun.errors import InputError, RefusedError
-from mimrun.gate.policy import PRIORITIES, Priority
+from mimrun.gate.policy import PRIORITIES, Policy, Priority
 from mimrun.gate.priority import Declared, Priorities
 from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import IncidentOpened, IncidentPrioritized, Kind
-from mimrun.log.moment import write_moment
+from mimrun.log.moment import read_moment, write_moment
 from mimrun.log.store import Store, View
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
@@ -31,9 +32,23 @@ def declared_in(view: Store | View, incident: str) -> Declared:
     return Declared.model_validate_json(view.projection(Priorities.name, incident))
 
 
-def priority_reader(home: Home, incident: str) -> Callable[[], Priority | None]:
-    """Give a function that says how urgent an incident is at this moment; None where nobody declared it."""
-    return lambda: declared_in(home.store, incident).priority
+def priority_reader(
+    home: Home, incident: str, policy: Callable[[], Policy | None]
+) -> Callable[[], Priority | None]:
+    """Give a function that says how urgent an incident is at this moment.
+
+    It says None where nobody declared it, and where the declaration is older than the policy lets it count: an
+    incident of last week lends its urgency to nobody.
+    """
+
+    def read() -> Priority | None:
+        declared = declared_in(home.store, incident)
+        if declared.priority is None:
+            return None
+        lasts = timedelta(milliseconds=(policy() or Policy()).priority_lasts)
+        return declared.priority if home.clock() < read_moment(declared.at) + lasts else None
+
+    return read
 
 
 def read_priority(text: str) -> Priority:
@@ -61,7 +76,10 @@ def prioritize(home: Home, identity: Identity, incident: str, priority: Priority
     """
     require_incident(home, incident)
     was = declared_in(home.store, incident)
-    if was.priority == priority:
+    if (
+        was.priority == priority
+        and priority_reader(home, incident, lambda: rules_or_default(home.settings))()
+    ):
         raise RefusedError(f"{incident} is {priority} already: {was.by} declared it")
     draft = priority_drafts(home, identity, priority, reason)(incident, "")[0]
 

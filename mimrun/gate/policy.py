@@ -186,6 +186,7 @@ class Policy(Part):
     signed: bool = False
     triggers: Triggers = Triggers()
     prioritize: tuple[Identifier, ...] = ("major_incident_manager", "service_desk")
+    priority_lasts: Duration = Field(12 * 3_600_000, gt=0)
     break_glass: BreakGlass = BreakGlass()
     manual: ManualWork = ManualWork()
     file: str = ""
@@ -300,6 +301,12 @@ def at_least(given: Terms, wanted: Terms, *, standard: bool = False) -> bool:
         and given.signed >= wanted.signed
         and given.expires_ms <= wanted.expires_ms
     )
+
+
+def ask_nothing(given: Terms) -> bool:
+    """Say whether terms let something be done without anybody's word; a standard change that is asked for is there."""
+    asks = given.approvals or given.freeze_override or given.refused
+    return not asks and given.change in ("none", "standard")
 
 
 def _own_terms(own: PlannedGate, policy: Policy | None, because: str) -> Terms:

@@ -30,10 +30,10 @@ _VERBS: Final[Mapping[str, str]] = {
         | breakglass show | breakglass packs | breakglass log | card""",
     "launch": "run | resume | retry | undo | demo",
     "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
-        | change approve | change reject | change review | change standard | change withdraw | breakglass agree""",
+        | change approve | change reject | change review | change standard | change withdraw | breakglass agree | incident priority""",
     "attest": "attest | claim | release | hand-over | check | confirm | dispute | resolve | unlock | breaker close | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
-    "record": "note | did | attach | shell | incident priority",
+    "record": "note | did | attach | shell",
     "change": """change open | change edit | change submit | change link | change schedule | change start | change close
         | change cancel | change sync""",
     "token": "token create | token revoke",

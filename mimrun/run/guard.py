@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from mimrun.errors import GateError, LeaseError
+from mimrun.errors import GateError, LeaseError, RefusedError
 from mimrun.gate.approval import Closed, Open, Waiting
 from mimrun.log.kinds import GuardTripped
 from mimrun.run.journal import Journal
@@ -51,7 +51,8 @@ class Guard:
         4. The gate in front of the step is open: the rules ask for nothing else now, enough people agreed to this
            very digest, they still have their roles, their approvals have not expired, no calendar is closed that
            nobody answered for, and the change record allows it. Where only the record, or a rule, stands in the
-           way, what people said stays, and the run waits at the gate until that has passed.
+           way, what people said stays, and the run waits at the gate until that has passed. Where no gate is in
+           front, the rules ask for nothing.
 
         Arguments:
             path: the step.
@@ -61,7 +62,8 @@ class Guard:
             LeaseError: (1) does not hold.
             Halt: (2), (3) or (4) does not hold.
             GateError: (4) the step was reached past a gate that was never asked for.
-            RefusedError: (4) a rules file cannot be read, so that nobody knows.
+            RefusedError: (4) a rules file cannot be read, so that nobody knows; or no gate is in front, and the rules
+                ask for something.
             LogError: the log cannot be read, so that nobody knows about (2).
         """
         if not self._journal.lease.held():
@@ -73,8 +75,11 @@ class Guard:
         except TimeOver as over:
             self._journal.note(GuardTripped(guard="time", reason=over.reason), step=path)
             raise
-        gate = self._gate_of(path) if changes else None
+        if not changes:
+            return
+        gate = self._gate_of(path)
         if gate is None:
+            self._check_ungated(path)
             return
         node = self._gates[gate]
         verdict = self._permit.verdict(node, self._journal.state)
@@ -83,6 +88,20 @@ class Guard:
             self._journal.note(GuardTripped(guard="gate", reason=reason), step=path)
             passes = isinstance(verdict, Waiting) and not verdict.missing
             raise Halt(reason, gate=gate, waits="gate" if passes else None)
+
+    def _check_ungated(self, path: str) -> None:
+        """Refuse a change of a plan that was made before there were rules, where they ask for something now.
+
+        Raises:
+            RefusedError: they do, or nobody can know it.
+        """
+        asks = self._permit.ungated()
+        if asks:
+            run = self._journal.state.run
+            raise RefusedError(
+                f"step {path} has no gate in front, since {run} was planned before there were rules, and now they ask"
+                f" for somebody's word: {asks}; cancel it, and `mimrun retry {run}` plans what is left, with a gate"
+            )
 
     def time_left(self) -> float:
         """Say for how many more seconds the run may be at work; 0 when its time is over."""

@@ -39,6 +39,15 @@ class Permit(Protocol):
     def asked(self, gate: PlannedGate, state: RunState) -> None:
         """Take note that a gate was asked just now, and see that there is a change record where one is needed."""
 
+    def ungated(self) -> str:
+        """Say what the rules ask for at this moment in front of a change that no gate stands in front of; "" for nothing.
+
+        A plan has such a change where it was made before there were rules.
+
+        Raises:
+            RefusedError: a rules file cannot be read, so that nobody knows.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeAsking:

@@ -215,7 +215,7 @@ def test_what_a_launch_brings_besides_needs_its_own_scope(desk: Desk) -> None:
     token, book = make(desk, "starter", "launch,read", "responder"), desk.runbook(GATE + mark("one"))
     for words, scope in (
         (("--break-glass", "nobody answers"), "approve"),
-        (("--priority", "P1"), "record"),
+        (("--priority", "P1"), "approve"),
         (("--change", "CHG-1"), "change"),
     ):
         said = desk.run(book, *words, MIMRUN_TOKEN=token)

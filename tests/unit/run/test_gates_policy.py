@@ -15,10 +15,12 @@ from mimrun.app.decisions import decide, override_freeze, pending_gate
 from mimrun.app.execution import Verdict
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.runs import list_runs, load_plan
+from mimrun.app.priority import prioritize, priority_reader
+from mimrun.app.runs import find_run, list_runs, load_plan
 from mimrun.app.withdrawal import withdraw
 from mimrun.app.worker import Worker
 from mimrun.errors import GateError, InputError, RefusedError
+from mimrun.gate.policy_file import load_policy
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import GateOpened, GateRequested, Kind
 from mimrun.log.moment import utc_now
@@ -402,3 +404,19 @@ def test_a_freeze_that_is_over_asks_anew_for_what_is_asked_without_it(ruled: Ben
     assert ruled.execute(run).detail == "'The launch is allowed' needs 1 change_manager"
     ruled.approve(run)
     assert ruled.execute(run).status == "succeeded"
+
+
+def test_an_old_declaration_lends_its_urgency_to_no_run(ruled: Bench) -> None:
+    ruled.settings.policy.write_text(
+        "matrix: {medium: {P1: none, other: {approvals: [{role: change_manager}]}, freeze: none}}\n"
+        "prioritize: [responder]\npriority_lasts: 2h\n"
+    )
+    run, _ = launched(ruled, action("1"))
+    with ruled.home() as home:
+        incident = find_run(home, run).summary.incident
+        prioritize(home, RESPONDER, incident, "P1", "nobody can pay")
+        reader = priority_reader(home, incident, lambda: load_policy(home.settings.policy))
+        assert reader() == "P1"
+        late = replace(home, clock=lambda: utc_now() + timedelta(hours=3))
+        assert priority_reader(late, incident, lambda: load_policy(home.settings.policy))() is None
+        prioritize(late, RESPONDER, incident, "P1", "still nobody can")
