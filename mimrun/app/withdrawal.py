@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimrun.app.change.at_gate import withdraw_from_made_change
 from mimrun.app.decisions import describe, permits_of_state
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
@@ -55,6 +56,9 @@ def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGa
         purpose=vote.purpose,
     )
     draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=path)
+    if vote.purpose == "approval":
+        # First there: where only one of the two is taken back, the gate stays closed.
+        withdraw_from_made_change(home, summary.run, identity, digest=asked.digest, reason=reason)
     home.store.append([draft], guard=lambda log: _still_unused(log, summary))
     return node
 

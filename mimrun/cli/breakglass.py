@@ -173,6 +173,7 @@ def merge(
                 "entries": merged.entries,
                 "new": merged.new,
                 "runs": list(merged.runs),
+                "changes": list(merged.changes),
             }
         )
         return

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from mimrun.app.closing import blocks_closing
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.priority import IncidentView, find_incident, list_incidents, prioritize, read_priority
@@ -49,11 +50,12 @@ def list_all(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def show(incident: IncidentArgument = "latest", home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show an incident: how urgent it is and who said so, and its runs."""
+    """Show an incident: how urgent it is and who said so, its runs, and what keeps it from being closed."""
     with open_home(settings_of(home)) as opened:
         one = find_incident(opened, incident)
+        blocks = blocks_closing(opened, one.name)
     if as_json:
-        print_json(one.as_json())
+        print_json({**one.as_json(), "blocks_closing": list(blocks)})
         return
     out = console()
     out.print(Text(one.name, "bold").append(f"  {safe_line(one.title)}"))
@@ -62,6 +64,8 @@ def show(incident: IncidentArgument = "latest", home: HomeOption = None, as_json
     if one.declared.seq:
         line.append(f", declared by {safe_line(one.declared.by)}: {safe_line(one.declared.reason)}")
     out.print(line)
+    for why in blocks:
+        out.print(Text(f"  cannot be closed: {safe_line(why, 300)}", "bold red"))
     for run in one.runs:
         out.print(
             Text(f"  {run.run}  ", "bold").append(f"{run.status.value:<10}  {safe_line(run.title)}", "")

@@ -261,7 +261,12 @@ def _conflicts(record: ChangeRecord, need: ChangeNeed, now: datetime) -> Iterato
         return
     if record.conflicts and not need.overridden_by:
         said = ", ".join(f"{c.type} {c.with_}".strip() for c in record.conflicts[:5])
-        yield f"conflicts: {said}; there must be none, or somebody must answer for it by name"
+        how = (
+            f" (`mimrun change approve {record.ref} --despite-conflicts`)"
+            if record.system == REGISTER
+            else ""
+        )
+        yield f"conflicts: {said}; there must be none, or somebody must answer for it by name{how}"
     if not _has(record, "conflicts_at"):
         return
     if record.conflicts_at is None:

@@ -62,6 +62,11 @@ MOVES: Final[Mapping[ChangeType, Mapping[ChangeState, tuple[ChangeState, ...]]]]
 
 ENDED: Final = frozenset({ChangeState.CLOSED, ChangeState.CANCELED})
 
+NOT_BEGUN: Final = frozenset(
+    {ChangeState.DRAFT, ChangeState.ASSESS, ChangeState.AUTHORIZE, ChangeState.SCHEDULED}
+)
+"""States in which nothing was done yet."""
+
 
 class Content(BaseModel):
     """What a record says, as people approve it; its digest is over all of it.

@@ -132,3 +132,47 @@ def test_it_is_shown_until_its_change_is_closed(desk: Desk) -> None:
     assert desk("breakglass", "list").out.startswith("nothing")
     (glass,) = desk("breakglass", "list", "--all", "--json").json
     assert glass["settled"] is True
+
+
+def test_a_wish_of_a_run_that_is_over_is_given_up(desk: Desk) -> None:
+    desk.run(desk.runbook(GATED), "--break-glass", REASON)
+    assert desk("cancel", "latest", "--reason", "not needed").code in (0, 7)
+    assert desk("breakglass", "list").out.startswith("nothing")
+    assert "given up" in desk("breakglass", "list", "--all").out
+
+
+def test_what_went_past_its_gates_with_a_pack_is_owed_at_home(desk: Desk, tmp_path: Path) -> None:
+    pack, away = str(tmp_path / "m.pack"), tmp_path / "away"
+    assert desk("breakglass", "pack", pack).code == 0
+    assert desk("breakglass", "open", pack, str(away), "--unvouched").code == 0
+    there = {"MIMRUN_HOME": str(away)}
+    assert desk.run(desk.runbook(GATED), "--break-glass", REASON, **there).code == 3
+    assert desk("breakglass", "agree", "latest", "--as", "billie", **there).code == 0
+    assert desk("resume", "latest", "--direct", **there).code == 0
+    wrong = desk("breakglass", "merge", str(away), "--incident", "no such incident")
+    assert wrong.code == 2
+    assert "Traceback" not in wrong.err
+    merged = desk("breakglass", "merge", str(away), "--json")
+    assert merged.code == 0, merged.err
+    (glass,) = desk("breakglass", "list", "--json").json
+    assert (glass["change"], glass["settled"]) == (merged.json["changes"][0], False)
+    assert glass["due_at"]
+    shown = desk("incident", "show", merged.json["incident"])
+    assert "cannot be closed" in shown.out
+    assert desk("breakglass", "merge", str(away)).code == 5
+
+
+def test_an_older_copy_of_what_was_merged_is_not_called_tampering(desk: Desk, tmp_path: Path) -> None:
+    pack, away = str(tmp_path / "m.pack"), tmp_path / "away"
+    desk("breakglass", "pack", pack)
+    desk("breakglass", "open", pack, str(away), "--unvouched")
+    there = {"MIMRUN_HOME": str(away)}
+    older = str(tmp_path / "older.zip")
+    assert desk("log", "export", "all", "-o", older, **there).code == 0
+    assert desk.run(desk.runbook(mark("one"), name="one"), **there).code == 0
+    assert desk("breakglass", "merge", str(away)).code == 0
+    late = desk("breakglass", "merge", older)
+    assert late.code == 5
+    assert "merged up to" in late.err
+    (tmp_path / "text").write_text("no bundle")
+    assert desk("breakglass", "merge", str(tmp_path / "text")).code == 2

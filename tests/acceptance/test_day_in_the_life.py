@@ -161,3 +161,28 @@ def test_an_approval_is_signed_elsewhere_and_carried_back_as_a_file(desk: Desk, 
     assert done.code == 0, done.err + done.out
     assert desk.marks() == ["restart"]
     assert desk("log", "verify").code == 0
+
+
+def test_a_word_that_is_taken_back_allows_nothing_any_more(desk: Desk) -> None:
+    restart = book(desk, "restart", risk="medium")
+    assert desk.run(restart, "--priority", "P2").code == 3
+    run = desk.status()["run"]
+    assert desk("approve", run, "--as", "alex", "--yes").code == 0
+    taken = desk("withdraw", run, "--as", "alex", "--reason", "second thoughts")
+    assert taken.code == 0, taken.err
+    assert desk("resume", run, "--direct").code == 3
+    assert desk.marks() == []
+    assert desk("approve", run, "--as", "alex", "--yes").code == 0, "it can be given again"
+    assert desk("resume", run, "--direct").code == 0
+
+
+def test_a_run_that_is_called_off_leaves_no_change_in_the_way_of_the_next(desk: Desk) -> None:
+    restart = book(desk, "restart", risk="medium")
+    assert desk.run(restart, "--priority", "P2").code == 3
+    assert desk("cancel", "latest", "--reason", "wrong host").code in (0, 7)
+    assert desk.run(restart, "--priority", "P2").code == 3
+    assert desk("approve", "latest", "--as", "alex", "--yes").code == 0
+    done = desk("resume", "latest", "--direct")
+    assert done.code == 0, done.err + done.out
+    states = {one["ref"]: one["state"] for one in desk("change", "list", "--all", "--json").json}
+    assert states["CHG-1"] == "canceled"

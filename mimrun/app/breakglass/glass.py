@@ -6,9 +6,10 @@ for every run. The change that tells why is in mimrun's own register, because ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -27,7 +28,7 @@ from mimrun.change_system import ChangeState
 from mimrun.errors import InputError, RefusedError
 from mimrun.gate.policy import BreakGlass
 from mimrun.gate.policy_file import load_policy
-from mimrun.gate.register import registered_in
+from mimrun.gate.register import all_registered, registered_in
 from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.field import REASON_LENGTH
@@ -35,9 +36,13 @@ from mimrun.log.kinds import BreakglassAgreed, BreakglassAsked, BreakglassOpened
 from mimrun.log.moment import read_moment
 from mimrun.log.store import View
 from mimrun.run.breakglass import BrokenGlass, BrokenGlasses, all_glasses, glass_of
+from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan
+
+MERGED: Final = "merged breakglass "
+"""How the key of a change begins that tells of glass that was broken with a sealed pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class GlassView:
 
     Arguments:
         settled: the change that tells why is complete, reviewed and closed.
+        given_up: the run is over, and its gates were never opened.
         overdue: it should be by now.
         state: of that change; "" before there is one.
     """
@@ -54,11 +60,14 @@ class GlassView:
     settled: bool
     overdue: bool
     state: str
+    given_up: bool = False
 
     @property
     def words(self) -> str:
         """How it stands, in a line."""
         glass = self.glass
+        if self.given_up:
+            return "given up: the run is over, and its gates were never opened"
         if not glass.opened:
             people = "one more person" if glass.missing == 1 else f"{glass.missing} more persons"
             return f"{people} must want it: mimrun breakglass agree {glass.run}"
@@ -165,9 +174,9 @@ def _change(home: Home, glass: BrokenGlass, identity: Identity, due: datetime) -
 
 def list_glasses(home: Home, *, everything: bool = False) -> list[GlassView]:
     """Give the runs that went past their gates and are not settled, or all of them, the newest first."""
-    views = [_view(home, glass) for glass in all_glasses(home.store)]
+    views = [_view(home, glass) for glass in (*all_glasses(home.store), *_merged(home))]
     return sorted(
-        (view for view in views if everything or not view.settled),
+        (view for view in views if everything or not (view.settled or view.given_up)),
         key=lambda view: view.glass.opened or 2**53,
         reverse=True,
     )
@@ -181,11 +190,29 @@ def glass_view(home: Home, run: str) -> GlassView | None:
 
 def _view(home: Home, glass: BrokenGlass) -> GlassView:
     if not glass.change:
-        return GlassView(glass, settled=False, overdue=False, state="")
+        over = RunSummary.decode(home.store.projection(RunSummaries.name, glass.run)).status in TERMINAL
+        return GlassView(glass, settled=False, overdue=False, state="", given_up=over)
     state = registered_in(home.store, glass.change).state
     settled = state is ChangeState.CLOSED
     overdue = not settled and home.clock() >= read_moment(glass.due_at)
     return GlassView(glass, settled=settled, overdue=overdue, state=state.value if state else "")
+
+
+def _merged(home: Home) -> Iterator[BrokenGlass]:
+    """Give what went past its gates with a sealed pack, as the changes say that were opened when its log was merged."""
+    for was in all_registered(home.store):
+        if was.retrospective and was.key.startswith(MERGED):
+            _, _, run = was.key.rpartition(" ")
+            yield BrokenGlass(
+                run=run,
+                incident=was.incident,
+                by=was.hands[0] if was.hands else "",
+                reason=was.title,
+                opened=was.seq,
+                how="with a sealed pack",
+                change=was.ref,
+                due_at=was.due_at,
+            )
 
 
 def _rules(home: Home) -> BreakGlass:

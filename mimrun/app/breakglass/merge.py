@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mimrun import canonical
+from mimrun.app.breakglass.glass import MERGED
 from mimrun.app.breakglass.pack import settings_of_pack
+from mimrun.app.change.register import Opening, open_change
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
 from mimrun.app.naming import new_incident
+from mimrun.app.runs import require_incident
 from mimrun.errors import InputError, RefusedError, TamperError
+from mimrun.gate.register import Content
 from mimrun.log.entry import MAX_BLOB, Blob, Draft, LogEntry, decode
-from mimrun.log.kinds import BreakglassMerged, BreakglassPacked, BreakglassUnpacked, IncidentOpened, Kind
+from mimrun.log.kinds import (
+    BreakglassAsked,
+    BreakglassMerged,
+    BreakglassOpened,
+    BreakglassPacked,
+    BreakglassUnpacked,
+    IncidentOpened,
+    Kind,
+)
 from mimrun.log.merkle import root as root_of
+from mimrun.log.moment import read_moment
 from mimrun.log.proof.bundle import export
 from mimrun.log.proof.opened import verify_bundle
 from mimrun.log.proof.standalone.form import Bundle
@@ -34,6 +47,7 @@ class Merged:
         entries: how many it has.
         new: how many of them were not merged before.
         runs: names of the runs in it.
+        changes: in the register, for what went past its gates there.
     """
 
     seq: int
@@ -42,6 +56,7 @@ class Merged:
     entries: int
     new: int
     runs: tuple[str, ...]
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,7 @@ class _Found:
     leaves: tuple[bytes, ...]
     joins: BreakglassUnpacked
     runs: tuple[str, ...]
+    broken: Mapping[str, tuple[BreakglassOpened, str, str]]
 
 
 def merge(
@@ -71,14 +87,16 @@ def merge(
     Raises:
         TamperError: (1), (2) or (3) does not hold; says what.
         RefusedError: there is nothing new in it, or the pack was not made from this log.
-        InputError: it is neither such a folder nor a bundle, or is too large for the log.
+        InputError: it is neither such a folder nor a bundle, or is too large for the log; or there is no such incident.
     """
+    if incident is not None:
+        require_incident(home, incident)
     data = _bundle(source)
     segment = _read(data, source)
     packed = _packed(home, segment)
     known = home.store.projection(Segments.name, segment.origin)
     before = Segment.decode(known)
-    _see_that_it_goes_on(before, segment)
+    _see_that_it_goes_on(home, before, segment)
     new = len(segment.leaves) - before.entries
     if not new:
         raise RefusedError(
@@ -101,7 +119,33 @@ def merge(
     )
     draft = Draft(actor, body, inc=name, blobs=(Blob("segment", data, "plan"),))
     entries = home.store.append([*opened, draft], guard=_Unchanged(segment.origin, known))
-    return Merged(entries[-1].seq, name, segment.origin, len(segment.leaves), new, segment.runs)
+    changes = _open_changes(home, identity, segment, name)
+    return Merged(entries[-1].seq, name, segment.origin, len(segment.leaves), new, segment.runs, changes)
+
+
+def _open_changes(home: Home, identity: Identity, segment: _Found, incident: str) -> tuple[str, ...]:
+    """Open a change for each plan that went past its gates there: what must tell why is owed here, with its deadline."""
+    found = []
+    for run, (body, reason, by) in segment.broken.items():
+        content = Content(
+            type="emergency",
+            title=f"{run} went past its gates with a sealed pack, by {by}: {reason}"[:200],
+            risk="high",
+            justification=reason,
+            run=run,
+            digest=body.plan,
+            incident=incident,
+            requested_by=by,
+        )
+        how = Opening(
+            incident=incident,
+            key=f"{MERGED}{segment.origin} {run}"[:200],
+            behalf=frozenset({by}),
+            retrospective=True,
+            due_at=read_moment(body.due_at),
+        )
+        found.append(open_change(home, identity.actor(), content, how))
+    return tuple(found)
 
 
 def segment_entries(home: Home, seq: int) -> Iterator[LogEntry]:
@@ -139,6 +183,8 @@ def _bundle(source: Path) -> bytes:
 
 
 def _read(data: bytes, source: Path) -> _Found:
+    if data[:2] != b"PK":
+        raise InputError(f"{source} is no bundle; make one with `mimrun log export all -o FILE`")
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -150,14 +196,19 @@ def _read(data: bytes, source: Path) -> _Found:
     if report.scope != "the whole log":
         raise InputError(f"{source} is a bundle of {report.scope}; merge one of the whole log of a pack")
     joins, runs = None, dict[str, None]()
+    wishes, broken = dict[str, tuple[str, str]](), dict[str, tuple[BreakglassOpened, str, str]]()
     for entry in _entries(data):
+        if isinstance(entry.body, BreakglassAsked):
+            wishes[entry.run] = (entry.body.reason, entry.actor.id)
+        if isinstance(entry.body, BreakglassOpened):
+            broken[entry.run] = (entry.body, *wishes.get(entry.run, ("", entry.actor.id)))
         joins = entry.body if joins is None and isinstance(entry.body, BreakglassUnpacked) else joins
         if entry.run:
             runs[entry.run] = None
     if joins is None:
         raise InputError(f"{source} is of the log {report.log}, which was not kept with a pack")
     leaves = tuple(entry.leaf() for entry in _entries(data))
-    return _Found(report.log, report.root, leaves, joins, tuple(runs))
+    return _Found(report.log, report.root, leaves, joins, tuple(runs), broken)
 
 
 def _entries(data: bytes) -> Iterator[LogEntry]:
@@ -182,7 +233,14 @@ def _packed(home: Home, segment: _Found) -> BreakglassPacked:
     raise RefusedError(f"this log has sealed no pack {joins.pack[:19]}; nothing was merged")
 
 
-def _see_that_it_goes_on(before: Segment, segment: _Found) -> None:
+def _see_that_it_goes_on(home: Home, before: Segment, segment: _Found) -> None:
+    if before.entries > len(segment.leaves):
+        known = [entry.leaf() for entry in segment_entries(home, before.seq)]
+        if known[: len(segment.leaves)] == list(segment.leaves):
+            raise RefusedError(
+                f"this is {segment.origin} as it was at {len(segment.leaves)} entries, and it is merged up to"
+                f" {before.entries} already"
+            )
     begins = segment.leaves[: before.entries]
     if before.entries and (len(begins) < before.entries or root_of(begins).hex() != before.root):
         raise TamperError(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mimrun.app.change.records import BLACKOUT, conflicts_of, find_change
-from mimrun.app.change.register import decide_change
+from mimrun.app.change.records import BLACKOUT, RegisterView, conflicts_of, find_change
+from mimrun.app.change.register import decide_change, withdraw_approval
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.errors import RefusedError
@@ -32,19 +32,39 @@ def decide_made_change(
         the change; "" where there is none, or where this person's word does not decide it. Then the gate says what
         is missing.
     """
-    link = change_of(home.store, run)
-    if link.system != REGISTER or not link.key:
-        return ""
-    view = find_change(home, link.ref)
-    content = view.text()
-    if (content.run, content.digest) != (run, digest):
+    view = _made_for(home, run, digest)
+    if view is None:
         return ""
     # Whether a calendar is closed is asked at the gate itself, where a freeze approver answers for it.
     despite = all(conflict.type == BLACKOUT for conflict in conflicts_of(home, view))
     try:
-        decide_change(home, link.ref, identity, decision, reason=reason, despite=despite)
+        decide_change(home, view.was.ref, identity, decision, reason=reason, despite=despite)
     except (
         RefusedError
     ):  # they have not the role for it, or its time is in conflict: somebody else answers for it
         return ""
-    return link.ref
+    return view.was.ref
+
+
+def withdraw_from_made_change(home: Home, run: str, identity: Identity, *, digest: str, reason: str) -> None:
+    """Take a person's word back also from the change that was made for the gate, before the gate's own is taken back.
+
+    Raises:
+        RefusedError: work under it has begun.
+    """
+    view = _made_for(home, run, digest)
+    if view is None or not any(
+        said.person == identity.person.id and said.decision == "approved" for said in view.was.said
+    ):
+        return
+    withdraw_approval(home, view.was.ref, identity, reason)
+
+
+def _made_for(home: Home, run: str, digest: str) -> RegisterView | None:
+    """Give the change that mimrun made in its own register for this run and these very steps; None where there is none."""
+    link = change_of(home.store, run)
+    if link.system != REGISTER or not link.key:
+        return None
+    view = find_change(home, link.ref)
+    content = view.text()
+    return view if (content.run, content.digest) == (run, digest) else None

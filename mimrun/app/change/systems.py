@@ -31,7 +31,7 @@ from mimrun.change_system import (
 )
 from mimrun.errors import ConnectorError, InputError, MimrunError, RefusedError, SettingsError
 from mimrun.gate.change import REGISTER
-from mimrun.gate.register import ENDED, Content, Result, ref_of_key
+from mimrun.gate.register import ENDED, NOT_BEGUN, Content, Result, ref_of_key
 from mimrun.log.entry import Actor
 from mimrun.log.moment import write_moment
 
@@ -103,11 +103,20 @@ class RegisterSystem(ChangeSystem[ChangeSystemSettings]):
                 case "close":
                     result: Result = "successful" if addition.successful else "failed"
                     close_change(self._home, ref, SCRIBE, result, addition.text, from_review=True)
+                case "result":
+                    self._give_up(ref, addition.text)
                 case _:
                     pass
         except (RefusedError, InputError) as exc:
             raise Refused(str(exc)) from exc
         return Added()
+
+    def _give_up(self, ref: str, text: str) -> None:
+        """Call off a record that was made for a run, and that the run has ended without: it stands in nobody's way."""
+        was = find_change(self._home, ref).was
+        made = bool(was.key) and not was.retrospective and was.type != "standard"
+        if made and was.state in NOT_BEGUN:
+            move_change(self._home, ref, SCRIBE, ChangeState.CANCELED, reason=text)
 
     def _moved(self, ref: str, state: ChangeState, text: str) -> Added:
         was = find_change(self._home, ref).was

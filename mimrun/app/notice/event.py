@@ -132,9 +132,9 @@ def _decided_by(entry: LogEntry) -> tuple[NoticeEvent, tuple[str, ...], dict[str
         case kinds.GateClosed() as body:
             event, facts = NoticeEvent.GATE_CLOSED, {"decision": body.reason, "reason": body.detail}
         case kinds.BreakglassAsked() as body:
-            event, facts = NoticeEvent.BREAKGLASS, {"reason": body.reason}
+            event, facts = NoticeEvent.BREAKGLASS, {"reason": body.reason, "decision": "wants to go"}
         case kinds.BreakglassOpened() as body:
-            facts = {"until": body.due_at, "reason": f"{body.how}, {body.change}"}
+            facts = {"until": body.due_at, "reason": f"{body.how}, {body.change}", "decision": "goes"}
             event = NoticeEvent.BREAKGLASS
         case kinds.KillswitchPulled() as body:
             event, facts = NoticeEvent.KILLSWITCH, {"reason": body.reason}

@@ -66,7 +66,7 @@ TEXTS: Final[Mapping[NoticeEvent, str]] = {
     NoticeEvent.DOUBT_REMINDER: _DOUBT,
     NoticeEvent.MANUAL_ASKED: _MANUAL,
     NoticeEvent.MANUAL_REMINDER: _MANUAL,
-    NoticeEvent.BREAKGLASS: "{{ who }} goes past the gates of {{ run }} ({{ incident }}): {{ reason }}\n{{ next }}",
+    NoticeEvent.BREAKGLASS: "{{ who }} {{ decision }} past the gates of {{ run }} ({{ incident }}): {{ reason }}\n{{ next }}",
     NoticeEvent.KILLSWITCH: "{{ who }} stopped everything: {{ reason }}\nTwo people lift it: mimrun kill-switch lift",
     NoticeEvent.RUN_ENDED: "{{ title }}: {{ status }}. {{ reason }}\n{{ next }}",
 }
@@ -82,7 +82,7 @@ PLAIN: Final[Mapping[NoticeEvent, str]] = {
     NoticeEvent.DOUBT_REMINDER: "Incident {{ incident }}: it is still not known whether a step took effect.",
     NoticeEvent.MANUAL_ASKED: "Incident {{ incident }}: {{ need }} is asked to do a step by hand.",
     NoticeEvent.MANUAL_REMINDER: "Incident {{ incident }}: a step by hand is still to be done by {{ need }}.",
-    NoticeEvent.BREAKGLASS: "Incident {{ incident }}: {{ who }} works past the usual approvals. {{ reason }}",
+    NoticeEvent.BREAKGLASS: "Incident {{ incident }}: {{ who }} {{ decision }} past the usual approvals. {{ reason }}",
     NoticeEvent.KILLSWITCH: "{{ who }} stopped all automation. {{ reason }}",
     NoticeEvent.RUN_ENDED: "Incident {{ incident }}: {{ title }} {{ status }}. {{ reason }}",
 }
@@ -98,7 +98,12 @@ def facts_of(notice: Notice, event: NoticeEvent, link: str) -> dict[str, str]:
     page = f"{link.rstrip('/')}/runs/{notice.run}" if link and notice.run else ""
     known = {name: notice.facts.get(name, "") for name in FACTS}
     own = {"about": str(notice.about), "incident": notice.incident, "run": notice.run or notice.incident}
-    return known | own | {"step": notice.step, "link": page, "next": page or _command(notice, event)}
+    command = _command(notice, event)
+    return (
+        known
+        | own
+        | {"step": notice.step, "link": page, "next": f"{page} or: {command}" if page else command}
+    )
 
 
 def _command(notice: Notice, event: NoticeEvent) -> str:
