@@ -7,6 +7,7 @@ runbook does is never a setting: it stands in the runbook, so that everyone appr
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ class Settings:
         blob_key: the reference of the secret that encrypts the log's blobs; "" for a file in the home.
         anchor_every_ms: how long is waited between two checkpoints for places outside; 0: they are given by hand.
         token: what signs in, instead of the account of the operating system; None where none was given.
+        token_wrong: why that signs nobody in, or "".
         session: the file of whoever has signed in with `mimrun login`; None where there is no place for it.
         oidc_issuer: where people sign in, the address of an OpenID provider; "" where they do not.
         oidc_client: under which name mimrun is known there.
@@ -70,6 +72,7 @@ class Settings:
     blob_key: str = ""
     anchor_every_ms: int = ANCHOR_EVERY_MS
     token: Secret | None = None
+    token_wrong: str = ""
     session: Path | None = None
     oidc_issuer: str = ""
     oidc_client: str = "mimrun"
@@ -193,6 +196,7 @@ def load_settings(
         signer=_signer(environ.get("MIMRUN_SIGNER", "")),
         seen=_seen(environ, home),
         token=_token(environ),
+        token_wrong=_token_wrong(environ),
         session=_session(environ),
         oidc_issuer=environ.get("MIMRUN_OIDC_ISSUER", ""),
         oidc_client=environ.get("MIMRUN_OIDC_CLIENT", "") or "mimrun",
@@ -206,6 +210,28 @@ def _token(environ: Mapping[str, str]) -> Secret | None:
     if value and file:
         raise SettingsError("MIMRUN_TOKEN and MIMRUN_TOKEN_FILE are both set; take one away")
     return read_secret(f"file:{file}") if file else Secret(value) if value else None
+
+
+def _token_wrong(environ: Mapping[str, str]) -> str:
+    """Say why the token signs nobody in, whatever it is: it is empty, or others than its owner can get at its file.
+
+    Whoever decides is told; it stops nothing that needs no signing in, such as the kill switch.
+    """
+    value, file = environ.get("MIMRUN_TOKEN", ""), environ.get("MIMRUN_TOKEN_FILE", "")
+    if not value and not file:
+        # Taken for "no token" it would make a program whose secret is missing the account that it runs as.
+        empty = [name for name in ("MIMRUN_TOKEN", "MIMRUN_TOKEN_FILE") if name in environ]
+        return f"{empty[0]} is set and empty; set it to a token, or unset it" if empty else ""
+    if not file:
+        return ""
+    try:
+        mode = Path(file).stat().st_mode & 0o777
+    except OSError:
+        return ""  # whoever reads it says so
+    if not mode & 0o077:
+        return ""
+    cure = f"chmod 600 {shlex.quote(file)}, and make another token where somebody may have read this one"
+    return f"others than its owner have rights to the token file {file} (mode {mode:04o}); {cure}"
 
 
 def _session(environ: Mapping[str, str]) -> Path | None:

@@ -17,6 +17,7 @@ from mimrun.errors import (
     LogError,
     RefusedError,
     SettingsError,
+    SignInError,
     StoreError,
 )
 from mimrun.log.entry import Draft
@@ -127,7 +128,7 @@ def pull(settings: Settings, identity: Identity, reason: str) -> str:
         with open_home(settings) as home:
             body = KillswitchPulled(reason=reason, latch=name)
             home.store.append([Draft(identity.actor(), body)])
-    except (LogError, SettingsError) as exc:
+    except (LogError, SettingsError, SignInError) as exc:
         if broken is not None:
             raise broken from exc
         return str(exc)
@@ -141,7 +142,7 @@ def _may_be_lifted(settings: Settings, latch: Latch) -> bool:
     try:
         with open_home(settings) as home:
             return _is_leftover(switch_in(home.store), latch.read())
-    except (LogError, SettingsError):
+    except (LogError, SettingsError, SignInError):
         return True
 
 

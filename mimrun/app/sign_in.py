@@ -49,7 +49,8 @@ def sign_in(settings: Settings, store: Store, clock: Callable[[], datetime]) -> 
 
     What runs inside, with no verb that somebody typed, is nobody's word, and asks nobody.
 
-    1. A token says who it is, before anything else. It must be known, not revoked, not expired; its person known
+    1. A token says who it is, before anything else. It must not be empty, nor lie where others can read it; it must
+       be known, not revoked, not expired; its person known
        and active; and it must have the scope of the verb.
     2. Else whoever has signed in with `mimrun login`, while the session lasts. Who only looks needs none.
 
@@ -58,6 +59,8 @@ def sign_in(settings: Settings, store: Store, clock: Callable[[], datetime]) -> 
     """
     if not _VERB.get():
         return None
+    if settings.token_wrong:
+        raise SignInError(settings.token_wrong)
     if settings.token is not None:
         return _by_token(settings, settings.token, store, clock())
     session = read_session(settings.session, settings.oidc_issuer) if settings.session is not None else None

@@ -90,11 +90,30 @@ def test_whoever_made_the_token_that_launched_a_run_does_not_approve_it(desk: De
 
 def test_a_token_in_a_file_signs_in(desk: Desk) -> None:
     file = desk.write("token", make(desk, "mine", "read", "responder") + "\n")
+    file.chmod(0o600)
     said = desk("--token-file", str(file), "whoami", "--json")
     assert said.json["auth"] == "token:mine", said.err
     assert desk("whoami", "--json", MIMRUN_TOKEN_FILE=str(file)).json["auth"] == "token:mine"
     both = desk("whoami", MIMRUN_TOKEN="x", MIMRUN_TOKEN_FILE=str(file))
     assert (both.code, "take one away" in both.err) == (2, True)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_token_file_that_others_can_get_at_signs_nobody_in(desk: Desk, mode: int) -> None:
+    file = desk.write("token", make(desk, "mine", "read", "responder") + "\n")
+    file.chmod(mode)
+    for said in (desk("--token-file", str(file), "runs"), desk("runs", MIMRUN_TOKEN_FILE=str(file))):
+        assert (said.code, f"chmod 600 {file}" in said.err) == (5, True), said.err
+    pulled = desk("kill-switch", "pull", "--reason", "all of it", MIMRUN_TOKEN_FILE=str(file))
+    assert "chmod 600" in pulled.out + pulled.err
+    assert "all of it" in desk("kill-switch", "show").out
+
+
+@pytest.mark.parametrize("name", ["MIMRUN_TOKEN", "MIMRUN_TOKEN_FILE"])
+def test_an_empty_token_is_not_the_account_of_the_operating_system(desk: Desk, name: str) -> None:
+    said = desk("note", "seen", **{name: ""})
+    assert (said.code, f"{name} is set and empty" in said.err) == (5, True), said.err
+    assert desk("whoami", "--json").json["auth"] == "os-user"
 
 
 @pytest.mark.parametrize(
