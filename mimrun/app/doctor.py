@@ -8,60 +8,26 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
-from pydantic import JsonValue
-
 from mimrun.app.anchor.giving import list_anchors
-from mimrun.app.breakglass.glass import list_glasses
-from mimrun.app.calendars import frozen_words
 from mimrun.app.checkpoints import failure_of
+from mimrun.app.doctor_check import Check
+from mimrun.app.doctor_rules import examine_rules
 from mimrun.app.home import Home, blob_key_of, open_home
 from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
-from mimrun.app.notice.file import load_notices
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
 from mimrun.app.shells import open_shells
-from mimrun.app.signed.openssh import read_file
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
 from mimrun.errors import InputError, MimrunError, SettingsError
-from mimrun.gate.calendar_file import load_calendars
-from mimrun.gate.people_file import load_people
-from mimrun.gate.people_lint import lint_people
-from mimrun.gate.policy_file import load_policy
-from mimrun.gate.signature import read_signers
 from mimrun.log.chain import StoredCheckpoint
-from mimrun.log.moment import utc_now
 from mimrun.log.proof.note import read_note
 from mimrun.log.proof.seen import Seen
-from mimrun.run.notices import Notices, Told
-from mimrun.runbook.document import load_document
-from mimrun.runbook.finding import Level
 from mimrun.secret import keyring_name, vault_name
 from mimrun.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Arguments:
-        ok: True for fine, False for missing, None for worth knowing.
-        found: what is there.
-        cure: what to type where it is not fine, or "".
-    """
-
-    name: str
-    found: str
-    cure: str = ""
-    ok: bool | None = field(kw_only=True)
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """The check for `--json`."""
-        return {"name": self.name, "ok": self.ok, "found": self.found, "cure": self.cure}
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -73,14 +39,9 @@ def examine(settings: Settings) -> list[Check]:
         *_blob_key(settings),
         *_open_keys(settings),
         *_checkpoints(settings),
-        _people(settings),
-        _policy(settings),
-        *_calendars(settings),
-        *_signers(settings),
+        *examine_rules(settings),
         *_kill_switch(settings),
         *_anchors(settings),
-        *_notices(settings),
-        *_broken_glass(settings),
         *_shells(settings),
         *_worker(settings),
         *_connectors(),
@@ -200,46 +161,6 @@ def _anchors(settings: Settings) -> Iterator[Check]:
             yield Check(name, has, ok=True)
 
 
-def _notices(settings: Settings) -> Iterator[Check]:
-    """Say whether people are told what waits for them, and what did not reach anybody."""
-    if not settings.notices.exists():
-        return
-    try:
-        rules = load_notices(settings.notices)
-        with open_home(settings) as home:
-            told = [Told.decode(state) for _, state in home.store.projections(Notices.name)]
-    except InputError as exc:
-        yield Check("notices", str(exc), "mimrun notice lint", ok=False)
-        return
-    except MimrunError:
-        return
-    failing = sorted({one.channel for one in told if one.failures})
-    if failing:
-        yield Check("notices", f"not taken by {', '.join(failing)}", "mimrun notice list --failed", ok=False)
-    elif nobody_stays(settings):
-        why = "no worker stays on this machine: people are told when a run rests, and reminded of nothing"
-        yield Check("notices", why, "start `mimrun worker`, or `mimrun notice now` from cron", ok=None)
-    else:
-        yield Check("notices", f"{len(rules.notices)} over {len(rules.channels)} channels", ok=True)
-
-
-def _broken_glass(settings: Settings) -> Iterator[Check]:
-    """Name the runs that went past their gates, and are not settled."""
-    try:
-        with open_home(settings) as home:
-            views = [view for view in list_glasses(home) if view.glass.opened]
-    except MimrunError:
-        return
-    for view in views:
-        found = f"{view.glass.run} went past its gates: {view.words}"
-        yield Check(
-            "break-glass",
-            found,
-            f"mimrun change show {view.glass.change}",
-            ok=False if view.overdue else None,
-        )
-
-
 def _kill_switch(settings: Settings) -> Iterator[Check]:
     """Say that everything stands still, where it does, and what to do where log and file disagree."""
     try:
@@ -283,64 +204,6 @@ def _shells(settings: Settings) -> Iterator[Check]:
     for one in found:
         cure = "" if one.here else f"mimrun shell --settle {one.shell.seq}"
         yield Check(f"shell {one.shell.seq}", one.describe(), cure, ok=None)
-
-
-def _signers(settings: Settings) -> Iterator[Check]:
-    """Say whether the keys that sign approvals are those of known people, where somebody said whose they are."""
-    file = settings.allowed_signers
-    if not file.exists():
-        return
-    try:
-        signers = read_signers(read_file(file), str(file))
-        wrong = signers.wrong(load_people(settings.people))
-    except MimrunError as exc:
-        yield Check("signers", str(exc), f"mend {file}", ok=False)
-        return
-    count = f"{len(signers.lines)} keys sign approvals"
-    if wrong:
-        yield Check("signers", f"{count}; {wrong[0]}", f"mend {file}", ok=False)
-    elif shutil.which("ssh-keygen") is None:
-        yield Check("signers", f"{count}, and ssh-keygen is not here", "install OpenSSH's client", ok=None)
-    else:
-        yield Check("signers", count, ok=True)
-
-
-def _people(settings: Settings) -> Check:
-    try:
-        people = load_people(settings.people)
-    except MimrunError as exc:
-        return Check("people", str(exc), f"mend {settings.people}", ok=False)
-    if len(people.by_id) < 2:
-        cure = f"a gate needs a second person: {settings.people}"
-        return Check("people", f"{len(people.by_id)} known", cure, ok=None)
-    document = load_document(settings.people, error=SettingsError)
-    wrong = [one for one in lint_people(document, people, utc_now()) if one.level is Level.ERROR]
-    if wrong:
-        return Check("people", str(wrong[0].problem), "mimrun people lint", ok=False)
-    return Check("people", f"{len(people.by_id)} known", ok=True)
-
-
-def _policy(settings: Settings) -> Check:
-    try:
-        policy = load_policy(settings.policy)
-    except MimrunError as exc:
-        return Check("policy", f"{exc}; until it is mended no gate opens", "mimrun policy lint", ok=False)
-    if policy is None:
-        return Check(
-            "policy", "none: only the gates that runbooks write count", "mimrun policy init", ok=None
-        )
-    return Check("policy", str(settings.policy), ok=True)
-
-
-def _calendars(settings: Settings) -> Iterator[Check]:
-    """Name the calendars that hold everything up because they cannot be understood, and those that do by intent."""
-    calendars = load_calendars(settings.calendars)
-    for one in calendars.all:
-        if one.wrong:
-            yield Check("calendar", f"{one.wrong[0]}; until then it is closed", f"mend {one.file}", ok=False)
-    frozen = [c for c in calendars.closed(utc_now()) if "cannot be understood" not in c.reason]
-    if frozen:
-        yield Check("calendar", frozen_words(frozen), "mimrun calendar check", ok=None)
 
 
 def _connectors() -> Iterator[Check]:

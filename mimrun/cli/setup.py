@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from mimrun.app.doctor import Check, examine
+from mimrun.app.doctor import examine
+from mimrun.app.doctor_check import Check
 from mimrun.app.home import lay_home
 from mimrun.app.launching import Launcher, find_launcher
 from mimrun.cli.options import HomeOption, JsonOption, command, settings_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -50,6 +51,8 @@ def problems_of(
     base: ValuePath,
     model: type[BaseModel],
     without: Collection[str] = (),
+    *,
+    besides: Collection[str] = (),
 ) -> list[Problem]:
     """Turn what pydantic found into problems.
 
@@ -60,6 +63,7 @@ def problems_of(
         model: the type it was validated against.
         without: keys of the value about which nothing is to be said, because they are not filled in yet,
             unless there are no such keys; with them nothing is said about the value as a whole.
+        besides: keys that may stand beside those of the model, to be thought of where a key is misspelt.
     """
     found: dict[tuple[ValuePath, str], Problem] = {}
     for detail in error.errors(include_url=False):
@@ -70,7 +74,7 @@ def problems_of(
         if detail["type"] == "too_short" and detail["input"]:
             continue  # its items are wrong, and are complained about one by one
         place = source_path(loc, document) if not base else _in_file((*base, *loc), document)
-        problem = _problem(detail, place, document, len(base), model)
+        problem = _problem(detail, place, document, len(base), _Keys(model, frozenset(besides)))
         found.setdefault((place, problem.message), problem)
     return list(found.values())
 
@@ -135,9 +139,18 @@ def value_at(value: Json, path: ValuePath) -> Json:
     return value
 
 
-def _problem(
-    detail: ErrorDetails, loc: ValuePath, document: Document, skip: int, model: type[BaseModel]
-) -> Problem:
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys that may stand in a value: those of a model, and some besides at the top of it."""
+
+    model: type[BaseModel]
+    besides: frozenset[str]
+
+    def allowed(self, loc: tuple[int | str, ...]) -> frozenset[str]:
+        return allowed_keys(self.model, loc) | (frozenset() if loc else self.besides)
+
+
+def _problem(detail: ErrorDetails, loc: ValuePath, document: Document, skip: int, keys: _Keys) -> Problem:
     kind = detail["type"]
     name = str(loc[-1]) if loc else ""
     if kind == "missing":
@@ -145,7 +158,7 @@ def _problem(
         place = f" in {above[-1]}" if above and isinstance(above[-1], str) else ""
         return document.problem(tuple(above), f"the key {key!r} is missing{place}")
     if kind == "extra_forbidden":
-        allowed = allowed_keys(model, detail["loc"][:-1])
+        allowed = keys.allowed(detail["loc"][:-1])
         known = runbook_hint(name) if len(loc) == 1 else argument_hint(name, allowed)
         hint = known or suggest(name, allowed)
         where = f" in {loc[-2]}" if len(loc) > skip + 1 and isinstance(loc[-2], str) else ""

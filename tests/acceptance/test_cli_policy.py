@@ -245,3 +245,17 @@ def test_the_doctor_says_how_policy_and_calendars_stand(desk: Desk) -> None:
     (desk.home / "calendars" / "fair.yaml").write_text("broken")
     assert found()["policy"][0] is False
     assert found()["calendar"][0] is False
+
+
+def test_the_doctor_says_how_the_file_of_change_systems_stands(desk: Desk) -> None:
+    def found() -> list[tuple[bool | None, str]]:
+        return [(c["ok"], c["found"]) for c in desk("doctor", "--json").json if c["name"] == "changes"]
+
+    assert found() == []
+    file = desk.home / "changes.yaml"
+    file.write_text("new_records: register\n")
+    assert found() == [(True, "register; new ones in register")]
+    file.write_text("new_recods: register\n")
+    ((ok, said),) = found()
+    assert (ok, f"{file}:1:1" in said, "did you mean 'new_records'" in said) == (False, True, True), said
+    assert desk("doctor").code == 1

@@ -230,7 +230,8 @@ class _Reader:
         try:
             return adapter.Settings.model_validate(rest)
         except ValidationError as exc:
-            self.problems += problems_of(exc, self.document, where, adapter.Settings)
+            # Besides the adapter's own keys those stand there that every system may have.
+            self.problems += problems_of(exc, self.document, where, adapter.Settings, besides=_OWN)
             return None
 
     def _write_back(

@@ -80,6 +80,17 @@ def test_what_is_wrong_is_named_with_its_place(old: str, new: str, place: str, m
     assert any(one.startswith(f"changes.yaml:{place}") and message in one for one in said), said
 
 
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [("stale_aftr", "stale_after"), ("write_bak", "write_back"), ("state_mpa", "state_map")],
+)
+def test_a_misspelt_key_is_compared_with_all_that_may_stand_there(misspelt: str, meant: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(GOOD.replace("    stale_after: 10s", f"    {misspelt}: 10s", 1))
+    said = [str(problem) for problem in caught.value.problems]
+    assert any(f"unknown key '{misspelt}'" in one and f"did you mean {meant!r}" in one for one in said), said
+
+
 @pytest.mark.parametrize("text", ["", "[]", "systems: []", "systems: {desk: paper}"])
 def test_a_file_of_another_shape_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):
