@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from mimrun.app.calendars import Outlook, outlook, touched_by
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.permits import Permits, permits_of
+from mimrun.app.permits import GONE, Permits, permits_of
 from mimrun.app.persons import why_not
 from mimrun.app.priority import declared_in
 from mimrun.app.runs import find_run, load_plan, load_state
@@ -20,7 +20,7 @@ from mimrun.gate.approval import Closed, Open, Request, Verdict, Waiting
 from mimrun.gate.people import People, acted
 from mimrun.gate.policy import FREEZE_APPROVER, Policy, Priority, Situation, rule_of, terms
 from mimrun.gate.policy_file import load_policy
-from mimrun.gate.terms import Terms
+from mimrun.gate.terms import Terms, a_change
 from mimrun.log.moment import write_moment
 from mimrun.run.state import RunState
 from mimrun.run.transitions import TERMINAL
@@ -183,6 +183,8 @@ class _Asking:
         if self.state is not None and gate.path in self.state.gates and self.state.gates[gate.path].request:
             request = self.permits.request(gate, self.state)
             verdict = self.permits.verdict(gate, self.state)
+            # What was asked counts besides: a policy that is taken away does not take its question back.
+            asks = request.terms
         stands = _stands(verdict)
         missing = _missing(asks, verdict)
         who = tuple((role, self._who(role, request)) for role in missing) if stands != "open" else ()
@@ -198,6 +200,9 @@ class _Asking:
         return Explanation(self.run, gate.path, stands, tuple(lines), asks, who)
 
     def _rule(self, gate: PlannedGate, situation: Situation, asks: Terms) -> Iterator[Line]:
+        if asks.refused == GONE:
+            yield Line("rule", f"{self.home.settings.policy}, which asked for this, is not there any more")
+            return
         yield Line("rule", asks.because)
         if self.policy is None:
             missing = f"{self.home.settings.policy} is not there: only the gates that runbooks write count"
@@ -235,6 +240,11 @@ class _Asking:
         if isinstance(verdict, Closed):
             yield Line(
                 "open", f"nothing opens it any more; `mimrun resume {run}` asks anew where the run goes on"
+            )
+            return
+        if asks.refused == GONE:
+            yield Line(
+                "open", f"put {self.home.settings.policy} back, or `mimrun cancel {run}` and launch it anew"
             )
             return
         if asks.refused:
@@ -301,11 +311,8 @@ class _Asking:
 
     def _would_exclude(self) -> frozenset[str]:
         owner = self.plan.runbook.owner
-        author = (
-            {owner}
-            if self.policy and "author" in self.policy.excluded and self.people.knows(owner)
-            else set()
-        )
+        counts = self.policy is not None and "author" in self.policy.excluded and self.people.knows(owner)
+        author = {owner} if counts else set()
         who = self.wanted.identity if self.wanted is not None else None
         return frozenset(author) | (acted(who.person.id, who.auth) if who is not None else frozenset())
 
@@ -330,7 +337,7 @@ def terms_words(asks: Terms, *, brief: bool = False) -> str:
     if asks.freeze_override:
         needs.append(f"1 {FREEZE_APPROVER} (freeze override)")
     if asks.change != "none":
-        needs.append(f"{'an' if asks.change == 'emergency' else 'a'} {asks.change} change")
+        needs.append(a_change(asks.change))
     if not needs:
         return "nothing"
     late = {

@@ -10,6 +10,9 @@ from typing import Final
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter that is mistaken for another or for a digit."""
 
+PACK: Final = "PACK-"
+"""How the names of sealed packs begin."""
+
 Entropy = Callable[[int], bytes]
 """Gives so many random bytes."""
 
@@ -26,7 +29,7 @@ def new_incident(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
 
 def new_pack(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
     """Name a sealed pack, which is an incident of its own in the log: `PACK-20261122-7K2Q`."""
-    return f"PACK-{now:%Y%m%d}-{_word(4, entropy).upper()}"
+    return f"{PACK}{now:%Y%m%d}-{_word(4, entropy).upper()}"
 
 
 def new_opening(entropy: Entropy = secrets.token_bytes) -> str:

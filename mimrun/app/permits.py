@@ -31,7 +31,8 @@ from mimrun.runbook.launch import RiskRow, is_by_rules, launch_gate, row_of
 from mimrun.runbook.node import PlannedGate, PlannedInclude
 from mimrun.runbook.plan import Plan
 
-_GONE: Final = "the policy that asked for somebody's word here is gone; put it back, or plan the run anew"
+GONE: Final = "the policy that asked for somebody's word here is gone; put it back, or plan the run anew"
+"""Why a gate that the policy asked for stays closed when the policy is not there any more."""
 
 
 def _nothing(at: datetime) -> str:  # noqa: ARG001 - there is no calendar, whenever one asks
@@ -181,7 +182,7 @@ class Permits:
         terms = rules.terms(now.policy, now.situation, gate)
         if now.policy is None and is_by_rules(gate) and state.gates[gate.path].governed:
             # Removing the rules is no way to be allowed something.
-            terms = terms.model_copy(update={"refused": _GONE})
+            terms = terms.model_copy(update={"refused": GONE})
         change: ChangeStanding | None = None
         if now.policy is not None and terms.change != "none":
             asking = self._asking(gate, state, terms)

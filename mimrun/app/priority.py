@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.naming import PACK
 from mimrun.app.persons import require_known
 from mimrun.app.policies import rules_or_default
 from mimrun.app.rules import note_rules
@@ -129,6 +130,11 @@ class IncidentView:
     runs: tuple[RunSummary, ...]
 
     @property
+    def is_pack(self) -> bool:
+        """Say whether it is a sealed pack, which is kept like an incident and is none."""
+        return self.name.startswith(PACK)
+
+    @property
     def busy(self) -> int:
         """How many of its runs are not over."""
         return sum(run.status not in TERMINAL for run in self.runs)
@@ -156,7 +162,7 @@ class IncidentView:
 
 
 def list_incidents(home: Home) -> list[IncidentView]:
-    """Give every incident, the newest first."""
+    """Give every incident, the newest first; sealed packs among them."""
     runs: dict[str, list[RunSummary]] = {}
     for _, state in home.store.projections(RunSummaries.name):
         summary = RunSummary.decode(state)
@@ -186,11 +192,12 @@ def find_incident(home: Home, name: str) -> IncidentView:
         InputError: there is none, or more than one begins so.
     """
     every = list_incidents(home)
-    found = every[:1] if name == "latest" else [one for one in every if one.name == name]
+    real = [one for one in every if not one.is_pack]
+    found = real[:1] if name == "latest" else [one for one in every if one.name == name]
     found = found or [one for one in every if one.name.startswith(name) and name]
     if len(found) == 1:
         return found[0]
     if found:
         raise InputError(f"{name!r} is the beginning of {', '.join(o.name for o in found[:5])}; write more")
-    known = ", ".join(one.name for one in every[:5]) or "none yet"
+    known = ", ".join(one.name for one in real[:5]) or "none yet"
     raise InputError(f"no incident {name!r}; the last ones are: {known}")

@@ -27,7 +27,7 @@ def print_question(out: Console, pending: PendingGate) -> None:
     """Print what a gate asks for, why, who has said what, and what is missing."""
     summary, request = pending.run.summary, pending.request
     until = request.until.strftime("%Y-%m-%d %H:%M:%S")
-    asked = f"  asked by {summary.launched_by}, needs {needs_of(request)}, change {_change(pending)}"
+    asked = f"  asked by {summary.launched_by}, needs {needs_of(request)}{change_words(_change(pending))}"
     out.print(Text(f"{asked}, until {until} UTC"))
     for name, text, style in _lines(pending):
         out.print(Text(f"  {name}: ").append(safe_line(text, 500), style))
@@ -45,6 +45,11 @@ def needs_of(request: Request) -> str:
     places = [f"{need.count} {need.role}" for need in request.needed]
     freeze = ["1 freeze_approver (freeze override)"] if request.terms.freeze_override else []
     return ", ".join(places + freeze) or "nobody's approval"
+
+
+def change_words(kind: str) -> str:
+    """Give the kind of change for the line about what a gate needs; "" where none is needed."""
+    return "" if kind == "none" else f", change {kind}"
 
 
 def question_json(pending: PendingGate) -> dict[str, JsonValue]:
@@ -107,8 +112,10 @@ def _standing(verdict: Verdict) -> Iterator[tuple[str, str, str]]:
     match verdict:
         case Open(approvers):
             yield "open", ", ".join(approvers) or verdict.because, "green"
-        case Waiting():
-            yield "missing", verdict.needs, "yellow"
+        case Waiting(missing):
+            people = ", ".join(f"{count} {role}" for role, count in missing.items())
+            for what in (people, *verdict.reasons) if people else verdict.reasons:
+                yield "missing", what, "yellow"
         case Closed(by, detail):
             yield f"closed ({by})", detail, "red"
 

@@ -22,10 +22,14 @@ IncidentArgument: TypeAlias = Annotated[
 _STYLE = {"P1": "bold red", "P2": "red", "P3": "yellow"}
 
 
-def list_all(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def list_all(
+    everything: Annotated[bool, typer.Option("--all", help="Sealed packs, too.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List incidents, the newest first: how urgent each is, and how many runs it has."""
     with open_home(settings_of(home)) as opened:
-        shown = list_incidents(opened)
+        shown = [one for one in list_incidents(opened) if everything or not one.is_pack]
     if as_json:
         print_json([one.as_json() for one in shown])
         return

@@ -19,6 +19,7 @@ from mimrun.errors import GateError, RefusedError
 from mimrun.gate.change import REGISTER
 from mimrun.gate.people import People, Person, acted
 from mimrun.gate.register import ENDED, MOVES, Content, Registered, Said
+from mimrun.gate.terms import a_change
 from mimrun.log.moment import read_moment
 
 ROLES: Final[Mapping[ChangeType, tuple[str, ...]]] = {
@@ -73,7 +74,7 @@ def check_move(was: Registered, state: ChangeState) -> None:
         return
     where = ", ".join(allowed) or "nowhere any more"
     raise RefusedError(
-        f"{was.ref} is in {was.state}; a {was.type} change goes from there to {where}, not to {state}"
+        f"{was.ref} is in {was.state}; {a_change(was.type)} goes from there to {where}, not to {state}"
     )
 
 
@@ -106,7 +107,7 @@ def check_decider(
     held = [role for role in roles if role in person.roles]
     if not held:
         has = ", ".join(sorted(person.roles)) or "no role"
-        raise GateError(f"{person.id} has {has}; a {was.type} change is allowed by {' or '.join(roles)}")
+        raise GateError(f"{person.id} has {has}; {a_change(was.type)} is allowed by {' or '.join(roles)}")
     hands = people.behind(acted(person.id, auth))
     writers = {*was.hands, *([content.requested_by] if content.requested_by else [])}
     if not hands.isdisjoint(people.behind(writers)):

@@ -38,3 +38,8 @@ class Terms(Part):
     def asks_nothing(self) -> bool:
         """Say whether the gate opens by itself."""
         return not (self.approvals or self.freeze_override or self.refused) and self.change == "none"
+
+
+def a_change(kind: str) -> str:
+    """Give a kind of change with its article, for a sentence: `an emergency change`."""
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind} change"

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from mimrun.gate.approval import ChangeStanding, Question, Request, Verdict
 from mimrun.gate.people import People
-from mimrun.gate.terms import ChangeKind, Terms
+from mimrun.gate.terms import ChangeKind, Terms, a_change
 from mimrun.run.state import RunState
 from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan
@@ -94,7 +94,7 @@ class NoChanges:
 
     def standing(self, asking: ChangeAsking, people: People, at: datetime) -> ChangeStanding:
         """Say that there is no record."""
-        return ChangeStanding(reasons=(f"a {asking.kind} change is needed, and none is linked",))
+        return ChangeStanding(reasons=(f"{a_change(asking.kind)} is needed, and none is linked",))
 
     def asked(self, asking: ChangeAsking, terms: Terms) -> None:
         """Make none."""

@@ -259,3 +259,48 @@ def test_the_doctor_says_how_the_file_of_change_systems_stands(desk: Desk) -> No
     ((ok, said),) = found()
     assert (ok, f"{file}:1:1" in said, "did you mean 'new_records'" in said) == (False, True, True), said
     assert desk("doctor").code == 1
+
+
+def test_a_policy_that_is_taken_away_does_not_open_what_it_closed_and_explain_says_one_thing(
+    desk: Desk,
+) -> None:
+    policy = desk.home / "policy.yaml"
+    policy.write_text(LOW)
+    assert desk.run(desk.runbook(mark("one"))).code == 3
+    policy.unlink()
+    assert desk("resume", "--direct").code == 3
+    said = desk("policy", "explain", "latest").out
+    assert f"{policy}, which asked for this, is not there any more" in said
+    assert "asks    nobody can allow it: the policy that asked" in said
+    assert f"put {policy} back, or `mimrun cancel run-" in said
+    for other in ("asks for nothing", "opens by itself", "--break-glass", "gates that runbooks write"):
+        assert other not in said
+    policy.write_text(LOW)
+    assert desk("resume", "--direct").code == 3
+    assert "by a person with role responder: devon" in desk("policy", "explain", "latest").out
+
+
+def test_a_question_names_each_thing_that_is_missing_on_a_line_and_no_change_that_nobody_needs(
+    desk: Desk,
+) -> None:
+    (desk.home / "policy.yaml").write_text(LOW)
+    until = freeze(desk)
+    assert desk.run(desk.runbook(mark("one"))).code == 3
+    said = desk("status").out
+    assert "change none" not in said
+    missing = [line.strip() for line in said.splitlines() if line.startswith("  missing: ")]
+    assert missing[0] == "missing: 1 responder, 1 freeze_approver"
+    assert missing[1].startswith(f"missing: 'Trade fair' is closed until {until}")
+    assert len(missing) == 2
+
+
+def test_what_is_listed_as_incidents_leaves_out_sealed_packs(desk: Desk, tmp_path: Path) -> None:
+    assert desk.run(desk.runbook(mark("one"))).code == 0
+    incident = desk.status()["incident"]
+    assert desk("breakglass", "pack", str(tmp_path / "m.pack")).code == 0
+    assert [one["incident"] for one in desk("incident", "list", "--json").json] == [incident]
+    assert "PACK-" not in desk("incident", "list").out
+    pack, real = (one["incident"] for one in desk("incident", "list", "--all", "--json").json)
+    assert (pack[:5], real) == ("PACK-", incident)
+    assert desk("incident", "show", "--json").json["incident"] == incident
+    assert desk("incident", "show", pack, "--json").json["incident"] == pack

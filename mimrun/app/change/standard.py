@@ -16,6 +16,7 @@ from mimrun.change_system import ChangeState
 from mimrun.errors import GateError, InputError
 from mimrun.gate.people import acted
 from mimrun.gate.register import Content, Registered
+from mimrun.gate.terms import a_change
 from mimrun.log.moment import write_moment
 from mimrun.runbook.pattern import Names, select_hosts, split_pattern
 
@@ -81,7 +82,9 @@ def revoke_standard(home: Home, ref: str, identity: Identity, reason: str) -> Re
     person = require_known(home, identity, "revoke a standard change")
     view = find_change(home, ref)
     if view.was.type != "standard":
-        raise InputError(f"{view.was.ref} is a {view.was.type} change; cancel it with `mimrun change cancel`")
+        raise InputError(
+            f"{view.was.ref} is {a_change(view.was.type)}; cancel it with `mimrun change cancel`"
+        )
     if not reason.strip():
         raise InputError("say why, with --reason: those who counted on it will read it")
     own = not acted(person.id, identity.auth).isdisjoint(view.was.hands)

@@ -28,7 +28,7 @@ def an_incident(home: Home, bench: Bench) -> str:
 def test_the_last_word_of_somebody_who_may_holds(bench: Bench) -> None:
     with bench.home() as home:
         incident = an_incident(home, bench)
-        read = priority_reader(home, incident)
+        read = priority_reader(home, incident, lambda: None)
         assert read() is None
         assert prioritize(home, ALEX, incident, "P1", "the shop is down").priority is None
         assert read() == "P1"
@@ -79,7 +79,7 @@ def test_a_run_that_opens_its_incident_can_bring_its_priority(bench: Bench) -> N
         more = priority_drafts(home, ALEX, "P2", "half of the shop is down")
         run = create_run(home, a_plan(bench.world, action("1")), ALEX, more=more)
         incident = find_run(home, run).summary.incident
-        assert priority_reader(home, incident)() == "P2"
+        assert priority_reader(home, incident, lambda: None)() == "P2"
         with pytest.raises(GateError, match="say how urgent"):
             priority_drafts(home, RESPONDER, "P2", "urgent")
 
