@@ -231,10 +231,20 @@ def gate_verdict(home: Home, state: RunState, plan: Plan) -> Verdict:
     Raises:
         SettingsError, RefusedError: a rules file cannot be read, so that nobody knows.
     """
+    return gate_standing(home, state, plan)[0]
+
+
+def gate_standing(home: Home, state: RunState, plan: Plan) -> tuple[Verdict, Request]:
+    """Say how a run's last gate stands now, and give the question that this answers.
+
+    Raises:
+        SettingsError, RefusedError: a rules file cannot be read, so that nobody knows.
+    """
     path = max(state.gates, key=lambda gate: state.gates[gate].request)
     node = plan.node(path)
     assert isinstance(node, PlannedGate)
-    return permits_of_state(home, state, plan).verdict(node, state)
+    permits = permits_of_state(home, state, plan)
+    return permits.verdict(node, state), permits.request(node, state)
 
 
 def verdict_of(home: Home, state: RunState, plan: Plan) -> Literal["open", "waiting", "closed"]:

@@ -8,6 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from mimrun.cli.gate_view import change_words
 from mimrun.cli.plan_view import print_behind
 from mimrun.cli.terminal import safe_line
 from mimrun.gate.armour import armour, is_written
@@ -33,7 +34,7 @@ def readable(asking: Asking) -> str:
     until = f"{asking.expires:%Y-%m-%d %H:%M:%S} UTC"
     out.print(
         Text(
-            f"  asked by {safe_line(asking.asked_by)}, needs {needed}, change {asking.change}, until {until}"
+            f"  asked by {safe_line(asking.asked_by)}, needs {needed}{change_words(asking.change)}, until {until}"
         )
     )
     if asking.freeze:

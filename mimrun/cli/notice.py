@@ -49,9 +49,11 @@ def try_(
     home: HomeOption = None,
 ) -> None:
     """Send one message that says that it is a test; it does not stand in the log."""
-    rules = load_notices(settings_of(home).notices)
+    settings = settings_of(home)
+    rules = load_notices(settings.notices)
     if channel not in rules.channels:
-        raise InputError(f"there is no channel {channel!r}; {suggest(channel, rules.channels)}")
+        hint = suggest(channel, rules.channels) or f"{settings.notices} names none"
+        raise InputError(f"there is no channel {channel!r}; {hint}")
     address = read_secret(rules.channels[channel].url)
     send(address, "mimrun: a test", f"The channel {channel} of mimrun works.", emails=tuple(to or ()))
     typer.echo(f"channel {channel} took it")
@@ -78,7 +80,9 @@ def now(home: HomeOption = None, as_json: JsonOption = False) -> None:
     elif not rows:
         typer.echo("nobody is to be told anything now")
     for row in [] if as_json else rows:
-        what = f"{row['audience']} over {row['channel']}: {row['event']} of {row['run']}"
+        what = f"{row['audience']} over {row['channel']}: {row['event']}" + (
+            f" of {row['run']}" if row["run"] else ""
+        )
         typer.echo(safe_line(f"told {what}" if row["done"] else f"not told {what}: {row['reason']}"))
     if not all(row["done"] for row in rows):
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mimrun.app.breakglass.glass import glass_view, list_glasses
-from mimrun.app.decisions import PendingGate, describe, gate_verdict, pending_gate
+from mimrun.app.decisions import PendingGate, describe, gate_standing, pending_gate
 from mimrun.app.following import Follower
 from mimrun.app.home import Home, open_home
 from mimrun.app.killswitch import standing_of
@@ -152,7 +152,7 @@ def _after_waiting(home: Home, view: RunView, state: RunState) -> str:
 def _at_gate(home: Home, name: str, state: RunState) -> str:
     """Say which command a gate waits for; "" where it waits for none."""
     try:
-        verdict = gate_verdict(home, state, load_plan(home, name))
+        verdict, request = gate_standing(home, state, load_plan(home, name))
     except (SettingsError, RefusedError) as exc:
         return f"mend the rules first: {safe_line(str(exc), 300)}"
     if not isinstance(verdict, Waiting):
@@ -161,7 +161,8 @@ def _at_gate(home: Home, name: str, state: RunState) -> str:
     override = f" --freeze-override {_WHY}" if set(verdict.missing) == {FREEZE_ROLE} else ""
     if not verdict.missing:
         return f"mimrun status {name}   when what it waits for has passed   mimrun resume {name}"
-    return f"mimrun approve {name} --digest {digest}{override}   or   mimrun reject {name} {_WHY}"
+    sign = " --sign" if request.terms.signed else ""
+    return f"mimrun approve {name} --digest {digest}{override}{sign}   or   mimrun reject {name} {_WHY}"
 
 
 def can_be_undone(home: Home, run: str) -> bool:

@@ -42,6 +42,8 @@ def signed(desk: Desk, *words: str, key: str = "alex") -> str:
 def test_where_a_policy_says_so_only_signed_approvals_count(desk: Desk) -> None:
     (desk.home / "policy.yaml").write_text(f"{POLICY}signed: true\n")
     assert desk.run(desk.runbook(GATE + mark("two"))).code == 3
+    digest = desk.status()["asks"]["digest"][7:19]
+    assert f" --digest {digest} --sign   or   mimrun reject" in desk("status").out
     plain = desk("approve", "latest", "--as", "alex", "--yes")
     assert plain.code == 5
     assert "only signed approvals count here" in plain.err
