@@ -17,6 +17,7 @@ from mimrun.change_system import ChangeState, ChangeType
 from mimrun.errors import TamperError
 from mimrun.gate.change import REGISTER
 from mimrun.gate.people import acted
+from mimrun.gate.terms import a_change
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.moment import write_moment
@@ -277,7 +278,7 @@ def _moved(was: Registered, body: kinds.ChangeMoved, entry: LogEntry) -> Registe
     except ValueError as exc:
         raise TamperError(f"entry {entry.seq}: {body.state!r} is no state of a change") from exc
     if state not in MOVES[was.type][was.state]:
-        raise TamperError(f"entry {entry.seq}: a {was.type} change does not go from {was.state} to {state}")
+        raise TamperError(f"entry {entry.seq}: {a_change(was.type)} does not go from {was.state} to {state}")
     changes: dict[str, object] = {"state": state, "reason": body.reason, "moved_at": write_moment(entry.ts)}
     return was.model_copy(update=changes | ({"result": body.result} if body.result else {}))
 

@@ -114,8 +114,8 @@ def test_a_retry_of_a_run_from_before_the_policy_gets_the_gate(tmp_path: Path) -
 
 def test_a_retry_keeps_the_authors_gate_behind_the_one_in_front(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.settings.policy.write_text("signed: false\n")
     run, verdict = bench.run(a_plan(bench.world, broken("1"), gate("2"), action("3")))
     assert verdict.exit_code == 1
+    bench.settings.policy.write_text("signed: false\n")
     with bench.home() as home:
         assert [node.path for node in plan_retry(home, run).walk()] == [LAUNCH, "1", "2", "3"]
