@@ -16,8 +16,9 @@ from typing import Final
 from pydantic import JsonValue
 
 from mimrun import canonical
+from mimrun.app.append import append_unless
 from mimrun.app.home import Home
-from mimrun.errors import ErasedError, InputError, RefusedError
+from mimrun.errors import ErasedError, InputError
 from mimrun.gate.calendar_file import calendar_files
 from mimrun.gate.rules import InForce, RulesInForce
 from mimrun.log.entry import MAX_BLOB, Actor, Blob, Draft, LogEntry
@@ -92,18 +93,9 @@ def _note(home: Home, actor: Actor, name: str, file: Path | None) -> bool:
         return False
     content = _content(file)
     body = RulesRecorded(file=name, digest=canonical.digest_bytes(content), size=len(content))
-
-    def check(view: View) -> None:
-        if _in_force(view, name) != was:
-            raise RefusedError(f"somebody else records {name} at this moment")
-
-    try:
-        blob = Blob("content", content[:MAX_BLOB], "text")
-        home.store.append([Draft(actor, body, blobs=(blob,))], guard=check)
-    except RefusedError:
-        # What they have read is newer, or the same.
-        return False
-    return True
+    draft = Draft(actor, body, blobs=(Blob("content", content[:MAX_BLOB], "text"),))
+    # Whoever was quicker has read what is newer, or the same.
+    return bool(append_unless(home, [draft], lambda view: _in_force(view, name) != was))
 
 
 def _digest(file: Path | None) -> str:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Final
 
-from mimrun.app.change.append import append_unless
+from mimrun.app.append import append_unless
 from mimrun.app.change.draft import backout_text, hosts_of, steps_text, test_text, title_of
 from mimrun.app.change.file import ChangesFile, System
 from mimrun.app.change.systems import SCRIBE, say, speaking
@@ -159,4 +159,4 @@ def settle(home: Home, link: RunChange, writing: Writing, drafts: list[Draft]) -
     def late(view: View) -> bool:
         return not any(one.seq == writing.seq for one in change_of(view, link.run).under_way)
 
-    return append_unless(home, drafts, late)
+    return bool(append_unless(home, drafts, late))

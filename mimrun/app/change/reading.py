@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from mimrun import canonical
-from mimrun.app.change.append import append_unless
+from mimrun.app.append import append_unless
 from mimrun.app.change.file import System
 from mimrun.app.change.systems import SCRIBE, say, speaking
 from mimrun.app.home import Home

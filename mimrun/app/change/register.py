@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from mimrun.app.change.append import append_unless
+from mimrun.app.append import append_unless
 from mimrun.app.change.records import conflicts_of, find_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from mimrun.app.append import append_unless
 from mimrun.app.change.additions import TELLING, Scene, additions
-from mimrun.app.change.append import append_unless
 from mimrun.app.change.file import ChangesFile
 from mimrun.app.change.making import make_record, settle, written
 from mimrun.app.change.systems import SCRIBE, speaking
@@ -134,7 +134,7 @@ def _append(home: Home, link: RunChange, drafts: list[Draft]) -> bool:
         now = change_of(view, link.run)
         return (now.told, now.name) != (link.told, link.name)
 
-    return append_unless(home, drafts, late)
+    return bool(append_unless(home, drafts, late))
 
 
 def _deliver(home: Home, file: ChangesFile, run: str, now: datetime) -> list[Written]:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from mimrun.app.append import append_unless
 from mimrun.app.home import Home
 from mimrun.app.notice.channel import send
 from mimrun.app.notice.event import REMINDERS, TELLING, TRIES, Notice, NoticeEvent, due_event, notice_of
 from mimrun.app.notice.file import Channel, NoticeRules, Telling, load_notices
 from mimrun.app.notice.text import facts_of
-from mimrun.errors import MimrunError, RefusedError
+from mimrun.errors import MimrunError
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.field import clean_text
 from mimrun.log.kinds import Kind, NoticeSending, NoticeSent
-from mimrun.log.store import View
 from mimrun.run.notices import Notices, Told, told_key
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import RunStatus
@@ -220,9 +220,8 @@ def _send(home: Home, rules: NoticeRules, message: Message) -> Sent | None:
     # No entry of the run: what people are told changes nothing for whoever is about to decide.
     blobs = (Blob("text", f"{message.title}\n\n{message.text}".encode(), "text"),)
     draft = Draft(TELLER, body, inc=notice.incident, blobs=blobs)
-    try:
-        (entry,) = home.store.append([draft], guard=_Unchanged(key, message.before))
-    except RefusedError:
+    begun = append_unless(home, [draft], lambda view: view.projection(Notices.name, key) != message.before)
+    if not begun:
         return None
     done, reason = True, ""
     try:
@@ -235,21 +234,9 @@ def _send(home: Home, rules: NoticeRules, message: Message) -> Sent | None:
         event=message.event,
         channel=message.channel,
         audience=told,
-        sending=entry.seq,
+        sending=begun[0].seq,
         done=done,
         reason=reason,
     )
     home.store.append([Draft(TELLER, end, inc=notice.incident)])
     return Sent(message, done, reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unchanged:
-    """Refuses a message that another process has begun to send meanwhile."""
-
-    key: str
-    before: bytes
-
-    def __call__(self, view: View) -> None:
-        if view.projection(Notices.name, self.key) != self.before:
-            raise RefusedError("another process tells them")

@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 
 from mimrun.app.home import Home
 from mimrun.errors import RefusedError
-from mimrun.log.entry import Draft
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.store import View
 
 
-def append_unless(home: Home, drafts: Sequence[Draft], late: Callable[[View], bool]) -> bool:
-    """Record drafts unless something has happened meanwhile; says whether they are recorded.
+def append_unless(home: Home, drafts: Sequence[Draft], late: Callable[[View], bool]) -> tuple[LogEntry, ...]:
+    """Record drafts unless something has happened meanwhile.
 
     Arguments:
         late: looks at the log right before, and says whether it is too late.
+
+    Returns:
+        what was recorded; nothing where it was too late.
 
     Raises:
         StoreError: the log cannot be written.
@@ -28,9 +31,8 @@ def append_unless(home: Home, drafts: Sequence[Draft], late: Callable[[View], bo
             raise RefusedError("somebody else was quicker")
 
     try:
-        home.store.append(drafts, guard=check)
+        return home.store.append(drafts, guard=check)
     except RefusedError:
         if was_late:
-            return False
+            return ()
         raise
-    return True
