@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from mimrun.app.aside import Aside
 from mimrun.app.change.facts import changes_of
 from mimrun.app.change.scribe import Looked, Written, write_due
 from mimrun.app.home import Home, open_home
@@ -18,8 +18,6 @@ from mimrun.settings import Settings
 
 LOOK_S: Final = 3.0
 """How often it is looked whether something is to be written."""
-TROUBLE_S: Final = 60.0
-"""How long it is left alone where changes.yaml, or the log, could not be used."""
 
 
 def write_now(home: Home, looked: Looked | None = None, *, run: str = "") -> list[Written]:
@@ -52,8 +50,8 @@ def write_at_rest(home: Home, run: str) -> None:
         write_now(home, run=run)
 
 
-class ChangeTimer:
-    """Looks now and then whether something is to be written to change records, beside all other work.
+class ChangeTimer(Aside):
+    """Looks now and then whether something is to be written to change records, and writes it beside all other work.
 
     Arguments:
         settings: of the home.
@@ -61,42 +59,27 @@ class ChangeTimer:
     """
 
     def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._settings, self._monotonic = settings, monotonic
-        self._looked, self._next, self._idle = Looked(), 0.0, -1
-        self._thread: threading.Thread | None = None
+        super().__init__("changes", LOOK_S, monotonic=monotonic)
+        self._settings, self._looked_at, self._idle = settings, Looked(), -1
 
     def look(self, home: Home) -> None:
         """Begin to write what is due, unless that is under way, or nothing was added since there was nothing to do."""
-        if self._monotonic() < self._next or self.busy:
+        if self.rests:
             return
-        self._next = self._monotonic() + LOOK_S
+        self.looked()
         size = home.store.head().size
         if size == self._idle:
             return
         links = all_changes(home.store)
-        if not links:
-            self._idle = size
-            return
         # What rests is looked at again, although nothing was added.
         self._idle = size if not any(link.under_way for link in links) else -1
-        # A system that hangs is left after its time; whoever ends this process does not wait for it.
-        self._thread = threading.Thread(target=self._write, name="changes", daemon=True)
-        self._thread.start()
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is being written."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait until what is being written has been written."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+        if links:
+            self.begin(self._write)
 
     def _write(self) -> None:
         try:
             with open_home(self._settings) as home:
-                write_now(home, self._looked)
+                write_now(home, self._looked_at)
         except MimrunError as exc:
-            self._next = self._monotonic() + TROUBLE_S
             program_log(self._settings).warning(Event.CHANGE_NOT_WRITTEN, reason=str(exc))
+            raise

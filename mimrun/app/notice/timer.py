@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from mimrun.app.aside import Aside
 from mimrun.app.home import Home, open_home
 from mimrun.app.notice.telling import Sent, Watcher, send_due
 from mimrun.app.program_log import Event, program_log
@@ -15,8 +15,6 @@ from mimrun.settings import Settings
 
 LOOK_S: Final = 2.0
 """How often it is looked whether people are to be told something."""
-TROUBLE_S: Final = 60.0
-"""How long it is left alone where notices.yaml, or the log, could not be used."""
 
 
 def tell(home: Home, watcher: Watcher | None = None) -> list[Sent]:
@@ -39,7 +37,7 @@ def tell(home: Home, watcher: Watcher | None = None) -> list[Sent]:
     return sent
 
 
-class NoticeTimer:
+class NoticeTimer(Aside):
     """Looks now and then whether people are to be told something, and tells them beside all other work.
 
     Arguments:
@@ -48,33 +46,20 @@ class NoticeTimer:
     """
 
     def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._settings, self._monotonic = settings, monotonic
-        self._watcher, self._next = Watcher(), 0.0
-        self._thread: threading.Thread | None = None
+        super().__init__("notices", LOOK_S, monotonic=monotonic)
+        self._settings, self._watcher = settings, Watcher()
 
     def look(self) -> None:
         """Begin to tell what is due, unless that is under way already."""
-        if self._monotonic() < self._next or self.busy or not self._settings.notices.exists():
+        if self.rests or not self._settings.notices.exists():
             return
-        self._next = self._monotonic() + LOOK_S
-        # A channel that hangs is left after its time; whoever ends this process does not wait for it.
-        self._thread = threading.Thread(target=self._tell, name="notices", daemon=True)
-        self._thread.start()
-
-    @property
-    def busy(self) -> bool:
-        """Whether people are being told something."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait until what is being told has been told."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+        self.looked()
+        self.begin(self._tell)
 
     def _tell(self) -> None:
         try:
             with open_home(self._settings) as home:
                 tell(home, self._watcher)
         except MimrunError as exc:
-            self._next = self._monotonic() + TROUBLE_S
             program_log(self._settings).warning(Event.NOTICE_FAILED, reason=str(exc))
+            raise
