@@ -18,6 +18,8 @@ from mimrun.settings import Settings
 
 LOOK_S: Final = 3.0
 """How often it is looked whether something is to be written."""
+IDLE_S: Final = 60.0
+"""How long nothing is looked at where nothing was added; changes.yaml may be mended without an entry in the log."""
 
 
 def write_now(home: Home, looked: Looked | None = None, *, run: str = "") -> list[Written]:
@@ -60,19 +62,21 @@ class ChangeTimer(Aside):
 
     def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__("changes", LOOK_S, monotonic=monotonic)
-        self._settings, self._looked_at, self._idle = settings, Looked(), -1
+        self._settings, self._looked_at = settings, Looked()
+        self._idle, self._idle_until = -1, 0.0
 
     def look(self, home: Home) -> None:
-        """Begin to write what is due, unless that is under way, or nothing was added since there was nothing to do."""
+        """Begin to write what is due, unless that is under way, or nothing was added since a moment ago."""
         if self.rests:
             return
         self.looked()
-        size = home.store.head().size
-        if size == self._idle:
+        size, now = home.store.head().size, self._monotonic()
+        if size == self._idle and now < self._idle_until:
             return
         links = all_changes(home.store)
         # What rests is looked at again, although nothing was added.
         self._idle = size if not any(link.under_way for link in links) else -1
+        self._idle_until = now + IDLE_S
         if links:
             self.begin(self._write)
 

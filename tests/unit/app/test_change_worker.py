@@ -13,6 +13,7 @@ from mimrun.app.change.draft import content_of_plan
 from mimrun.app.change.elsewhere import open_elsewhere
 from mimrun.app.change.facts import changes_of
 from mimrun.app.change.form import Form, fill_form, parse_when
+from mimrun.app.change.timer import IDLE_S, ChangeTimer
 from mimrun.app.runs import find_run
 from mimrun.app.worker import Worker
 from mimrun.errors import InputError, RunError
@@ -104,6 +105,26 @@ def test_a_file_of_change_systems_that_is_broken_keeps_the_gate_closed_and_the_w
     worked(bench)
     with bench.home() as home:
         assert find_run(home, run).status == "succeeded"
+
+
+def test_a_result_that_could_not_be_announced_is_written_later_although_nothing_was_recorded_since(
+    bench: Bench, desk: Path
+) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    paper.decide(desk, "P1", "aromero")
+    assert bench.execute(run).status == "succeeded"
+    now, whole = 0.0, bench.settings.changes.read_text()
+    timer = ChangeTimer(bench.settings, monotonic=lambda: now)
+    bench.settings.changes.write_text("systems: [")
+    with bench.home() as home:
+        timer.look(home)
+        timer.wait()
+        assert "result" not in paper.additions(desk, "P1")
+        bench.settings.changes.write_text(whole)
+        now += IDLE_S
+        timer.look(home)
+        timer.wait()
+    assert paper.additions(desk, "P1")[-1] == "result"
 
 
 def test_a_change_is_opened_elsewhere_once_whatever_becomes_of_the_answer(bench: Bench, desk: Path) -> None:
