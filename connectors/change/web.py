@@ -316,6 +316,11 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
+def basic(user: str, password: str) -> dict[str, str]:
+    """Give the header of a login by name and password (RFC 7617, section 2)."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
 def _logins(headers: Mapping[str, str]) -> tuple[str, ...]:
     """Give whatever of the headers may be a login, in the forms in which a server may repeat it, longest first."""
     found: set[str] = set()

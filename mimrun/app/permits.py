@@ -152,7 +152,7 @@ class Permits:
             return ""
         policy, situation, _ = self._rules_at(self._clock())
         terms = rules.terms(policy, situation, launch_gate())
-        return "" if rules.ask_nothing(terms) else terms.because
+        return "" if terms.asks_nobody else terms.because
 
     def _now(self) -> _Now:
         at = self._clock()

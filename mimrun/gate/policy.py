@@ -303,12 +303,6 @@ def at_least(given: Terms, wanted: Terms, *, standard: bool = False) -> bool:
     )
 
 
-def ask_nothing(given: Terms) -> bool:
-    """Say whether terms let something be done without anybody's word; a standard change that is asked for is there."""
-    asks = given.approvals or given.freeze_override or given.refused
-    return not asks and given.change in ("none", "standard")
-
-
 def _own_terms(own: PlannedGate, policy: Policy | None, because: str) -> Terms:
     rules = policy or Policy()
     return Terms(

@@ -37,7 +37,13 @@ class Terms(Part):
     @property
     def asks_nothing(self) -> bool:
         """Say whether the gate opens by itself."""
-        return not (self.approvals or self.freeze_override or self.refused) and self.change == "none"
+        return self.asks_nobody and self.change == "none"
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Say whether nobody's word is needed: a standard change was allowed before, once and for all."""
+        asks = self.approvals or self.freeze_override or self.refused
+        return not asks and self.change in ("none", "standard")
 
 
 def a_change(kind: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Final, Literal
 
 from pydantic import JsonValue, field_validator
 
+from connectors.change.web import basic
 from mimrun.change_system import ChangeState, ChangeSystemSettings, ChangeType, Field, read_secret
 
 STATES: Final = {
@@ -69,5 +69,4 @@ class FreshserviceSettings(ChangeSystemSettings):
         Raises:
             SettingsError: the secret cannot be read.
         """
-        pair = f"{read_secret(self.api_key).reveal()}:X"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        return basic(read_secret(self.api_key).reveal(), "X")

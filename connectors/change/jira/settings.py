@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from typing import Final, Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from connectors.change.web import basic
 from mimrun.change_system import ChangeState, ChangeSystemSettings, Field, read_secret
 
 STATES: Final = {
@@ -110,4 +110,4 @@ class JiraSettings(ChangeSystemSettings):
         token = read_secret(self.token).reveal()
         if not self.email:
             return {"Authorization": f"Bearer {token}"}
-        return {"Authorization": f"Basic {base64.b64encode(f'{self.email}:{token}'.encode()).decode()}"}
+        return basic(self.email, token)

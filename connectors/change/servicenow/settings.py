@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Final, Self
 
 from pydantic import field_validator, model_validator
 
+from connectors.change.web import basic
 from mimrun.change_system import ChangeState, ChangeSystemSettings, Field, read_secret
 
 STATES: Final = {
@@ -78,8 +78,7 @@ class ServiceNowSettings(ChangeSystemSettings):
             return {"Authorization": f"Bearer {read_secret(self.token).reveal()}"}
         if self.api_key:
             return {"x-sn-apikey": read_secret(self.api_key).reveal()}
-        pair = f"{self.user}:{read_secret(self.password).reveal()}"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        return basic(self.user, read_secret(self.password).reveal())
 
     def states(self) -> Mapping[str, ChangeState]:
         """Give what each state means."""

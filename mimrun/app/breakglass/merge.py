@@ -195,9 +195,10 @@ def _read(data: bytes, source: Path) -> _Found:
         )
     if report.scope != "the whole log":
         raise InputError(f"{source} is a bundle of {report.scope}; merge one of the whole log of a pack")
-    joins, runs = None, dict[str, None]()
+    joins, runs, leaves = None, dict[str, None](), list[bytes]()
     wishes, broken = dict[str, tuple[str, str]](), dict[str, tuple[BreakglassOpened, str, str]]()
     for entry in _entries(data):
+        leaves.append(entry.leaf())
         if isinstance(entry.body, BreakglassAsked):
             wishes[entry.run] = (entry.body.reason, entry.actor.id)
         if isinstance(entry.body, BreakglassOpened):
@@ -207,8 +208,7 @@ def _read(data: bytes, source: Path) -> _Found:
             runs[entry.run] = None
     if joins is None:
         raise InputError(f"{source} is of the log {report.log}, which was not kept with a pack")
-    leaves = tuple(entry.leaf() for entry in _entries(data))
-    return _Found(report.log, report.root, leaves, joins, tuple(runs), broken)
+    return _Found(report.log, report.root, tuple(leaves), joins, tuple(runs), broken)
 
 
 def _entries(data: bytes) -> Iterator[LogEntry]:
