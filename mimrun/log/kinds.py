@@ -16,9 +16,12 @@ from mimrun.connector import Effect, Finding
 from mimrun.log.field import Count, Digest, Name, Part, Reason, Seq, Title, Word
 from mimrun.log.kind import Body as Body  # noqa: PLC0414 - this page is where others find both
 from mimrun.log.kind import Kind as Kind  # noqa: PLC0414 - likewise
-from mimrun.log.kinds_change import *  # noqa: F403 - one page for whoever reads or writes entries
+from mimrun.log.kinds_access import *  # noqa: F403 - one page for whoever reads or writes entries
+from mimrun.log.kinds_alert import *  # noqa: F403 - likewise
+from mimrun.log.kinds_change import *  # noqa: F403 - likewise
 from mimrun.log.kinds_control import *  # noqa: F403 - likewise
 from mimrun.log.kinds_gate import *  # noqa: F403 - likewise
+from mimrun.log.kinds_incident import *  # noqa: F403 - likewise
 from mimrun.log.kinds_manual import *  # noqa: F403 - likewise
 from mimrun.log.kinds_proof import *  # noqa: F403 - likewise
 
