@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mimrun.app.home import operating_system_user
-from mimrun.app.sign_in import is_looking
+from mimrun.app.sign_in import door, is_looking
 from mimrun.errors import SettingsError, SignInError
 from mimrun.gate.people import CLAIMED, People, Person, SignedIn
 from mimrun.gate.role import AUDITOR
@@ -35,9 +35,9 @@ class Identity:
     auth: str
     behalf: frozenset[str] = frozenset()
 
-    def actor(self, via: str = "cli") -> Actor:
-        """Give the actor as the log records it."""
-        return Actor("person", self.person.id, via, self.auth)
+    def actor(self, via: str = "") -> Actor:
+        """Give the actor as the log records it; without `via`, as coming through the door that they came through."""
+        return Actor("person", self.person.id, via or door(), self.auth)
 
 
 def identify(people: People, claimed: str | None) -> Identity:

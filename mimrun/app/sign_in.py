@@ -22,16 +22,23 @@ from mimrun.secret import Secret
 from mimrun.settings import Settings
 
 _VERB: Final[ContextVar[str]] = ContextVar("verb", default="")
+_DOOR: Final[ContextVar[str]] = ContextVar("door", default="cli")
 
 
 @contextmanager
-def doing(verb: str) -> Iterator[None]:
-    """Say which verb a person typed, for as long as the `with` lasts."""
-    before = _VERB.set(verb)
+def doing(verb: str, door: str = "cli") -> Iterator[None]:
+    """Say which verb a person typed or pressed, and at which door, for as long as the `with` lasts."""
+    verb_before, door_before = _VERB.set(verb), _DOOR.set(door)
     try:
         yield
     finally:
-        _VERB.reset(before)
+        _VERB.reset(verb_before)
+        _DOOR.reset(door_before)
+
+
+def door() -> str:
+    """Give the door that somebody came through, as the log records it: `cli` or `web`."""
+    return _DOOR.get()
 
 
 def scope_wanted() -> str:

@@ -1,0 +1,1 @@
+"""Declaring incidents, working on them, and looking at them."""

@@ -1,0 +1,1 @@
+"""Heeding alerts: what rules notify of, propose and launch."""

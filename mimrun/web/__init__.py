@@ -1,0 +1,1 @@
+"""The door for browsers and programs: console, API, alert intake, in one server."""

@@ -1,0 +1,1 @@
+"""The API, version 1: a module for each noun."""
