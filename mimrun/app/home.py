@@ -22,7 +22,9 @@ from mimrun.gate.people_file import load_people
 from mimrun.gate.priority import Priorities
 from mimrun.gate.register import Register, RegisterKeys, RegisterNumbers
 from mimrun.gate.rules import RulesInForce
+from mimrun.gate.session import Sessions
 from mimrun.gate.token import Tokens
+from mimrun.incident.alert import Alerts
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
@@ -59,6 +61,7 @@ PROJECTORS = (
     Erasures(),
     AnchorRecords(),
     Tokens(),
+    Sessions(),
     Notices(),
     Segments(),
     BrokenGlasses(),
@@ -68,6 +71,7 @@ PROJECTORS = (
     ChangeLinks(),
     RulesInForce(),
     Priorities(),
+    Alerts(),
 )
 """Every projection of the log that mimrun keeps."""
 

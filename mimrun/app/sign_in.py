@@ -69,7 +69,7 @@ def sign_in(settings: Settings, store: Store, clock: Callable[[], datetime]) -> 
     if settings.token_wrong:
         raise SignInError(settings.token_wrong)
     if settings.token is not None:
-        return _by_token(settings, settings.token, store, clock())
+        return sign_in_with_token(settings, settings.token, store, clock())
     session = read_session(settings.session, settings.oidc_issuer) if settings.session is not None else None
     if session is None or (scope_wanted() == "read" and not session.good(clock())):
         return None
@@ -104,21 +104,56 @@ def require_scope(signed: SignedIn | None, scope: str, what: str) -> None:
         raise SignInError(f"to {what} needs the scope {scope!r}; {signed.auth} has {has}")
 
 
-def _by_token(settings: Settings, given: Secret, store: Store, now: datetime) -> SignedIn:
+def sign_in_with_token(settings: Settings, given: Secret, store: Store, now: datetime) -> SignedIn:
+    """Say who a token signs in.
+
+    Raises:
+        SignInError: it is not known, revoked, expired, not for what is being done, or its person has left.
+    """
     name = name_of(given)
     known = Token.model_validate_json(store.projection(Tokens.name, name))
     check_token(given, known, now)
+    return _with_token(settings, known)
+
+
+def still_good(
+    settings: Settings, store: Store, now: datetime, person: str, auth: str, until: str
+) -> SignedIn:
+    """Say who acts in a session that was opened at the server, where what opened it still counts.
+
+    Arguments:
+        person, auth: who signed in there, and how.
+        until: when the session ends.
+
+    Raises:
+        SignInError: the person has left, or the token is gone, or not for what is being done.
+    """
+    if auth.startswith("token:"):
+        known = Token.model_validate_json(store.projection(Tokens.name, auth.removeprefix("token:")))
+        if known.state(now) != "valid":
+            raise SignInError(f"the {auth} that opened this session is {known.state(now)}; sign in again")
+        return _with_token(settings, known)
+    people = load_people(settings.people)
+    if person not in people.by_id:
+        raise SignInError(f"{people.file} does not know {person} any more")
+    _must_be_active(people, person)
+    return SignedIn(person, auth, until=until)
+
+
+def _with_token(settings: Settings, known: Token) -> SignedIn:
     people = load_people(settings.people)
     if known.person not in people.by_id:
-        raise SignInError(f"the token {name} is {known.person}'s, whom {people.file} does not know any more")
+        raise SignInError(
+            f"the token {known.name} is {known.person}'s, whom {people.file} does not know any more"
+        )
     _must_be_active(people, known.person)
     scope = scope_wanted()
     if scope not in known.scopes:
         verb = f"`mimrun {_VERB.get()}`"
         needs = f"{verb} needs the scope {scope!r}" if scope else f"{verb} is not for tokens"
-        raise SignInError(f"{needs}; the token {name} has {', '.join(known.scopes)}")
+        raise SignInError(f"{needs}; the token {known.name} has {', '.join(known.scopes)}")
     maker = known.by if known.by != known.person else ""
-    return SignedIn(known.person, f"token:{name}", frozenset(known.scopes), known.expires_at, maker)
+    return SignedIn(known.person, f"token:{known.name}", frozenset(known.scopes), known.expires_at, maker)
 
 
 def _must_be_active(people: People, id_: str) -> None:

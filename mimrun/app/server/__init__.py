@@ -1,0 +1,1 @@
+"""What the server does besides its pages: sessions and passwords."""

@@ -1,0 +1,78 @@
+"""What goes wrong, as an answer: a page for people, a problem (RFC 9457) for programs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedError, SignInError
+
+
+class NotSignedInError(SignInError):
+    """Nobody has signed in."""
+
+
+STATUS: Final[tuple[tuple[type[MimrunError], int], ...]] = (
+    (NotSignedInError, 401),
+    (SignInError, 403),
+    (GateError, 403),
+    (RefusedError, 409),
+    (InputError, 400),
+    (LogError, 503),
+    (MimrunError, 500),
+)
+"""What an error is in HTTP; the first that fits."""
+PROBLEM: Final = "application/problem+json"
+
+
+def status_of(error: MimrunError) -> int:
+    """Give the status of an error."""
+    return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def wants_json(request: Request) -> bool:
+    """Say whether a program asks."""
+    path = request.url.path
+    return path.startswith(("/api/", "/alerts/")) or "text/html" not in request.headers.get("accept", "")
+
+
+def problem(status: int, title: str) -> Response:
+    """Give a problem as RFC 9457 has it."""
+    body = {"type": "about:blank", "title": title, "status": status}
+    return JSONResponse(body, status, media_type=PROBLEM)
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have every error answered in words."""
+
+    def explained(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, MimrunError)
+        return _answer(request, status_of(exc), str(exc))
+
+    def refused(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)
+        return _answer(request, exc.status_code, str(exc.detail))
+
+    def malformed(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, RequestValidationError)
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return _answer(request, 422, f"{where}: {first['msg']}")
+
+    app.add_exception_handler(MimrunError, explained)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
+
+
+def _answer(request: Request, status: int, text: str) -> Response:
+    from mimrun.web.page import is_fragment, show  # noqa: PLC0415 - pages raise these errors
+
+    if wants_json(request):
+        return problem(status, text)
+    if status == 401 and not is_fragment(request) and request.method == "GET":
+        return RedirectResponse("/sign-in", status_code=303)
+    return show(request, None, "error.html", status=status, code=status, text=text)
