@@ -25,7 +25,6 @@ from mimrun.gate.rules import RulesInForce
 from mimrun.gate.session import Sessions
 from mimrun.gate.token import Tokens
 from mimrun.incident.alert import Alerts
-from mimrun.incident.alert import Alerts
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
