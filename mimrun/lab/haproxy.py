@@ -5,21 +5,17 @@ An optional part: the lab works without it, the clients then know both servers.
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mimrun.errors import LabError
-from mimrun.lab import account, loopback, patience
-from mimrun.lab.part import Program
+from mimrun.lab import account, loopback
+from mimrun.lab.part import Program, installed
 
 BACKEND: Final = "postgres"
 READY: Final = 5.0
-SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +64,19 @@ class HaProxy(Program):
         """
         program = find()
         owner = account.ordinary()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder = self.folder.resolve()
-        account.require_way(self.folder.parent, owner)
-        self.folder.chmod(0o711)
-        account.make_folder(self.folder / "run", owner, mode=0o700)
+        self._lay_out(owner, work="run")
         self.port, self.admin_port = loopback.free_ports([self.host, self.host])
         settings = self.folder / "haproxy.cfg"
         settings.write_text(self._settings())
         settings.chmod(0o644)
         child = self._launch([program, "-db", "-f", str(settings)], owner=owner)
         try:
-            self._wait(child)
+            self._await(
+                child,
+                lambda: loopback.accepts(self.host, self.admin_port),
+                seconds=READY,
+                where=f"{self.host}:{self.admin_port}",
+            )
         except BaseException:
             self.stop()
             raise
@@ -144,20 +141,10 @@ class HaProxy(Program):
             lines.append(f"  server {server.name} {server.host}:{server.port}{state}")
         return "\n".join(lines) + "\n"
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> None:
-        patience.wait_until(
-            lambda: child.poll() is not None or loopback.accepts(self.host, self.admin_port),
-            seconds=READY,
-            what=f"haproxy did not answer at {self.host}:{self.admin_port}",
-        )
-        if child.poll() is not None:
-            said = (self.folder / "log").read_text(errors="replace").strip()[-500:]
-            raise LabError(f"haproxy ended with {child.returncode} at once: {said}")
-
 
 def is_installed() -> bool:
     """Say whether this machine has HAProxy."""
-    return _path() is not None
+    return installed("haproxy") is not None
 
 
 def find() -> str:
@@ -166,11 +153,7 @@ def find() -> str:
     Raises:
         LabError: it is not installed.
     """
-    found = _path()
+    found = installed("haproxy")
     if found is None:
         raise LabError("haproxy is not installed here; install it with: apt-get install haproxy")
     return found
-
-
-def _path() -> str | None:
-    return shutil.which("haproxy", path=os.environ.get("PATH", "/usr/bin:/bin") + ":" + SBIN)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import LabError
-from mimrun.lab import account, loopback, patience, process
+from mimrun.lab import account, loopback, process
 from mimrun.lab.part import Program
 from mimrun.secret import Secret
 
@@ -94,7 +94,7 @@ class RequestTracker(Program):
             LabError: it is not installed or does not start.
         """
         require()
-        self._lay_out()
+        self._prepare()
         if not (self._data / "rt.db").exists():
             self._make()
             self._keep()
@@ -115,14 +115,7 @@ class RequestTracker(Program):
             owner=self._owner,
         )
         try:
-            patience.wait_until(
-                lambda: child.poll() is not None or loopback.accepts(self.host, self.port),
-                seconds=READY,
-                what=f"request tracker did not answer at {self.url}",
-                why=self._said,
-            )
-            if child.poll() is not None:
-                raise LabError(f"request tracker ended with {child.returncode} at once: {self._said()}")
+            self._await(child, lambda: loopback.accepts(self.host, self.port), seconds=READY, where=self.url)
         except BaseException:
             self.stop()
             raise
@@ -139,7 +132,7 @@ class RequestTracker(Program):
     def _data(self) -> Path:
         return self.folder / "data"
 
-    def _lay_out(self) -> None:
+    def _prepare(self) -> None:
         """Make the folders and write the settings, with a port of its own that stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder = self.folder.resolve()
@@ -218,9 +211,6 @@ class RequestTracker(Program):
             said = (done.stderr + done.stdout).strip()[-800:]
             raise LabError(f"{' '.join(Path(a).name for a in argv[:2])} ended with {done.returncode}: {said}")
         return done.stdout
-
-    def _said(self) -> str:
-        return (self.folder / "log").read_text(errors="replace").strip()[-500:]
 
 
 def is_installed() -> bool:
