@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from mimrun.cli.gate_view import change_words
+from mimrun.app.shown.gate import change_words
 from mimrun.cli.plan_view import print_behind
 from mimrun.cli.terminal import safe_line
 from mimrun.gate.armour import armour, is_written

@@ -24,9 +24,9 @@ from mimrun.app.identity import identify
 from mimrun.app.launching import find_launcher, hand_over, stays_here
 from mimrun.app.resolving import Resolution, Word, doubts, settle
 from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.shown.gate import verdict_json
 from mimrun.app.signed.approvals import Word as SignedWord
 from mimrun.app.withdrawal import withdraw
-from mimrun.cli.gate_view import verdict_json
 from mimrun.cli.options import (
     AsOption,
     HomeOption,

@@ -26,9 +26,10 @@ from mimrun.app.manual_steps import (
 )
 from mimrun.app.manual_steps import check as tick
 from mimrun.app.runs import find_run, load_plan
+from mimrun.app.shown.manual import manual_json
 from mimrun.cli.decide import ReasonOption, go_on_with, told
 from mimrun.cli.manual_card import card_of
-from mimrun.cli.manual_view import manual_json, print_manual
+from mimrun.cli.manual_view import print_manual
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.terminal import console, print_json
 from mimrun.errors import InputError

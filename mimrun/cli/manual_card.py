@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.runs import RunView, describe, find_run, load_plan, load_state
-from mimrun.cli.manual_view import evidence_lines, instructions_of
-from mimrun.cli.plan_view import call_lines
+from mimrun.app.shown.call import call_lines
+from mimrun.app.shown.manual import evidence_lines, instructions_of
 from mimrun.cli.terminal import safe, safe_line
 from mimrun.errors import RefusedError
 from mimrun.log.moment import write_moment

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.following import Seen
-from mimrun.cli.batch_view import BatchView
-from mimrun.cli.left_out import going_back, left_out
+from mimrun.app.shown.batches import BatchView
+from mimrun.app.shown.left_out import going_back, left_out
+from mimrun.app.shown.under_way import UnderWay, is_wait, step_of
 from mimrun.cli.terminal import safe_line
-from mimrun.cli.under_way import UnderWay, is_wait, step_of
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.run.state import CellKey, RunState

@@ -20,11 +20,13 @@ from mimrun.app.resolving import doubts, meanings
 from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
 from mimrun.app.shells import open_shells
+from mimrun.app.shown.gate import question_json
+from mimrun.app.shown.manual import manual_json
 from mimrun.app.undo import plan_undo
 from mimrun.cli.broken_glass import glass_line
 from mimrun.cli.change_view import link_json, link_lines
-from mimrun.cli.gate_view import print_question, question_json
-from mimrun.cli.manual_view import manual_command, manual_json, print_manual
+from mimrun.cli.gate_view import print_question
+from mimrun.cli.manual_view import manual_command, print_manual
 from mimrun.cli.options import HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.progress import Progress
 from mimrun.cli.terminal import console, print_json, safe_line

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeGuard
 
-from mimrun.cli.plan_view import call_line
-from mimrun.cli.terminal import safe_line
+from mimrun.app.shown.call import call_line
+from mimrun.app.shown.text import safe_line
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.runbook.duration import format_duration

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mimrun.cli.batch_view import some
-from mimrun.cli.terminal import safe_line
+from mimrun.app.shown.batches import some
+from mimrun.app.shown.text import safe_line
 from mimrun.run.state import Cell, CellKey, RunState
 from mimrun.run.tally import NOT_BEGUN
 from mimrun.run.transitions import CellStatus, RunStatus
