@@ -104,6 +104,11 @@ class Settings:
         return self.home / "policy.yaml"
 
     @property
+    def incidents(self) -> Path:
+        """How priority and severity come of impact and urgency; without it mimrun's own table holds."""
+        return self.home / "incidents.yaml"
+
+    @property
     def calendars(self) -> Path:
         """The folder of the calendars that say when nothing may be changed."""
         return self.home / "calendars"
@@ -122,6 +127,11 @@ class Settings:
     def notices(self) -> Path:
         """Who is told what, and over which channel."""
         return self.home / "notices.yaml"
+
+    @property
+    def alerts(self) -> Path:
+        """Which monitoring systems may send alerts; without it none may."""
+        return self.home / "alerts.yaml"
 
     @property
     def anchors(self) -> Path:

@@ -25,6 +25,10 @@ from mimrun.gate.rules import RulesInForce
 from mimrun.gate.session import Sessions
 from mimrun.gate.token import Tokens
 from mimrun.incident.alert import Alerts
+from mimrun.incident.episode import Episodes
+from mimrun.incident.incident import Incidents
+from mimrun.incident.proposal import Proposals
+from mimrun.incident.storm import Budgets
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
 from mimrun.log.entry import Actor
@@ -71,7 +75,11 @@ PROJECTORS = (
     ChangeLinks(),
     RulesInForce(),
     Priorities(),
+    Incidents(),
     Alerts(),
+    Episodes(),
+    Proposals(),
+    Budgets(),
 )
 """Every projection of the log that mimrun keeps."""
 

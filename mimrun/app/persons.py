@@ -40,6 +40,20 @@ def require_known(
     return person
 
 
+def require_present(home: Home, identity: Identity, what: str) -> None:
+    """See that whoever acts is nobody of whom the people file says that they decide nothing; a stranger may.
+
+    Arguments:
+        what: what they want to do, for the message.
+
+    Raises:
+        GateError: they have left, or are an auditor.
+    """
+    person = home.people().by_id.get(identity.person.id)
+    if person is not None and (gone := why_not(person, home.clock())):
+        raise GateError(f"{person.id} {gone}, and cannot {what}; another person must")
+
+
 def why_not(person: Person, at: datetime) -> str:
     """Say why nothing that somebody decides counts, whatever it is about; "" where it does."""
     if not person.active:

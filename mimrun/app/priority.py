@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-
-from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.naming import PACK
 from mimrun.app.persons import require_known
 from mimrun.app.policies import rules_or_default
 from mimrun.app.rules import note_rules
@@ -21,11 +17,9 @@ from mimrun.gate.policy import PRIORITIES, Policy, Priority
 from mimrun.gate.priority import Declared, Priorities
 from mimrun.gate.scope import VERBS
 from mimrun.log.entry import Draft
-from mimrun.log.kinds import IncidentOpened, IncidentPrioritized, Kind
-from mimrun.log.moment import read_moment, write_moment
+from mimrun.log.kinds import IncidentPrioritized
+from mimrun.log.moment import read_moment
 from mimrun.log.store import Store, View
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
 
 
 def declared_in(view: Store | View, incident: str) -> Declared:
@@ -111,93 +105,3 @@ def priority_drafts(
         raise InputError("say why, with --reason: it is what a reviewer will read")
     body = IncidentPrioritized(priority=priority, reason=reason)
     return lambda incident, run: [Draft(identity.actor(), body, inc=incident)]  # noqa: ARG005 - of the incident, not of the run
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentView:
-    """An incident as a person sees it.
-
-    Arguments:
-        title: of the run that opened it.
-        runs: the newest first.
-    """
-
-    name: str
-    title: str
-    opened_at: str
-    opened_by: str
-    declared: Declared
-    runs: tuple[RunSummary, ...]
-
-    @property
-    def is_pack(self) -> bool:
-        """Say whether it is a sealed pack, which is kept like an incident and is none."""
-        return self.name.startswith(PACK)
-
-    @property
-    def busy(self) -> int:
-        """How many of its runs are not over."""
-        return sum(run.status not in TERMINAL for run in self.runs)
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """The incident for `--json`."""
-        declared: dict[str, JsonValue] = self.declared.model_dump(mode="json", exclude={"seq"})
-        return {
-            "incident": self.name,
-            "title": self.title,
-            "opened_at": self.opened_at,
-            "opened_by": self.opened_by,
-            "priority": self.declared.priority,
-            "declared": declared if self.declared.seq else None,
-            "runs": [
-                {
-                    "run": run.run,
-                    "title": run.title,
-                    "status": run.status.value,
-                    "launched_by": run.launched_by,
-                }
-                for run in self.runs
-            ],
-        }
-
-
-def list_incidents(home: Home) -> list[IncidentView]:
-    """Give every incident, the newest first; sealed packs among them."""
-    runs: dict[str, list[RunSummary]] = {}
-    for _, state in home.store.projections(RunSummaries.name):
-        summary = RunSummary.decode(state)
-        if summary.run:
-            runs.setdefault(summary.incident, []).append(summary)
-    found = []
-    for entry in home.store.entries(kinds={Kind.INCIDENT_OPENED}):
-        if isinstance(entry.body, IncidentOpened):
-            of = sorted(runs.get(entry.inc, ()), key=lambda run: run.first_seq, reverse=True)
-            found.append(
-                IncidentView(
-                    entry.inc,
-                    entry.body.title,
-                    write_moment(entry.ts),
-                    entry.actor.id,
-                    declared_in(home.store, entry.inc),
-                    tuple(of),
-                )
-            )
-    return found[::-1]
-
-
-def find_incident(home: Home, name: str) -> IncidentView:
-    """Give one incident by its name, the beginning of its name, or `latest`.
-
-    Raises:
-        InputError: there is none, or more than one begins so.
-    """
-    every = list_incidents(home)
-    real = [one for one in every if not one.is_pack]
-    found = real[:1] if name == "latest" else [one for one in every if one.name == name]
-    found = found or [one for one in every if one.name.startswith(name) and name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"{name!r} is the beginning of {', '.join(o.name for o in found[:5])}; write more")
-    known = ", ".join(one.name for one in real[:5]) or "none yet"
-    raise InputError(f"no incident {name!r}; the last ones are: {known}")

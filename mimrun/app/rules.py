@@ -59,9 +59,11 @@ def rules_files(settings: Settings) -> dict[str, Path]:
     files = {
         "people": settings.people,
         "policy": settings.policy,
+        "incidents": settings.incidents,
         "changes": settings.changes,
         "allowed_signers": settings.allowed_signers,
         "notices": settings.notices,
+        "alerts": settings.alerts,
     }
     try:
         calendars = calendar_files(settings.calendars)

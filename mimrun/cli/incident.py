@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.closing import blocks_closing
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
-from mimrun.app.priority import IncidentView, find_incident, list_incidents, prioritize, read_priority
+from mimrun.app.incident.closing import blocks_closing
+from mimrun.app.incident.view import IncidentView, find_incident, list_incidents
+from mimrun.app.priority import prioritize, read_priority
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.gate.policy import PRIORITIES

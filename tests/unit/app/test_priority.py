@@ -7,14 +7,8 @@ from builders.plans import a_plan, action
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench
 
 from mimrun.app.home import Home
-from mimrun.app.priority import (
-    find_incident,
-    list_incidents,
-    prioritize,
-    priority_drafts,
-    priority_reader,
-    read_priority,
-)
+from mimrun.app.incident.view import find_incident, list_incidents
+from mimrun.app.priority import prioritize, priority_drafts, priority_reader, read_priority
 from mimrun.app.runs import create_run, find_run
 from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.log.kinds import Kind

@@ -1,0 +1,164 @@
+"""The timeline of an incident: alerts, runs, steps, decisions, notes and messages of the one log, in time order.
+
+Everything that belongs to the incident is a line, and so is each alert that a rule attached to it. What somebody did by
+hand stands where it was done, and says how much later it was entered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+from pydantic import JsonValue
+
+from mimrun.app.home import Home
+from mimrun.app.incident.sentence import Words
+from mimrun.app.incident.view import find_state
+from mimrun.errors import LogError
+from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import Kind, ManualReported, RuleFired
+from mimrun.log.moment import read_moment, write_moment
+
+Source: TypeAlias = Literal[
+    "alert", "rule", "run", "step", "decision", "manual", "note", "message", "incident", "change", "other"
+]
+
+_NOUNS: Final[dict[str, Source]] = {
+    "alert": "alert",
+    "rule": "rule",
+    "proposal": "rule",
+    "storm": "rule",
+    "run": "run",
+    "plan": "run",
+    "step": "step",
+    "loop": "step",
+    "guard": "step",
+    "gate": "decision",
+    "breakglass": "decision",
+    "killswitch": "decision",
+    "manual": "manual",
+    "shell": "manual",
+    "notice": "message",
+    "incident": "incident",
+    "review": "incident",
+    "change": "change",
+}
+"""The noun of a kind → what the line is about."""
+_KINDS: Final[dict[Kind, Source]] = {
+    Kind.INCIDENT_NOTE: "note",
+    Kind.INCIDENT_ATTACHED: "note",
+    Kind.INCIDENT_PRIORITIZED: "decision",
+    Kind.STEP_RESOLVED: "decision",
+    Kind.STEP_RESOLUTION_PROPOSED: "decision",
+    Kind.RUN_PAUSE_REQUESTED: "decision",
+    Kind.RUN_RESUME_REQUESTED: "decision",
+    Kind.RUN_CANCEL_REQUESTED: "decision",
+    Kind.RUN_ABORT_REQUESTED: "decision",
+    Kind.PROPOSAL_TAKEN: "decision",
+    Kind.PROPOSAL_DISMISSED: "decision",
+}
+"""Kinds that are about something else than their noun says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that happened.
+
+    Arguments:
+        seq: the entry that says so.
+        at: when it happened; of work by hand when it was done, of everything else when it was recorded.
+        inc: the incident that the entry belongs to; "" for an alert.
+        source: what it is about.
+        kind: of the entry.
+        actor, via: who caused it, and through which door.
+        run, step, target: where, or "".
+        text: a sentence. It may hold what a target or a stranger said: show it as text, and as nothing else.
+        entered_later: when it was recorded, where that is long after it was done.
+    """
+
+    seq: int
+    at: datetime
+    inc: str
+    source: Source
+    kind: str
+    actor: str
+    via: str
+    run: str
+    step: str
+    target: str
+    text: str
+    entered_later: datetime | None = None
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The line for `--json`."""
+        return {
+            "seq": self.seq,
+            "at": write_moment(self.at),
+            "incident": self.inc,
+            "source": self.source,
+            "kind": self.kind,
+            "actor": self.actor,
+            "via": self.via,
+            "run": self.run,
+            "step": self.step,
+            "target": self.target,
+            "text": self.text,
+            "entered_later": write_moment(self.entered_later) if self.entered_later else None,
+        }
+
+
+def timeline(home: Home, incident: str, *, after: int = 0, limit: int | None = None) -> list[Line]:
+    """Give what happened in an incident, in time order.
+
+    Arguments:
+        after: only what was recorded behind this entry.
+        limit: only the last so many.
+
+    Raises:
+        InputError: there is no such incident.
+        TamperError: an entry is not what was recorded; it is named.
+    """
+    name = find_state(home, incident).name
+    words = Words(home)
+    lines = [_line(words, entry) for entry in _entries(home, name, after)]
+    lines.sort(key=lambda line: (line.at, line.seq))
+    return lines if limit is None else lines[len(lines) - min(limit, len(lines)) :]
+
+
+def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry]:
+    """Give the entries of an incident, and the alerts that its rules heeded."""
+    known: set[int] = set()
+    for entry in home.store.entries(inc=incident, after=after):
+        if isinstance(entry.body, RuleFired):
+            for seq in entry.body.alerts:
+                if seq not in known:
+                    known.add(seq)
+                    with suppress(LogError):
+                        yield home.store.entry(seq)
+        yield entry
+
+
+def _line(words: Words, entry: LogEntry) -> Line:
+    at, later = entry.ts, None
+    if isinstance(entry.body, ManualReported):
+        with suppress(ValueError):
+            at = read_moment(entry.body.at)
+            later = entry.ts if (entry.ts - at).total_seconds() >= 60 else None
+    noun = entry.kind.value.split(".", 1)[0]
+    return Line(
+        seq=entry.seq,
+        at=at,
+        inc=entry.inc,
+        source=_KINDS.get(entry.kind) or _NOUNS.get(noun, "other"),
+        kind=entry.kind.value,
+        actor=entry.actor.id,
+        via=entry.actor.via,
+        run=entry.run,
+        step=entry.step,
+        target=entry.target,
+        text=words.of(entry),
+        entered_later=later,
+    )

@@ -1,0 +1,169 @@
+"""Incidents as people see them: listed, found by what somebody types, and how each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pydantic import JsonValue
+
+from mimrun.app.home import Home
+from mimrun.app.naming import PACK
+from mimrun.app.priority import declared_in
+from mimrun.errors import InputError, LogError
+from mimrun.gate.priority import Declared
+from mimrun.incident.incident import Clock, Incident, Incidents, incident_in
+from mimrun.log.kinds import AlertReceived, Kind
+from mimrun.log.moment import write_moment
+from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.transitions import TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentView:
+    """An incident as a person sees it.
+
+    Arguments:
+        title: as it was declared, or of the run that opened it.
+        declared: how urgent it is at gates, and who said so.
+        runs: the newest first.
+        state: everything else about it.
+    """
+
+    name: str
+    title: str
+    opened_at: str
+    opened_by: str
+    declared: Declared
+    runs: tuple[RunSummary, ...]
+    state: Incident
+
+    @property
+    def is_pack(self) -> bool:
+        """Say whether it is a sealed pack, which is kept like an incident and is none."""
+        return self.name.startswith(PACK)
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether something is left to do in it."""
+        return self.state.status != "closed"
+
+    @property
+    def busy(self) -> int:
+        """How many of its runs are not over."""
+        return sum(run.status not in TERMINAL for run in self.runs)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The incident for `--json`."""
+        declared: dict[str, JsonValue] = self.declared.model_dump(mode="json", exclude={"seq"})
+        hidden = {"name", "title", "opened", "opened_at", "opened_by", "priority", "runs", "alerted"}
+        return {
+            "incident": self.name,
+            "title": self.title,
+            "opened_at": self.opened_at,
+            "opened_by": self.opened_by,
+            "priority": self.declared.priority,
+            "declared": declared if self.declared.seq else None,
+            "assessed_priority": self.state.priority or None,
+            **self.state.model_dump(mode="json", exclude=hidden),
+            "runs": [
+                {
+                    "run": run.run,
+                    "title": run.title,
+                    "status": run.status.value,
+                    "launched_by": run.launched_by,
+                }
+                for run in self.runs
+            ],
+        }
+
+
+def list_incidents(home: Home) -> list[IncidentView]:
+    """Give every incident, the newest first; sealed packs among them."""
+    runs: dict[str, list[RunSummary]] = {}
+    for _, state in home.store.projections(RunSummaries.name):
+        summary = RunSummary.decode(state)
+        if summary.run:
+            runs.setdefault(summary.incident, []).append(summary)
+    return [_view(home, state, runs.get(state.name, ())) for state in _newest_first(home)]
+
+
+def find_incident(home: Home, name: str) -> IncidentView:
+    """Give one incident by its name, the beginning of its name, or `latest`.
+
+    `latest` is the newest that is not closed; where all of them are, the newest.
+
+    Raises:
+        InputError: there is none, or more than one begins so.
+    """
+    state = find_state(home, name)
+    created = home.store.entries(inc=state.name, kinds={Kind.RUN_CREATED})
+    runs = (
+        RunSummary.decode(home.store.projection(RunSummaries.name, run))
+        for run in dict.fromkeys(entry.run for entry in created)
+    )
+    return _view(home, state, runs)
+
+
+def find_state(home: Home, name: str) -> Incident:
+    """Say how an incident stands; see `find_incident`.
+
+    Raises:
+        InputError: there is none, or more than one begins so.
+    """
+    for wanted in dict.fromkeys((name, name.upper())):
+        found = incident_in(home.store, wanted)
+        if found.opened:
+            return found
+    every = _newest_first(home)
+    real = [one for one in every if not one.name.startswith(PACK)]
+    if name == "latest" and real:
+        return next((one for one in real if one.status != "closed"), real[0])
+    begun = [one for one in every if name and one.name.startswith(name.upper())]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise InputError(f"{name!r} is the beginning of {', '.join(o.name for o in begun[:5])}; write more")
+    known = ", ".join(one.name for one in real[:5]) or "none yet"
+    close = get_close_matches(name.upper(), [one.name for one in every], n=1, cutoff=0.8)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise InputError(f"the log has no incident {name!r}; {meant}the last ones are: {known}")
+
+
+def _newest_first(home: Home) -> list[Incident]:
+    states = (Incident.decode(state) for _, state in home.store.projections(Incidents.name))
+    return sorted((one for one in states if one.opened), key=lambda one: one.opened, reverse=True)
+
+
+def _view(home: Home, state: Incident, runs: Iterable[RunSummary]) -> IncidentView:
+    return IncidentView(
+        state.name,
+        state.title,
+        state.opened_at,
+        state.opened_by,
+        declared_in(home.store, state.name),
+        tuple(sorted(runs, key=lambda run: run.first_seq, reverse=True)),
+        with_alert(home, state),
+    )
+
+
+def with_alert(home: Home, state: Incident) -> Incident:
+    """Give an incident with what its first alert says of when it began and was noticed, unless somebody said so.
+
+    An alert belongs to no incident when it comes in; the rule that attached it names it.
+    """
+    clocks = state.clocks
+    if not state.alerted or (clocks.started and clocks.detected):
+        return state
+    with suppress(LogError):
+        alert = home.store.entry(state.alerted)
+        if isinstance(alert.body, AlertReceived):
+            event = Clock(at=write_moment(alert.ts), source="event", seq=alert.seq)
+            began = Clock(
+                at=alert.body.starts_at, source="event" if alert.body.starts_at else "", seq=alert.seq
+            )
+            told = {"detected": clocks.detected or event, "started": clocks.started or began}
+            return state.model_copy(update={"clocks": clocks.model_copy(update=told)})
+    return state
