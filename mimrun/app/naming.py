@@ -27,6 +27,11 @@ def new_incident(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
     return f"INC-{now:%Y%m%d}-{_word(4, entropy).upper()}"
 
 
+def new_proposal(entropy: Entropy = secrets.token_bytes) -> str:
+    """Name a proposal: `prop-7k2qd9xm`."""
+    return f"prop-{_word(8, entropy)}"
+
+
 def new_pack(now: datetime, entropy: Entropy = secrets.token_bytes) -> str:
     """Name a sealed pack, which is an incident of its own in the log: `PACK-20261122-7K2Q`."""
     return f"{PACK}{now:%Y%m%d}-{_word(4, entropy).upper()}"

@@ -22,6 +22,9 @@ from mimrun.run.transitions import TERMINAL, RunStatus, next_run, run_event
 from mimrun.run.wish import WISHES, Level, Wish, wish_after
 from mimrun.runbook.model import OnTimeout
 
+BY_RULE: Final = "rule:"
+"""How `launched_by` begins where a rule launched the run, with its name behind; no person can be called so."""
+
 
 class RunSummary(BaseModel):
     """What a list of runs shows of one.
@@ -64,6 +67,11 @@ class RunSummary(BaseModel):
     decided: int = 0
     unused: str = ""
     way_back: str = ""
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether alerts launched it, and no person did."""
+        return self.launched_by.startswith(BY_RULE)
 
     @property
     def wish(self) -> Wish:
