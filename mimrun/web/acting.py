@@ -22,11 +22,13 @@ class Who:
     Arguments:
         home: with this person signed in; hand it to the use cases of `mimrun.app`.
         form_key: for the forms of the page; "" for programs.
+        seen: the last entry of the log before anything was read for this request; live news begin behind it.
     """
 
     home: Home
     identity: Identity
     form_key: str
+    seen: int = 0
 
 
 def who_acts(request: Request) -> Who:
@@ -49,7 +51,9 @@ def who_acts(request: Request) -> Who:
         raise NotSignedInError("sign in first")
     acting = replace(home, signed_in=signed)
     key = form_key_of(cookie) if token is None and cookie is not None else ""
-    return Who(acting, identify(acting.people(), None), key)
+    who = Who(acting, identify(acting.people(), None), key, home.store.head().size)
+    request.state.who = who  # for the page that says what went wrong, if something does
+    return who
 
 
 Acting: TypeAlias = Annotated[Who, Depends(who_acts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -15,6 +16,25 @@ from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedE
 class NotSignedInError(SignInError):
     """Nobody has signed in."""
 
+
+TITLES: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("That cannot be done so", "Go back, put right what it says, and send it again; nothing was done."),
+    401: ("Sign in first", "You are not signed in, or not any more; nothing was done."),
+    403: ("That is not for you to do", "Nothing was done. Somebody with the role that it names can."),
+    404: ("There is nothing here", "It may be called otherwise; lists have everything that there is."),
+    405: ("That cannot be done here", "Go back and use the buttons of the page; nothing was done."),
+    409: ("Not as things stand", "Look at how it stands now, and decide again; nothing was done."),
+    422: (
+        "Something is missing or misspelt",
+        "Go back, put right what it says, and send it again; nothing was done.",
+    ),
+    503: (
+        "The log cannot be read or written",
+        "Nothing may be changed that cannot be recorded: `mimrun doctor` says what is wrong.",
+    ),
+}
+"""What a status is called for people, and what they can do next."""
+OTHERWISE: Final = ("Something went wrong", "The program's own log says more: ask whoever keeps this server.")
 
 STATUS: Final[tuple[tuple[type[MimrunError], int], ...]] = (
     (NotSignedInError, 401),
@@ -75,4 +95,8 @@ def _answer(request: Request, status: int, text: str) -> Response:
         return problem(status, text)
     if status == 401 and not is_fragment(request) and request.method == "GET":
         return RedirectResponse("/sign-in", status_code=303)
-    return show(request, None, "error.html", status=status, code=status, text=text)
+    who = getattr(request.state, "who", None)
+    title, what_next = TITLES.get(status, OTHERWISE)
+    return show(
+        request, who, "error.html", status=status, code=status, title=title, text=text, next=what_next
+    )

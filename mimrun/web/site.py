@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,26 +12,59 @@ from fastapi.staticfiles import StaticFiles
 
 from mimrun import __version__
 from mimrun.app.home import Home
+from mimrun.app.server.feed import Feed
+from mimrun.app.server.readiness import Readiness
+from mimrun.web import events, health
 from mimrun.web.errors import answer_errors
 from mimrun.web.page import make_templates
-from mimrun.web.pages import sign_in
+from mimrun.web.pages import sign_in, theme
 from mimrun.web.route import check_routes
+from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
-ROUTERS: Final[Sequence[APIRouter]] = (sign_in.router,)
+ROUTERS: Final[Sequence[APIRouter]] = (health.router, events.router, sign_in.router, theme.router)
 """What the server answers."""
 
 
-def make_site(home: Home) -> FastAPI:
+class Site(FastAPI):
+    """The application, inside of what holds for every request and answer.
+
+    Arguments:
+        names: under which names it is asked.
+    """
+
+    def __init__(self, names: Names) -> None:
+        super().__init__(
+            title="mimrun",
+            version=__version__,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+        )
+        self._guarded = guarded(super().__call__, names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._guarded(scope, receive, send)
+
+
+def make_site(home: Home, names: Names | None = None, readiness: Readiness | None = None) -> Site:
     """Give the application of a server.
 
     Arguments:
         home: opened, for as long as the server lasts.
+        names: under which names it is asked; those of this machine alone where nothing is said.
+        readiness: says whether it is ready; of itself alone where nothing is said.
 
     Raises:
         RouteError: a route does not say who may use it.
     """
-    site = FastAPI(title="mimrun", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    site = Site(names or Names())
+    # Nobody is the account that the server runs under, nor whoever that has signed in.
+    home = replace(home, signed_in=None)
     site.state.home, site.state.templates = home, make_templates()
+    site.state.feed, site.state.streams = Feed(home.store), events.Streams()
+    site.state.readiness = readiness or Readiness(home)
     for router in ROUTERS:
         # Each route whole, and not behind an included router: so the check below sees every one.
         site.router.routes.extend(router.routes)
