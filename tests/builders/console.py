@@ -135,7 +135,7 @@ class Browser:
     def __init__(self, home: Home, person: str = "alex") -> None:
         self.client = httpx.Client(
             transport=InProcess(make_site(home)),
-            base_url="http://console.test",
+            base_url="http://localhost",
             headers=HTML,
             follow_redirects=True,
         )
