@@ -119,6 +119,7 @@ class Engine:
         self._anchoring: Anchoring | None = None
         self._reconcile_after = self._look_after = 0.0
         self._idle_since = clock() + WAKES_WITHIN_S
+        self._leaving = False
         self.stopping = threading.Event()
 
     # -- what it is asked
@@ -136,13 +137,15 @@ class Engine:
                 return self.accept(run) if isinstance(run, str) and run else _no("which run?")
             case "stop":
                 return self.stop(force=question.get("force") is True)
+            case "leave":
+                return self.leave()
             case other:
                 return _no(f"this engine does not know {other!r}; `mimrun down`, then try again")
 
     def accept(self, run: str) -> dict[str, Json]:
         """Take a run for execution and come back at once."""
         with self._lock:
-            if self.stopping.is_set():
+            if self.stopping.is_set() or self._leaving:
                 return _no("the engine is stopping")
             if not self._ready():
                 return _no("prefect's api is not ready")
@@ -180,7 +183,11 @@ class Engine:
     def idle_enough(self) -> bool:
         """Whether nobody has needed it for as long as it was told to wait."""
         with self._lock:
-            if self._active or self._idle_exit_s is None:
+            if self._active:
+                return False
+            if self._leaving:
+                return True
+            if self._idle_exit_s is None:
                 return False
             return self._clock() - self._idle_since > self._idle_exit_s
 
@@ -221,6 +228,15 @@ class Engine:
             self.stopping.set()
         return self._describe() | {"stopping": True}
 
+    def leave(self) -> dict[str, Json]:
+        """Take nothing new, leave each run after the step that is under way, and end then."""
+        with self._lock:
+            self._leaving = True
+            executor = self._executor
+        if executor is not None:
+            executor.leave()
+        return self._describe() | {"stopping": True}
+
     # -- what it does
 
     def _begin(self, run: str) -> None:
@@ -239,7 +255,7 @@ class Engine:
             ending = active.submission.ending
             with self._lock:
                 waits = ending is not None and ending.status in {"waiting", "in_doubt"}
-                if not (active.again and waits) or self.stopping.is_set():
+                if not (active.again and waits) or self.stopping.is_set() or self._leaving:
                     del self._active[run]
                     self._idle_since = self._clock()
                     return
@@ -311,7 +327,7 @@ class Engine:
 
     def take_due(self) -> None:
         """Execute what is to be taken back by now."""
-        if not self._ready() or self._executor is None or self._clock() < self._look_after:
+        if not self._ready() or self._executor is None or self._clock() < self._look_after or self._leaving:
             return
         self._look_after = self._clock() + LOOK_S
         try:

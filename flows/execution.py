@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,12 +12,12 @@ from typing import Final
 from flows.submission import AroundStep, Mode
 from mimrun.app.anchor.giving import Tried
 from mimrun.app.anchor.timer import AnchorTimer, anchor_now
-from mimrun.app.execution import Verdict, directly, execute_run, note_mode
+from mimrun.app.execution import StepLabel, Verdict, directly, execute_run, note_mode
 from mimrun.app.home import open_home
 from mimrun.app.program_log import program_log
 from mimrun.app.runs import find_run, load_plan
 from mimrun.app.worker import Lookout
-from mimrun.errors import InputError, MimrunError
+from mimrun.errors import InputError, MimrunError, RefusedError
 from mimrun.run.due import Why
 from mimrun.settings import Settings, load_settings
 
@@ -49,6 +50,11 @@ class RunExecutor:
     def __init__(self, home: Path) -> None:
         self._settings = load_settings(os.environ, home)
         self._lookout = Lookout()
+        self._leaving = threading.Event()
+
+    def leave(self) -> None:
+        """Leave every run in front of its next step, from now on; a worker, or the next engine, goes on with it."""
+        self._leaving.set()
 
     def execute(self, run: str, around_step: AroundStep | None, mode: Mode, reason: str) -> Verdict:
         """Execute a run until it ends or waits.
@@ -56,7 +62,14 @@ class RunExecutor:
         Raises:
             LogError: the log cannot be written or is not intact.
         """
-        return execute_run(self._settings, run, around_step=around_step or directly, mode=mode, reason=reason)
+        inner = around_step or directly
+
+        def around(label: StepLabel, do: Callable[[], None]) -> None:
+            if self._leaving.is_set():
+                raise RefusedError(f"the engine ends in front of step {label.path}; a worker goes on with it")
+            inner(label, do)
+
+        return execute_run(self._settings, run, around_step=around, mode=mode, reason=reason)
 
     def note(self, run: str, reason: str) -> None:
         """Record that the run goes on directly from here, and why.

@@ -170,6 +170,14 @@ class PrefectLauncher:
             time.sleep(LOOK_S)
         return True
 
+    def leave(self) -> bool:
+        """Have the engine end as soon as it has left every run after the step that is under way; returns at once.
+
+        Returns:
+            False when no engine was running.
+        """
+        return ask(self._rooms.home, {"do": "leave"}, 5.0) is not None
+
     def status(self) -> Status:
         """Say what the engine is doing; everything is empty where none runs."""
         answer = ask(self._rooms.home, {"do": "ping"})

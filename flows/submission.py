@@ -60,6 +60,9 @@ class Executor(Protocol):
     def due(self) -> list[str]:
         """Ask for what is to be taken back by now, and give the runs that do it and wait to be executed."""
 
+    def leave(self) -> None:
+        """Leave every run in front of its next step, from now on."""
+
 
 class Submission:
     """One execution of one run.

@@ -57,6 +57,9 @@ class Launcher(Protocol):
     def down(self, *, force: bool = False) -> bool:
         """Stop the engine, with `force` also while it executes runs; says whether there was one."""
 
+    def leave(self) -> bool:
+        """Have the engine end as soon as it has left every run after the step that is under way; returns at once."""
+
     def status(self) -> EngineStatus:
         """Look at the engine."""
 

@@ -57,6 +57,12 @@ class Event(StrEnum):
     NOTICE_FAILED = "notice_failed"  #: a channel did not take it, or notices.yaml cannot be used: `reason` says why; tried again
     CHANGE_WRITTEN = "change_written"  #: a fact about a run stands in its change record
     CHANGE_NOT_WRITTEN = "change_not_written"  #: a change system did not take one, or changes.yaml cannot be used: `reason` says why; tried again
+    SERVER_STARTED = "server_started"  #: a server answers at an address
+    SERVER_CHILD_ENDED = "server_child_ended"  #: a process that it keeps up has ended; it is started again
+    SERVER_ENGINE_FAILED = "server_engine_failed"  #: the engine that it keeps up cannot be had: `reason` says why
+    SERVER_BROKE = "server_broke"  #: a request ended with an error that is a bug
+    SERVER_STOPPED = "server_stopped"  #: it has ended, and left every run in order
+    ALERTS_UNREADABLE = "alerts_unreadable"  #: alerts.yaml, or a secret of it, cannot be used: `reason` says why, and what counts instead
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

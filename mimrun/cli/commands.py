@@ -94,6 +94,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         "Set up",
         (
             Command("init", "setup", "Make mimrun's home: the log, the people file, Prefect's database."),
+            Command("serve", "serve", "Serve the console, the API and the alert intake, with all that runs need."),
             Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
             Command("down", "setup", "Stop the engine."),
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),

@@ -82,6 +82,9 @@ class FileExecutor:
             status, _, on = (file.read_text() if file.exists() else "interrupted").partition(" ")
             return Verdict(status, "so it stands", on)
 
+    def leave(self) -> None:
+        """Nothing is under way here that has steps."""
+
     def due(self) -> list[str]:
         return []
 

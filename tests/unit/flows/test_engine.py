@@ -52,6 +52,9 @@ class Executor:
     def standing(self, run: str) -> None:
         return None
 
+    def leave(self) -> None:
+        self.left = True
+
     def due(self) -> list[str]:
         self.looks += 1
         if self.looks == 1:

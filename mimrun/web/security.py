@@ -1,0 +1,201 @@
+"""What holds for every request and every answer, before and after any page: whose server it is, how much, how long.
+
+1. The host that is asked for is one of this server's names: no other site's name points a browser here.
+2. Behind a proxy, only the proxy and this machine speak with us, and the proxy says from where and how it was asked.
+3. A body is bounded, and comes in time; who takes our answer takes it in time.
+4. Every answer says what a browser may do with it: nothing but what the pages need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LONGEST_BODY: Final = 1024 * 1024
+LONGEST_FILES: Final = 20 * 1024 * 1024
+"""A form with files: evidence of manual steps."""
+PIECE_S: Final = 15.0
+"""So long we wait for the next piece of a body."""
+WHOLE_S: Final = 60.0
+"""So long for all of it."""
+TAKE_S: Final = 30.0
+"""So long we wait for somebody to take a piece of an answer."""
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS: Final = (
+    ("content-security-policy", CSP),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+"""What every answer carries."""
+_HSTS: Final = ("strict-transport-security", "max-age=31536000")
+_NO_STORE: Final = ("cache-control", "no-store")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Under which names a server is asked, and through whom.
+
+    Arguments:
+        hosts: besides those of loopback, without a port.
+        behind: the address of the proxy in front; "" where there is none.
+    """
+
+    hosts: frozenset[str] = field(default_factory=frozenset)
+    behind: str = ""
+
+    def knows(self, host: str) -> bool:
+        """Say whether the value of a Host header is this server's."""
+        name = host_name(host)
+        return name in LOOPBACK or name in self.hosts
+
+
+def host_name(host: str) -> str:
+    """Give a host without its port, in lower case."""
+    text = host.strip().lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0].removesuffix(".")
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether an address is this machine's own."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def guarded(app: App, names: Names) -> App:
+    """Give an application as it is to be served: see above."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        answer = _Answer(scope, send)
+        refused = _refused(scope, names)
+        if refused is not None:
+            await refused(scope, receive, answer.send)
+            return
+        await app(scope, _Body(scope, receive).receive, answer.send)
+
+    return guard
+
+
+def _refused(scope: Scope, names: Names) -> App | None:
+    """Give what refuses a request at once; None where it may be looked at."""
+    headers = scope["headers"]
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1 or not names.knows(hosts[0].decode("latin-1")):
+        return _problem(
+            421, "this server is not the host that was asked for; see `mimrun serve --public-url`"
+        )
+    if names.behind:
+        client = (scope.get("client") or ("", 0))[0]
+        if client == names.behind:
+            _take_from_proxy(scope, headers)
+        elif not is_loopback(client):
+            return _problem(403, "this server is spoken with through its proxy")
+    length = _first(headers, b"content-length")
+    if length is not None and (not length.isdigit() or int(length) > _longest(headers)):
+        return _problem(413, f"the body may have {_longest(headers)} bytes at most")
+    if _first(headers, b"content-encoding") not in (None, b"identity"):
+        return _problem(415, "send the body as it is, without a content encoding")
+    return None
+
+
+def _take_from_proxy(scope: Scope, headers: Collection[tuple[bytes, bytes]]) -> None:
+    """Take the proxy's word for how it was asked, and by whom: the last of what it adds is its own."""
+    proto, client = _first(headers, b"x-forwarded-proto"), _first(headers, b"x-forwarded-for")
+    if proto in (b"http", b"https"):
+        scope["scheme"] = proto.decode()
+    if client:
+        scope["client"] = (client.decode("latin-1").rpartition(",")[2].strip()[:64], 0)
+
+
+def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+    return next((value for name, value in headers if name == wanted), None)
+
+
+def _longest(headers: Collection[tuple[bytes, bytes]]) -> int:
+    kind = _first(headers, b"content-type") or b""
+    return LONGEST_FILES if kind.startswith(b"multipart/form-data") else LONGEST_BODY
+
+
+def _problem(status: int, title: str) -> App:
+    body = {"type": "about:blank", "title": title, "status": status}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+class _Body:
+    """A body as it comes: no more than so much, and in time."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive, self._left = receive, _longest(scope["headers"])
+        self._end: float | None = None
+        self._whole = False
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()  # what comes after is the end of the line, which nobody waits for
+        now = time.monotonic()
+        self._end = self._end or now + WHOLE_S
+        try:
+            async with asyncio.timeout(max(min(PIECE_S, self._end - now), 0.01)):
+                message = await self._receive()
+        except TimeoutError as exc:
+            raise HTTPException(408, "the body did not come in time") from exc
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._left < 0:
+                raise HTTPException(413, "the body is too long")
+        return message
+
+
+class _Answer:
+    """An answer as it goes: with what every answer carries, and to somebody who takes it."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *self._added(message.get("headers", ()))]
+        try:
+            async with asyncio.timeout(TAKE_S):
+                await self._send(message)
+        except TimeoutError as exc:
+            # As if they had gone: whatever writes to them ends.
+            raise OSError("nobody takes the answer") from exc
+
+    def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        there = {name.lower() for name, _ in headers}
+        wanted = [*HEADERS, _NO_STORE]
+        if self._scope.get("scheme") == "https":
+            wanted.append(_HSTS)
+        return [(n.encode(), v.encode()) for n, v in wanted if n.encode() not in there]
