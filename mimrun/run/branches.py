@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeAlias
 
 from mimrun.run.facts import Facts
@@ -28,10 +28,12 @@ class Branches:
     Arguments:
         facts: what the branches learn.
         walk: goes through one branch.
+        pool: makes the threads that branches are worked on in.
     """
 
-    def __init__(self, facts: Facts, walk: Walk) -> None:
+    def __init__(self, facts: Facts, walk: Walk, *, pool: Callable[..., Executor] | None = None) -> None:
         self._facts, self._walk = facts, walk
+        self._pool = pool or ThreadPoolExecutor
 
     def perform(self, node: PlannedParallel, way: Way) -> Walked:
         """Work on all branches at once.
@@ -65,7 +67,7 @@ class Branches:
         if not numbers:
             return []
         try:
-            with ThreadPoolExecutor(len(numbers), thread_name_prefix="branch") as pool:
+            with self._pool(len(numbers), thread_name_prefix="branch") as pool:
                 # Each thread sees the run, and the flow run, that this one belongs to.
                 futures = [
                     pool.submit(contextvars.copy_context().run, self._one, node.branches[n], way, join)

@@ -7,7 +7,7 @@ exactly what the first worker saw.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from mimrun.run.secrets import RunSecrets, secret_references
 from mimrun.runbook.expression import truth
 from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
-from mimrun.secret import MASK, Masker
+from mimrun.secret import MASK, Masker, Secret, read_secret
 
 
 class Condition(NamedTuple):
@@ -35,15 +35,16 @@ class Facts:
 
     Arguments:
         plan: the frozen plan.
+        read: fetches a secret by its reference.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, read: Callable[[str], Secret] = read_secret) -> None:
         self.plan = plan
         self._scopes = scopes_of(plan)
         self._answers: dict[str, Answers] = {}
         self._lock = threading.Lock()
         self._references = secret_references(plan)
-        self._secrets = RunSecrets(self._references.values())
+        self._secrets = RunSecrets(self._references.values(), read=read)
 
     @property
     def masker(self) -> Masker:

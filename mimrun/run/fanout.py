@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final
 
 from pydantic import JsonValue
@@ -36,10 +36,20 @@ class Fanout:
 
     Arguments:
         journal, attempts, facts, catalog: the worker's.
+        pool: makes the threads that work side by side.
     """
 
-    def __init__(self, journal: Journal, attempts: Attempts, facts: Facts, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        attempts: Attempts,
+        facts: Facts,
+        catalog: Catalog,
+        *,
+        pool: Callable[..., Executor] | None = None,
+    ) -> None:
         self._journal, self._attempts, self._facts = journal, attempts, facts
+        self._pool = pool or ThreadPoolExecutor
         self._spots = Spots(journal, attempts, facts, catalog)
 
     def perform(self, node: PlannedAction, conditions: Sequence[Condition], roster: Roster) -> Walked:
@@ -96,7 +106,7 @@ class Fanout:
             if self._failing(node, [target]):
                 tally.note(target.target)
 
-        with ThreadPoolExecutor(min(len(targets), FORKS), thread_name_prefix="target") as pool:
+        with self._pool(min(len(targets), FORKS), thread_name_prefix="target") as pool:
             # What is logged from a thread belongs to this run and step, too.
             futures = [pool.submit(contextvars.copy_context().run, one, target) for target in targets]
         errors = [error for future in futures if (error := future.exception())]

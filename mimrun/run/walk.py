@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -58,11 +59,15 @@ class Parts:
         fanout: does actions.
         people_steps: does gates and manual steps.
         facts: what is known of answers.
+        pool: makes the threads of branches; None for those of Python.
+        monotonic: a clock in seconds, for waiting; None for that of Python.
     """
 
     fanout: Fanout
     people_steps: PeopleSteps
     facts: Facts
+    pool: Callable[..., Executor] | None = None
+    monotonic: Callable[[], float] | None = None
 
 
 class Walk:
@@ -91,7 +96,8 @@ class Walk:
         self._fanout, self._people_steps, self._facts = parts.fanout, parts.people_steps, parts.facts
         self._around = around_step
         self._clock = clock
-        self._branches = Branches(parts.facts, self.node)
+        self._monotonic = parts.monotonic or time.monotonic
+        self._branches = Branches(parts.facts, self.node, pool=parts.pool)
         self._frozen: dict[str, Node] = {}
         self.lost: frozenset[str] = frozenset()
         """The hosts that had failed when the walk came to its end, and took no part any more."""
@@ -294,8 +300,8 @@ class Walk:
                 return
 
     def _wait(self, until: datetime, way: Way) -> None:
-        end = time.monotonic() + (until - self._clock()).total_seconds()
-        while (left := end - time.monotonic()) > 0:
+        end = self._monotonic() + (until - self._clock()).total_seconds()
+        while (left := end - self._monotonic()) > 0:
             if way.is_left_off():
                 raise LeftOff(way.roster, begun=False)
             self._heed()
