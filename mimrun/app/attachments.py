@@ -6,7 +6,9 @@ import codecs
 import hashlib
 import mimetypes
 import os
+import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -82,7 +84,30 @@ def read_attachments(
         InputError: a file cannot be read, or is too large to be kept.
         RefusedError: a known secret is in one of them.
     """
-    read = [_read(path, digest_only=digest_only) for path in paths]
+    return _checked([_read(path, digest_only=digest_only) for path in paths], masker, force=force)
+
+
+def take_attachments(files: Mapping[str, tuple[str, BinaryIO]], masker: Masker) -> dict[str, Attachment]:
+    """Read files that somebody sends; nothing is kept where one of them cannot be.
+
+    Arguments:
+        files: by what they are called here: the name that the sender gave, and the content.
+        masker: knows the secrets that must not get into the log.
+
+    Raises:
+        InputError: a file is too large to be kept.
+        RefusedError: a known secret is in one of them.
+    """
+    read = [_take(Path(_last_part(name)), content, digest_only=False) for name, content in files.values()]
+    return dict(zip(files, _checked(read, masker, force=False), strict=True))
+
+
+def _last_part(name: str) -> str:
+    """Give the name of a file without folders, whatever system it comes from."""
+    return re.split(r"[/\\]", name)[-1].strip() or "file"
+
+
+def _checked(read: list[Attachment], masker: Masker, *, force: bool) -> list[Attachment]:
     together = sum(len(one.content or b"") for one in read)
     if together > AT_ONCE:
         raise InputError(

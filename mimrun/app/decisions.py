@@ -172,6 +172,27 @@ def override_freeze(
     return _record(home, pending, identity, said)
 
 
+def why_not_decide(
+    home: Home,
+    pending: PendingGate,
+    identity: Identity,
+    decision: Literal["approved", "rejected"],
+    *,
+    purpose: Purpose = "approval",
+) -> str:
+    """Say why a person may not decide at a gate, before they try; "" where they may.
+
+    Arguments:
+        purpose: for what they would: the plan, or the moment although a calendar is closed.
+    """
+    word = Word(pending.request.digest, identity.auth, Decision(decision), purpose)
+    try:
+        _role_for(home, pending, identity, word)
+    except RefusedError as exc:
+        return str(exc)
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What somebody said at a gate."""
@@ -184,13 +205,8 @@ class _Said:
 
 
 def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -> str:
-    full = _whole(said.digest, pending.request.digest)
-    now, people = home.clock(), home.people(pending.plan.runbook.owner)
-    _refuse_void(pending)
-    # Whoever is not in the people file has no role in it.
-    person = people.by_id.get(identity.person.id, identity.person)
-    word = Word(full, identity.auth, said.decision, said.purpose)
-    role = check_voter(person, pending.request, pending.asked.votes, people, word, now=now)
+    full, now = _whole(said.digest, pending.request.digest), home.clock()
+    role = _role_for(home, pending, identity, Word(full, identity.auth, said.decision, said.purpose))
     summary = pending.run.summary
     body = GateDecided(
         decision=said.decision.value,
@@ -213,6 +229,19 @@ def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -
         )
         decide_made_change(home, summary.run, identity, answer, digest=full, reason=said.reason)
     return role
+
+
+def _role_for(home: Home, pending: PendingGate, identity: Identity, word: Word) -> str:
+    """Give the role in which a person decides.
+
+    Raises:
+        RefusedError: they may not, or the question is not asked any more.
+    """
+    people = home.people(pending.plan.runbook.owner)
+    _refuse_void(pending)
+    # Whoever is not in the people file has no role in it.
+    person = people.by_id.get(identity.person.id, identity.person)
+    return check_voter(person, pending.request, pending.asked.votes, people, word, now=home.clock())
 
 
 def _refuse_void(pending: PendingGate) -> None:

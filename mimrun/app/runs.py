@@ -16,7 +16,15 @@ from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.naming import new_incident, new_run
 from mimrun.app.persons import why_not
 from mimrun.app.rules import note_rules
-from mimrun.errors import ErasedError, GateError, InputError, KillSwitchError, RunError, TamperError
+from mimrun.errors import (
+    ErasedError,
+    GateError,
+    InputError,
+    KillSwitchError,
+    RefusedError,
+    RunError,
+    TamperError,
+)
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.redaction import Erasure, Erasures, key_of
@@ -27,7 +35,7 @@ from mimrun.run.killswitch import pulled_in
 from mimrun.run.lock import missing_locks
 from mimrun.run.published import PublishedVersions
 from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.summary import RunSummaries, RunSummary, summary_in
 from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.runbook import library
 from mimrun.runbook.node import PlannedInclude
@@ -61,7 +69,7 @@ class RunView:
         return {**shown, "status": self.status, "stop": self.summary.wish.level.name.lower()}
 
 
-def create_run(
+def create_run(  # noqa: PLR0913 - everything that is recorded with a run is recorded in one append
     home: Home,
     plan: Plan,
     identity: Identity,
@@ -70,6 +78,7 @@ def create_run(
     direct: bool = False,
     guard: Callable[[View], object] | None = None,
     more: Callable[[str, str], Sequence[Draft]] | None = None,
+    named: str = "",
 ) -> str:
     """Freeze a plan into the log and ask for it to be executed.
 
@@ -78,6 +87,7 @@ def create_run(
         direct: Prefect is left out by wish.
         guard: looked at in the same transaction; what it raises comes out here, and nothing is created.
         more: gives what is recorded together with it, from the names of its incident and of itself.
+        named: the run's name, where it was given one before (`mimrun.app.launch_once`); it is made only once.
 
     Returns:
         the run's name.
@@ -91,11 +101,13 @@ def create_run(
         StoreError: the log cannot be written.
     """
     _check_launcher(home, identity)
-    run = new_run()
+    run = named or new_run()
     drafts = _drafts(home, plan, identity, run, incident=incident, direct=direct)
     check_launch(home, plan)
 
     def check(view: View) -> None:
+        if named and summary_in(view, named).run:
+            raise RefusedError(f"{named} was made already")
         _check_published(view, plan)
         _check_launch(view, plan)
         missing_locks(view, run, plan.locks)

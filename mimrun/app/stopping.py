@@ -29,7 +29,7 @@ from mimrun.log.kinds import (
 from mimrun.log.store import View
 from mimrun.run.lease import Holder
 from mimrun.run.summary import summary_in
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.transitions import TERMINAL, RunStatus
 from mimrun.run.wish import Level
 
 SEEN_S: Final = 3.0
@@ -90,6 +90,15 @@ def request_resume(home: Home, run: str, identity: Identity) -> bool:
     require_known(home, identity, "let a paused run go on")
     draft = Draft(identity.actor(), RunResumeRequested(), inc=summary.incident, run=summary.run)
     home.store.append([draft], guard=lambda log: _under_way(log, summary.run))
+    return True
+
+
+def goes_on(home: Home, run: str) -> bool:
+    """Say whether a worker goes on with a run whose pause was taken back; else it had come to rest before."""
+    await_seen(home, Asked(find_run(home, run), home.store.head().size))
+    if find_run(home, run).summary.status is RunStatus.WAITING:
+        await_rest(home, run, SEEN_S)
+        return False
     return True
 
 

@@ -7,16 +7,24 @@ from typing import Annotated
 
 import typer
 
-from mimrun.app.home import Home, lay_home, open_home
+from mimrun.app.besides import as_wanted, besides
+from mimrun.app.home import lay_home, open_home
 from mimrun.app.identity import identify
 from mimrun.app.killswitch import refuse_while_pulled
 from mimrun.app.launching import find_launcher, wake
 from mimrun.app.plans import prepare_plan, require_secrets
 from mimrun.app.runs import check_launch, find_run, load_plan
-from mimrun.app.stopping import SEEN_S, Asked, await_rest, await_seen, request_resume
+from mimrun.app.stopping import goes_on, request_resume
 from mimrun.cli.change_options import UnderOption
 from mimrun.cli.driving import EXITS, Wishes, drive, follow
-from mimrun.cli.launch import BreakGlassOption, IncidentOption, PriorityOption, as_wanted, besides
+from mimrun.cli.launch import (
+    BreakGlassOption,
+    IncidentOption,
+    PriorityOption,
+    ask_for_run,
+    follow_up,
+    show_launch,
+)
 from mimrun.cli.options import (
     AsOption,
     HomeOption,
@@ -79,10 +87,10 @@ def run(
         check_launch(opened, plan, locks=not patience_ms)
         more = besides(opened, plan, wanted, change=change, break_glass=break_glass)
         launcher = None if direct else wake(settings)
-        more.show(opened, plan, as_json=as_json)
+        show_launch(opened, plan, more, as_json=as_json)
         confirm_go(yes=yes)
-        name = more.create(opened, plan, patience_ms, direct=direct, as_json=as_json)
-        if not more.follow(opened, name, as_json=as_json):
+        name = ask_for_run(opened, plan, more, patience_ms, direct=direct, as_json=as_json)
+        if not follow_up(opened, name, more, as_json=as_json):
             raise typer.Exit(EXITS[RunStatus.WAITING])
         stay = not (detach or as_json) and sys.stdout.isatty()
         wishes = Wishes(launcher, settings.engine_patience_ms, stay, as_json, lock_patience_ms=patience_ms)
@@ -118,22 +126,13 @@ def resume(
         paused = request_resume(opened, name, identify(opened.people(), claimed))
         if view.held and not paused:
             raise LeaseError(f"{name} is being executed; follow it with `mimrun status {name} --follow`")
-        goes_on = paused and view.held and _goes_on(opened, name)
+        followed = paused and view.held and goes_on(opened, name)
         require_secrets(load_plan(opened, name))
         stay = not (detach or as_json) and sys.stdout.isatty()
         launcher = None if direct else find_launcher(settings)
         wishes = Wishes(launcher, stay=stay, as_json=as_json, lock_patience_ms=patience_ms)
-        code = follow(opened, name, wishes) if goes_on else drive(opened, name, wishes)
+        code = follow(opened, name, wishes) if followed else drive(opened, name, wishes)
     raise typer.Exit(code)
-
-
-def _goes_on(home: Home, run: str) -> bool:
-    """Say whether a worker goes on with a run whose pause was taken back; else it had come to rest before."""
-    await_seen(home, Asked(find_run(home, run), home.store.head().size))
-    if find_run(home, run).summary.status is RunStatus.WAITING:
-        await_rest(home, run, SEEN_S)
-        return False
-    return True
 
 
 def confirm_go(*, yes: bool) -> None:
