@@ -6,11 +6,12 @@ whose canonical bytes are what everything else is proven about. Format: docs/ref
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
+
+import orjson
 
 from mimrun import canonical
 from mimrun.errors import LogError, TamperError
@@ -257,10 +258,10 @@ def decode(data: bytes) -> LogEntry:
         LogError: the entry is of a kind that this version of mimrun does not know.
     """
     try:
-        value = json.loads(data)
+        value = orjson.loads(data)
         if not isinstance(value, dict) or value.keys() != FIELDS or value["v"] != VERSION:
             raise TamperError(f"these bytes are not an entry of {FORMAT}: {data[:80]!r}")
-        if tuple(type(value[name]) for name in TYPES) != tuple(TYPES.values()):
+        if any(type(value[name]) is not known for name, known in TYPES.items()):
             raise ValueError("a value in it is of another type than it should be")
         if value["kind"] not in BODIES:
             raise LogError(
