@@ -7,6 +7,8 @@ The tree is split by what the person who meets the error can do about it:
     │   ├── RunbookError                   the runbook: syntax, keys, types, expressions
     │   ├── InventoryError                 the inventory or a host pattern
     │   ├── PlanError                      runbook, inputs and inventory do not go together
+    │   ├── AlertTooLargeError             a delivery of alerts is larger than anybody reads
+    │   ├── AlertTypeError                 a delivery of alerts is not in a form that is read here
     │   └── SettingsError                  mimrun's own settings, people or home folder
     ├── RefusedError              exit 5   understood, and not allowed now
     │   ├── GateError                      an approval is missing, void, expired or not theirs to give
@@ -15,6 +17,8 @@ The tree is split by what the person who meets the error can do about it:
     │   ├── LockError                      another run holds a resource that this one needs
     │   ├── KillSwitchError                somebody stopped everything
     │   ├── BreakerError                   the runbook has failed too often in a row
+    │   ├── AlertAuthError                 alerts came from nobody who may send them
+    │   ├── IntakeClosedError              nobody can tell now who may send alerts; they are to come again
     │   └── ErasedError                    content that is needed was erased from the log, by two people
     ├── LogError                  exit 6   the incident log cannot be written, or does not verify
     │   ├── StoreError                     the store cannot be opened or written
@@ -93,6 +97,14 @@ class PlanError(InputError):
     """Runbook, inputs and inventory do not make a plan."""
 
 
+class AlertTooLargeError(InputError):
+    """A delivery of alerts is larger than anybody reads. Nothing of it was recorded."""
+
+
+class AlertTypeError(InputError):
+    """A delivery of alerts is not in a form that is read here. Nothing of it was recorded."""
+
+
 class SettingsError(InputError):
     """mimrun's settings, its people file or its home folder are not usable."""
 
@@ -125,6 +137,14 @@ class KillSwitchError(RefusedError):
 
 class BreakerError(RefusedError):
     """The last runs of a runbook failed, and nobody has looked at them since."""
+
+
+class AlertAuthError(RefusedError):
+    """Alerts came from nobody who may send them. It never says what was wrong: an unknown source is no other answer."""
+
+
+class IntakeClosedError(RefusedError):
+    """Nobody can tell now who may send alerts: alerts.yaml or a secret of it cannot be read. They are to come again."""
 
 
 class ErasedError(RefusedError):

@@ -17,6 +17,7 @@ from builders.inbox import chatting
 from builders.plans import a_plan, action, gate
 from builders.runs import RESPONDER, Bench
 
+from mimrun.app.alert.sources import SourcesInForce
 from mimrun.app.anchor.timer import anchor_now
 from mimrun.app.change.linking import find_record, link_change
 from mimrun.app.change.timer import write_now
@@ -222,6 +223,14 @@ def test_people_who_were_told_and_who_could_not_be_are_told(
     assert (told["noticed"]["channel"], told["noticed"]["audience"]) == ("chat", "approvers")
     assert (told["notice_failed"]["level"], told["notice_failed"]["notice"]) == ("warning", "gate_reached")
     assert "500" in str(told["notice_failed"]["reason"])
+
+
+def test_an_alerts_yaml_that_cannot_be_used_is_told_loudly(bench: Bench) -> None:
+    bench.settings.alerts.write_text("sources: {monitor: {kind: alertmanger}}\n")
+    assert SourcesInForce(bench.settings).now().faults
+    told = {str(line["event"]): line for line in lines(bench.settings)}
+    assert told["alerts_unreadable"]["level"] == "error"
+    assert "did you mean 'alertmanager'" in str(told["alerts_unreadable"]["reason"])
 
 
 def test_every_event_has_a_test_here() -> None:
