@@ -104,8 +104,8 @@ class Source(Protocol):
         """What the database itself finds wrong with its file; empty when nothing is."""
 
 
-class Store(Source, Protocol):
-    """The incident log, and the states folded from it."""
+class RunStore(Protocol):
+    """What executing a run needs of the log: reading, appending, and the states that guards look at."""
 
     def append(self, drafts: Sequence[Draft], *, guard: Guard | None = None) -> tuple[LogEntry, ...]:
         """Record drafts: all of them, next to each other and in order, or none.
@@ -137,15 +137,6 @@ class Store(Source, Protocol):
             TamperError: an entry is not what was recorded; it is named.
         """
 
-    def readable(
-        self, *, run: str | None = None, inc: str | None = None, after: int = 0
-    ) -> Iterator[LogEntry | Unreadable]:
-        """Entries behind `after`, in order, of this run and this incident; of one that cannot be read, why.
-
-        Raises:
-            StoreError: the log cannot be read.
-        """
-
     def entry(self, seq: int) -> LogEntry:
         """One entry.
 
@@ -165,6 +156,22 @@ class Store(Source, Protocol):
 
     def head(self) -> Head:
         """The end of the log as it is now."""
+
+    def projection(self, name: str, key: str) -> bytes:
+        """The state of a key; the projector's empty state when no entry has touched it."""
+
+
+class Store(Source, RunStore, Protocol):
+    """The incident log, and the states folded from it."""
+
+    def readable(
+        self, *, run: str | None = None, inc: str | None = None, after: int = 0
+    ) -> Iterator[LogEntry | Unreadable]:
+        """Entries behind `after`, in order, of this run and this incident; of one that cannot be read, why.
+
+        Raises:
+            StoreError: the log cannot be read.
+        """
 
     def moved(self) -> str:
         """Where the log goes on, when it was taken to another place; "" where it goes on here."""
@@ -205,9 +212,6 @@ class Store(Source, Protocol):
             run: only entries of this run.
             inc: only entries of this incident.
         """
-
-    def projection(self, name: str, key: str) -> bytes:
-        """The state of a key; the projector's empty state when no entry has touched it."""
 
     def projections(self, name: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Keys that start with the prefix, sorted, with their states."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from mimrun.log.store import Store
+from mimrun.log.store import RunStore
 from mimrun.run.facts import Facts
 from mimrun.run.manual_state import ManualState
 from mimrun.run.state import Cell, CellKey, RunState
@@ -17,7 +17,7 @@ from mimrun.runbook.node import Node, PlannedAction, PlannedManual, PlannedParal
 from mimrun.runbook.plan import Plan
 
 
-def answer_of(store: Store, cell: Cell) -> dict[str, JsonValue]:
+def answer_of(store: RunStore, cell: Cell) -> dict[str, JsonValue]:
     """Give the recorded answer of a cell, with what became of it."""
     data: dict[str, JsonValue] = {}
     if cell.outcome:
@@ -36,14 +36,14 @@ def registered(node: PlannedAction, answers: Sequence[Mapping[str, JsonValue]]) 
     return {"results": [{**answer} for answer in answers], "changed": changed, "failed": failed}
 
 
-def evidence_of(store: Store, manual: ManualState) -> dict[str, JsonValue]:
+def evidence_of(store: RunStore, manual: ManualState) -> dict[str, JsonValue]:
     """Give the evidence that a person left, and who it was."""
     entry = store.entry(manual.attested)
     evidence: dict[str, JsonValue] = json.loads(store.blob(entry, "evidence") or b"{}")
     return {**evidence, "by": manual.by}
 
 
-def recall_all(plan: Plan, state: RunState, store: Store, facts: Facts, *, inside: str = "") -> None:
+def recall_all(plan: Plan, state: RunState, store: RunStore, facts: Facts, *, inside: str = "") -> None:
     """Take up every answer that a run has registered, as the run itself saw it in the end.
 
     Arguments:
@@ -58,7 +58,7 @@ class _Recall:
 
     plan: Plan
     state: RunState
-    store: Store
+    store: RunStore
     facts: Facts
     inside: str
 
@@ -87,7 +87,7 @@ class _Recall:
             self.nodes(parts_of(node))
 
 
-def _recall_action(node: PlannedAction, state: RunState, store: Store, facts: Facts) -> None:
+def _recall_action(node: PlannedAction, state: RunState, store: RunStore, facts: Facts) -> None:
     if not node.options.register_:
         return
     answers: dict[str, list[CellKey]] = {}

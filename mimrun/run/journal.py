@@ -9,7 +9,7 @@ from mimrun.connector import Effect
 from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Body, Kind, LockReleased, RunWaiting, StepEvidence, StepIntent, StepOutcome
-from mimrun.log.store import Store, View
+from mimrun.log.store import RunStore, View
 from mimrun.run.fold import apply
 from mimrun.run.killswitch import pulled_in
 from mimrun.run.lease import Lease
@@ -37,7 +37,7 @@ class Journal:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         state: RunState,
         lease: Lease,
         actor: Actor,

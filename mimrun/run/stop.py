@@ -18,7 +18,7 @@ from typing import Final, Literal, Self, TypeAlias
 
 from mimrun.errors import MimrunError, RunError
 from mimrun.log.entry import LogEntry
-from mimrun.log.store import Store
+from mimrun.log.store import RunStore
 from mimrun.run.killswitch import Latch, pulled_in
 from mimrun.run.wish import WISHES, Level, Wish, wish_after
 
@@ -62,7 +62,7 @@ class Stop:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         run: str,
         after: int,
         *,
