@@ -33,7 +33,8 @@ _VERBS: Final[Mapping[str, str]] = {
         | change approve | change reject | change review | change standard | change withdraw | breakglass agree | incident priority""",
     "attest": "attest | claim | release | hand-over | check | confirm | dispute | resolve | unlock | breaker close | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
-    "record": "note | did | attach | shell",
+    "record": """note | did | attach | shell | incident declare | incident assess | incident note | incident assign
+        | incident stage | incident resolve | incident close | incident reopen | incident time | incident link""",
     "change": """change open | change edit | change submit | change link | change schedule | change start | change close
         | change cancel | change sync""",
     "token": "token create | token revoke",
