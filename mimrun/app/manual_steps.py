@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from pydantic import JsonValue
-
 from mimrun import canonical
 from mimrun.app.attachments import Attachment
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.manual_evidence import read_evidence
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.resolving import unchanged
 from mimrun.app.runs import RunView, describe, find_run, load_plan, load_state
@@ -32,7 +30,6 @@ from mimrun.log.kinds import (
     ManualReleased,
 )
 from mimrun.run.manual_state import ANYBODY, ManualState, ManualStatus
-from mimrun.runbook.model import EvidenceType
 from mimrun.runbook.node import PlannedManual
 
 _LONGEST_ACTIVE: Final = timedelta(days=7)
@@ -91,6 +88,29 @@ def pending_manual(home: Home, run: str) -> PendingManual:
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a manual step")
     state = load_state(home, summary.run).manuals[node.path]
     return PendingManual(view, node, state, plan.runbook.owner)
+
+
+def why_not_work(home: Home, pending: PendingManual, identity: Identity) -> str:
+    """Say why a person may not do the step, whoever else does it; "" where they may."""
+    try:
+        _worker(home, pending, identity, "do")
+    except RefusedError as exc:
+        return str(exc)
+    return ""
+
+
+def why_not_second(home: Home, pending: PendingManual, identity: Identity) -> str:
+    """Say why a person may not confirm or dispute what was attested; "" where they may."""
+    try:
+        _require_second(home, pending, identity, "confirm")
+    except RefusedError as exc:
+        return str(exc)
+    return ""
+
+
+def does_it(home: Home, pending: PendingManual, identity: Identity) -> bool:
+    """Say whether a person is the one who does the step."""
+    return bool(pending.state.holder) and _is_holder(home, pending.state, identity)
 
 
 def claim(home: Home, run: str, identity: Identity, reason: str = "") -> PendingManual:
@@ -193,7 +213,7 @@ def attest(
     pending = _open(home, run)
     _worker(home, pending, identity, "attest")
     _require_free_or_own(home, pending, identity)
-    given = _evidence(pending, given_text, said)
+    given = read_evidence(pending.node, pending.state, given_text, said.files, failed=said.failed)
     if said.failed and not said.reason.strip():
         raise InputError("say why it cannot be done, with --reason")
     if said.active is not None and not timedelta() < said.active <= _LONGEST_ACTIVE:
@@ -250,6 +270,11 @@ def _open(home: Home, run: str) -> PendingManual:
 
 def _second(home: Home, run: str, identity: Identity, what: str) -> PendingManual:
     pending = pending_manual(home, run)
+    _require_second(home, pending, identity, what)
+    return pending
+
+
+def _require_second(home: Home, pending: PendingManual, identity: Identity, what: str) -> None:
     state, name = pending.state, pending.node.name
     if state.status is not ManualStatus.ATTESTED or not state.second:
         raise RefusedError(
@@ -259,7 +284,6 @@ def _second(home: Home, run: str, identity: Identity, what: str) -> PendingManua
     require_known(home, identity, f"{what} '{name}'", roles=roles, team=pending.team)
     refused = f"attested '{name}' and cannot {what} it; a second person has to"
     require_another(home, identity, state.by_names, refused)
-    return pending
 
 
 def _worker(home: Home, pending: PendingManual, identity: Identity, what: str) -> Person:
@@ -317,59 +341,3 @@ def _append(home: Home, pending: PendingManual, drafts: Sequence[Draft]) -> None
 
 def _content(file: Attachment) -> tuple[Blob, ...]:
     return (Blob("content", file.content, "text"),) if file.content is not None else ()
-
-
-def _evidence(pending: PendingManual, text: Mapping[str, str], said: Attestation) -> dict[str, JsonValue]:
-    """Give the evidence with its types; what cannot be done needs none, and what is given must still be right."""
-    node = pending.node
-    wrong = [
-        f"unknown evidence {name!r}; asked for: {', '.join(node.evidence) or 'none'}"
-        for name in {**text, **said.files}
-        if name not in node.evidence
-    ]
-    typed: dict[str, JsonValue] = {}
-    for name, wanted in node.evidence.items():
-        try:
-            value = _one(name, wanted.type, text.get(name, "").strip(), said.files.get(name))
-        except ValueError as exc:
-            wrong.append(f"evidence {name!r}: {exc}")
-            continue
-        if value is not None:
-            typed[name] = value
-        elif wanted.required and not said.failed:
-            how = f"--file {name}=PATH" if wanted.type is EvidenceType.FILE else f"--evidence {name}=..."
-            wrong.append(f"evidence {name!r} ({wanted.type}) is missing; give it with {how}")
-    if not said.failed:
-        left = pending.state.unticked
-        wrong += [f"item {n} is not ticked: {pending.state.checklist[n - 1]}" for n in left]
-    if wrong:
-        raise InputError("\n".join(wrong))
-    return typed
-
-
-def _one(name: str, kind: EvidenceType, text: str, file: Attachment | None) -> JsonValue:
-    if kind is EvidenceType.FILE:
-        if text:
-            raise ValueError(f"it is a file; give it with --file {name}=PATH")
-        return None if file is None else file.body().model_dump(mode="json")
-    if file is not None:
-        raise ValueError(f"it is a {kind}, not a file; give it with --evidence {name}=...")
-    return _value(kind, text) if text else None
-
-
-def _value(kind: EvidenceType, text: str) -> JsonValue:
-    match kind:
-        case EvidenceType.NUMBER:
-            if not re.fullmatch(r"-?[0-9]{1,15}", text):
-                raise ValueError(f"{text!r} is not a whole number of at most 15 digits")
-            return int(text)
-        case EvidenceType.BOOLEAN:
-            if text not in ("true", "false"):
-                raise ValueError(f"{text!r} is not true or false")
-            return text == "true"
-        case EvidenceType.URL:
-            if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
-                raise ValueError(f"{text!r} is not an http or https address")
-            return text
-        case EvidenceType.TEXT | EvidenceType.FILE:
-            return text

@@ -63,7 +63,7 @@ class BatchView:
         for serial, batch, number in self._around(step):
             if serial.pause_ms and self._has_handlers_to_do(batch, state):
                 continue
-            if serial.pause_ms and number < len(serial.batches) and _sequence([batch], finished) == "ok":
+            if serial.pause_ms and number < len(serial.batches) and ended_in_order([batch], finished) == "ok":
                 until = (at + timedelta(milliseconds=serial.pause_ms)).strftime("%H:%M:%S")
                 pause = format_duration(serial.pause_ms)
                 yield (
@@ -84,34 +84,39 @@ class BatchView:
                 yield serial, serial.batches[number - 1], number
 
 
-def _sequence(nodes: Sequence[Node], finished: Mapping[str, str]) -> Ended:
+def ended_in_order(nodes: Sequence[Node], finished: Mapping[str, str]) -> Ended:
     """Say how steps that are done one after the other have ended."""
     for node in nodes:
-        ended = _node(node, finished)
-        if ended != "ok":
-            return ended
+        word = ended(node, finished)
+        if word != "ok":
+            return word
     return "ok"
 
 
-def _node(node: Node, finished: Mapping[str, str]) -> Ended:
+def ended(node: Node, finished: Mapping[str, str]) -> Ended:
+    """Say how a part of a plan has ended.
+
+    Arguments:
+        finished: the final word on each step that is over, by its path.
+    """
     match node:
         case PlannedAction() | PlannedGate() | PlannedManual():
-            word = finished.get(node.path)
-            return "failed" if word == "failed" else "ok" if word else ""
+            over = finished.get(node.path)
+            return "failed" if over == "failed" else "ok" if over else ""
         case PlannedBlock():
-            ended = _sequence(node.block, finished)
-            if ended == "failed" and node.rescue:
-                ended = _sequence(node.rescue, finished)
-            last = _sequence(node.always, finished)
-            return ended if last == "ok" or not ended else last
+            word = ended_in_order(node.block, finished)
+            if word == "failed" and node.rescue:
+                word = ended_in_order(node.rescue, finished)
+            last = ended_in_order(node.always, finished)
+            return word if last == "ok" or not word else last
         case PlannedSerial():
-            return _sequence(node.batches, finished)
+            return ended_in_order(node.batches, finished)
         case PlannedInclude():
-            return _sequence(node.steps, finished)
+            return ended_in_order(node.steps, finished)
         case PlannedParallel():
-            ends = [_node(branch, finished) for branch in node.branches]
-            over = ends.count("failed") > node.max_failures
-            return "failed" if over else "" if "" in ends else "ok"
+            ends = [ended(branch, finished) for branch in node.branches]
+            many = ends.count("failed") > node.max_failures
+            return "failed" if many else "" if "" in ends else "ok"
         case _:
             assert_never(node)
 

@@ -98,7 +98,7 @@ def segment_steps(plan: Plan, segment: Segment) -> tuple[Section, ...]:
     reached = {step_of(node.path).partition(".batch.*")[0] for node in segment.nodes}
     serial = (node for node in plan.walk() if isinstance(node, PlannedSerial) and node.path in reached)
     batches = tuple(
-        Step(node.path, safe_line(node.name), _form(node), lines=tuple(view.batches(node))) for node in serial
+        Step(node.path, safe_line(node.name), form_of(node), lines=tuple(view.batches(node))) for node in serial
     )
     steps = Section("", view.steps(together(segment.nodes)))
     return (steps, Section("batches", batches)) if batches else (steps,)
@@ -130,7 +130,7 @@ class _View:
 
     def step(self, node: Node) -> Step:
         """Give a step, and what is inside it."""
-        form = _form(node)
+        form = form_of(node)
         tone: Tone = "quiet"
         lines: tuple[Told, ...] = ()
         sections: tuple[Section, ...] = ()
@@ -261,7 +261,7 @@ def _needed(node: PlannedGate) -> str:
     return f"needs {needed}; {node.change} change; {format_duration(node.expires_ms)}, then {node.on_timeout}"
 
 
-def _form(node: Node) -> str:
+def form_of(node: Node) -> str:
     """Say what kind of step a node is, and how its parts belong together."""
     match node:
         case PlannedAction():

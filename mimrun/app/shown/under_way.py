@@ -116,6 +116,14 @@ class UnderWay:
             case _:
                 pass
 
+    def words(self, now: datetime) -> dict[str, str]:
+        """Give what every step under way is doing, by its path.
+
+        Arguments:
+            now: the present moment, UTC.
+        """
+        return {path: step.words(now) for path, step in self._steps.items()}
+
     def due(self, now: datetime) -> Iterator[tuple[str, str]]:
         """Give what there is to say by now: the path of a step, and what it is doing.
 

@@ -1,0 +1,1 @@
+"""What pages show: from values of `mimrun.app` to values of a template, purely."""
