@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mimrun import __version__
+from mimrun.app.allowed import why_not_verb
 from mimrun.app.killswitch import standing_of
 from mimrun.web.acting import Who
 from mimrun.web.form_key import cookie_of
@@ -93,6 +94,7 @@ def _always(request: Request, who: Who | None) -> dict[str, Any]:
         "theme": theme if theme in THEMES else "auto",
         "pulled": standing_of(who.home).why if who is not None and not is_fragment(request) else "",
         "told": "" if is_fragment(request) else _told(request),
+        "may": lambda verb: who is not None and not why_not_verb(who.home, who.identity, verb),
     }
 
 

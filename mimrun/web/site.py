@@ -17,11 +17,17 @@ from mimrun.app.server.readiness import Readiness
 from mimrun.web import events, health
 from mimrun.web.errors import answer_errors
 from mimrun.web.page import make_templates
-from mimrun.web.pages import sign_in, theme
+from mimrun.web.pages import now, sign_in, theme
 from mimrun.web.route import check_routes
 from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
-ROUTERS: Final[Sequence[APIRouter]] = (health.router, events.router, sign_in.router, theme.router)
+ROUTERS: Final[Sequence[APIRouter]] = (
+    health.router,
+    events.router,
+    sign_in.router,
+    theme.router,
+    now.router,
+)
 """What the server answers."""
 
 
