@@ -11,8 +11,9 @@ from mimrun.app.change.linking import Found, find_record, link_change
 from mimrun.app.explaining import Wanted
 from mimrun.app.home import Home
 from mimrun.app.identity import identify
+from mimrun.app.incident.view import find_state
 from mimrun.app.priority import priority_drafts, read_priority
-from mimrun.app.runs import require_incident
+from mimrun.app.runs import check_open
 from mimrun.app.sign_in import require_scope
 from mimrun.errors import InputError
 from mimrun.gate.scope import VERBS
@@ -57,14 +58,20 @@ class Besides:
 def as_wanted(home: Home, claimed: str | None, incident: str | None, priority: str | None) -> Wanted:
     """Say who launches something, for which incident, and how urgent they say it is.
 
+    Arguments:
+        incident: its name, the beginning of it, or `latest`; None opens one.
+
     Raises:
         InputError: there is no such incident, or that is no priority.
+        RefusedError: the incident is closed.
         SettingsError: `--as` names nobody.
     """
+    name = ""
     if incident is not None:
-        require_incident(home, incident)
+        name = find_state(home, incident).name
+        check_open(home.store, name)
     urgency = None if priority is None else read_priority(priority)
-    return Wanted(identify(home.people(), claimed), incident or "", urgency)
+    return Wanted(identify(home.people(), claimed), name, urgency)
 
 
 def besides(

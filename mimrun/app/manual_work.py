@@ -10,7 +10,8 @@ from typing import Final
 from mimrun.app.attachments import Attachment
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.runs import find_run, require_incident
+from mimrun.app.incident.view import find_state, newest_incident
+from mimrun.app.runs import find_run, list_runs
 from mimrun.errors import InputError
 from mimrun.log.entry import Blob, Draft, LogEntry
 from mimrun.log.field import TITLE_LENGTH
@@ -27,44 +28,48 @@ class Place:
     Arguments:
         incident: always there.
         run: the run of it that is meant, or "".
-        assumed: nobody named it: it is the incident of the newest run.
+        assumed: why it is that one, where nobody named it.
     """
 
     incident: str
     run: str = ""
-    assumed: bool = False
+    assumed: str = ""
 
     def describe(self) -> str:
         """Say it in words, and aloud where it was assumed."""
         if self.run:
             return f"{self.incident}, {self.run}"
-        return f"{self.incident}, the incident of the newest run" if self.assumed else self.incident
+        return f"{self.incident}, {self.assumed}" if self.assumed else self.incident
 
 
 def find_place(home: Home, incident: str | None, run: str | None) -> Place:
-    """Say what manual work belongs to: what is named, else the incident of the newest run.
+    """Say what manual work belongs to: what is named, else the incident that was declared, or had a run, last.
+
+    Arguments:
+        incident: its name, the beginning of it, or `latest`.
 
     Raises:
         InputError: there is no such incident or run, they do not belong together, or there is no incident at all.
     """
+    named = find_state(home, incident).name if incident else ""
     if run:
         summary = find_run(home, run).summary
-        if incident and incident != summary.incident:
+        if named and named != summary.incident:
             raise InputError(
-                f"{summary.run} belongs to {summary.incident}, not to {incident}; give one of the two"
+                f"{summary.run} belongs to {summary.incident}, not to {named}; give one of the two"
             )
         return Place(summary.incident, summary.run)
-    if incident:
-        require_incident(home, incident)
-        return Place(incident)
-    try:
-        newest = find_run(home, "latest")
-    except InputError as exc:
+    if named:
+        return Place(named)
+    ran, declared = next(iter(list_runs(home)), None), newest_incident(home)
+    if declared is not None and (ran is None or declared.opened > ran.summary.first_seq):
+        return Place(declared.name, assumed="the newest incident")
+    if ran is None:
         raise InputError(
-            "there is no incident yet that this could belong to: a run opens one; begin with `mimrun run RUNBOOK`"
-            " (`mimrun runbook list` shows which there are), then say it again"
-        ) from exc
-    return Place(newest.summary.incident, assumed=True)
+            "there is no incident yet that this could belong to: begin with `mimrun incident declare TITLE`, or with"
+            " `mimrun run RUNBOOK`, which opens one (`mimrun runbook list` shows which there are); then say it again"
+        )
+    return Place(ran.summary.incident, assumed="the incident of the newest run")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from mimrun.errors import (
     RunError,
     TamperError,
 )
+from mimrun.incident.incident import incident_in
 from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.redaction import Erasure, Erasures, key_of
@@ -77,16 +78,18 @@ def create_run(  # noqa: PLR0913 - everything that is recorded with a run is rec
     incident: str | None = None,
     direct: bool = False,
     guard: Callable[[View], object] | None = None,
+    first: Sequence[Draft] = (),
     more: Callable[[str, str], Sequence[Draft]] | None = None,
     named: str = "",
 ) -> str:
     """Freeze a plan into the log and ask for it to be executed.
 
     Arguments:
-        incident: the incident it belongs to; without one it opens its own.
+        incident: the incident it belongs to, by its full name; without one it opens its own.
         direct: Prefect is left out by wish.
         guard: looked at in the same transaction; what it raises comes out here, and nothing is created.
-        more: gives what is recorded together with it, from the names of its incident and of itself.
+        first: what is recorded in front of it, such as what opens the incident that it belongs to.
+        more: gives what is recorded behind it, from the names of its incident and of itself.
         named: the run's name, where it was given one before (`mimrun.app.launch_once`); it is made only once.
 
     Returns:
@@ -98,11 +101,12 @@ def create_run(  # noqa: PLR0913 - everything that is recorded with a run is rec
         KillSwitchError: the kill switch is pulled.
         BreakerError: the last runs of the runbook failed.
         GateError: this person decides nothing: an auditor, or somebody who has left.
+        RefusedError: the incident is closed; what takes a run of it back may still be launched.
         StoreError: the log cannot be written.
     """
     _check_launcher(home, identity)
     run = named or new_run()
-    drafts = _drafts(home, plan, identity, run, incident=incident, direct=direct)
+    drafts = [*first, *_drafts(home, plan, identity, run, incident=incident, direct=direct)]
     check_launch(home, plan)
 
     def check(view: View) -> None:
@@ -110,6 +114,8 @@ def create_run(  # noqa: PLR0913 - everything that is recorded with a run is rec
             raise RefusedError(f"{named} was made already")
         _check_published(view, plan)
         _check_launch(view, plan)
+        if incident and not plan.undo_of:
+            check_open(view, incident)
         missing_locks(view, run, plan.locks)
         if guard is not None:
             guard(view)
@@ -215,6 +221,19 @@ def _check_launch(view: Store | View, plan: Plan) -> None:
     check_breaker(view, plan)
 
 
+def check_open(view: Store | View, incident: str) -> None:
+    """Refuse a launch in an incident that is closed.
+
+    Raises:
+        RefusedError: it is.
+    """
+    if incident_in(view, incident).status == "closed":
+        raise RefusedError(
+            f"{incident} is closed: open it again with `mimrun incident reopen {incident} --reason …`, or launch"
+            " without --incident, which opens another"
+        )
+
+
 def describe(view: RunView) -> str:
     """Say in one line where a run stands and what it needs."""
     summary = view.summary
@@ -230,7 +249,7 @@ def require_incident(home: Home, incident: str) -> None:
         InputError: it is not.
     """
     if next(home.store.entries(inc=incident), None) is None:
-        raise InputError(f"the log has no incident {incident!r}; `mimrun runs` shows them")
+        raise InputError(f"the log has no incident {incident!r}; `mimrun incident list` shows them")
 
 
 def list_runs(home: Home) -> list[RunView]:

@@ -21,7 +21,12 @@ from mimrun.runbook.plan import Plan
 
 IncidentOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--incident", metavar="INC", help="The incident it belongs to; else it opens one."),
+    typer.Option(
+        "--incident",
+        metavar="INC",
+        show_default=False,
+        help="The incident it belongs to, or the beginning of its name, or `latest`; else it opens one.",
+    ),
 ]
 BreakGlassOption: TypeAlias = Annotated[
     str | None,

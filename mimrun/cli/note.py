@@ -40,7 +40,7 @@ IncidentOption = Annotated[
         "--incident",
         metavar="INC",
         show_default=False,
-        help="The incident it belongs to. Default: that of the newest run.",
+        help="The incident it belongs to. Default: the one that was declared, or had a run, last.",
     ),
 ]
 RunOption = Annotated[
@@ -291,7 +291,7 @@ def _as_json(desk: _Desk, entries: Sequence[LogEntry], at: datetime | None) -> J
         "kind": first.kind.value,
         "incident": first.inc,
         "run": first.run,
-        "assumed": desk.place.assumed,
+        "assumed": bool(desk.place.assumed),
         "by": desk.identity.person.id,
         "ts": write_moment(first.ts),
         "attachments": attached,

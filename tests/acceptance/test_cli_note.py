@@ -75,7 +75,7 @@ def test_bad_words_change_nothing(desk: Desk) -> None:
         (("note", "  "), "nothing to write down"),
         (("note", "x", "--incident", "INC-NONE"), "has no incident"),
         (("note", "x", "--run", "run-none"), "no run"),
-        (("note", "x", "--incident", "INC-NONE", "--run", "latest"), "give one of the two"),
+        (("note", "x", "--incident", "INC-NONE", "--run", "latest"), "has no incident"),
         (("note", "x", "--attach", "none"), "cannot be read"),
         (("note", "x", "--as", "nobody"), "nobody"),
         (("did", "x", "--at", "2099-01-01T10:00"), "from now"),

@@ -18,6 +18,7 @@ from mimrun.app.home import Home
 from mimrun.app.incident.sentence import Words
 from mimrun.app.incident.view import find_state
 from mimrun.errors import LogError
+from mimrun.log.chain import Unreadable
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind, ManualReported, RuleFired
 from mimrun.log.moment import read_moment, write_moment
@@ -117,28 +118,41 @@ def timeline(home: Home, incident: str, *, after: int = 0, limit: int | None = N
         after: only what was recorded behind this entry.
         limit: only the last so many.
 
+    Returns:
+        the lines; one of the kind `unreadable` for each entry that is not what was recorded.
+
     Raises:
         InputError: there is no such incident.
-        TamperError: an entry is not what was recorded; it is named.
     """
-    name = find_state(home, incident).name
-    words = Words(home)
-    lines = [_line(words, entry) for entry in _entries(home, name, after)]
+    state, words = find_state(home, incident), Words(home)
+    lines: list[Line] = []
+    last = read_moment(state.opened_at)
+    for entry in _entries(home, state.name, after):
+        if isinstance(entry, Unreadable):
+            lines.append(_unreadable(entry, last, state.name))
+            continue
+        last = max(last, entry.ts)
+        lines.append(_line(words, entry))
     lines.sort(key=lambda line: (line.at, line.seq))
     return lines if limit is None else lines[len(lines) - min(limit, len(lines)) :]
 
 
-def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry]:
+def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry | Unreadable]:
     """Give the entries of an incident, and the alerts that its rules heeded."""
     known: set[int] = set()
-    for entry in home.store.entries(inc=incident, after=after):
-        if isinstance(entry.body, RuleFired):
+    for entry in home.store.readable(inc=incident, after=after):
+        if not isinstance(entry, Unreadable) and isinstance(entry.body, RuleFired):
             for seq in entry.body.alerts:
                 if seq not in known:
                     known.add(seq)
                     with suppress(LogError):
                         yield home.store.entry(seq)
         yield entry
+
+
+def _unreadable(entry: Unreadable, at: datetime, incident: str) -> Line:
+    """Give the line of an entry that cannot be read, where it stands in the log."""
+    return Line(entry.seq, at, incident, "other", "unreadable", "", "", "", "", "", entry.why)
 
 
 def _line(words: Words, entry: LogEntry) -> Line:

@@ -132,6 +132,11 @@ def find_state(home: Home, name: str) -> Incident:
     raise InputError(f"the log has no incident {name!r}; {meant}the last ones are: {known}")
 
 
+def newest_incident(home: Home) -> Incident | None:
+    """Give the incident that was opened last; None where there is none yet."""
+    return next((one for one in _newest_first(home) if not one.name.startswith(PACK)), None)
+
+
 def _newest_first(home: Home) -> list[Incident]:
     states = (Incident.decode(state) for _, state in home.store.projections(Incidents.name))
     return sorted((one for one in states if one.opened), key=lambda one: one.opened, reverse=True)
