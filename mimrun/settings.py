@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mimrun.errors import SettingsError
-from mimrun.secret import Secret, parse_reference, read_secret
+from mimrun.secret import SHAPES, Secret, parse_reference, read_secret
 
 ENGINE_PATIENCE_MS: Final = 5_000
 """How long a run waits for Prefect after the go, before it starts directly."""
@@ -55,6 +55,7 @@ class Settings:
         oidc_issuer: where people sign in, the address of an OpenID provider; "" where they do not.
         oidc_client: under which name mimrun is known there.
         oidc_ca_file: certificates to trust there instead of the system's, or "".
+        server_secrets: references of secrets that people may name at the server; with a star at its end, how they begin.
         lease_ttl_ms: how long a lease in a database is good for without being renewed. No variable sets it.
     """
 
@@ -77,6 +78,7 @@ class Settings:
     oidc_issuer: str = ""
     oidc_client: str = "mimrun"
     oidc_ca_file: str = ""
+    server_secrets: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -134,6 +136,16 @@ class Settings:
         return self.home / "alerts.yaml"
 
     @property
+    def rules(self) -> Path:
+        """The folder of the rules that say what alerts lead to."""
+        return self.home / "rules"
+
+    @property
+    def watches(self) -> Path:
+        """Which queries are asked again and again, and when what they answer is an alert."""
+        return self.home / "watches.yaml"
+
+    @property
     def anchors(self) -> Path:
         """Which places outside are given the log's checkpoints."""
         return self.home / "anchors.yaml"
@@ -184,6 +196,7 @@ def load_settings(
             MIMRUN_ENGINE_PATIENCE and MIMRUN_LOCK_PATIENCE (seconds), MIMRUN_LOG_LEVEL, MIMRUN_STORE,
             MIMRUN_STORE_PASSWORD, MIMRUN_BLOB_KEY, MIMRUN_ANCHOR_EVERY, MIMRUN_SIGNER, MIMRUN_SEEN,
             MIMRUN_TOKEN, MIMRUN_TOKEN_FILE, MIMRUN_OIDC_ISSUER, MIMRUN_OIDC_CLIENT, MIMRUN_OIDC_CA_FILE,
+            MIMRUN_SERVER_SECRETS,
             XDG_STATE_HOME and HOME.
         home: the option `--home`.
         inventory: the option `--inventory`.
@@ -211,6 +224,7 @@ def load_settings(
         oidc_issuer=environ.get("MIMRUN_OIDC_ISSUER", ""),
         oidc_client=environ.get("MIMRUN_OIDC_CLIENT", "") or "mimrun",
         oidc_ca_file=environ.get("MIMRUN_OIDC_CA_FILE", ""),
+        server_secrets=_server_secrets(environ.get("MIMRUN_SERVER_SECRETS", "")),
     )
 
 
@@ -340,6 +354,17 @@ def _signer(value: str) -> str:
             "in the home"
         )
     return value
+
+
+def _server_secrets(value: str) -> tuple[str, ...]:
+    named = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in named:
+        if not part.startswith(tuple(f"{kind}:" for kind in SHAPES)) or part.rstrip("*").endswith(":"):
+            raise SettingsError(
+                f"MIMRUN_SERVER_SECRETS: {part!r}: give references of secrets, or how they begin with a star behind:"
+                " vault:kv/incidents/*"
+            )
+    return named
 
 
 def _blob_key(value: str) -> str:

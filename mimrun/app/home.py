@@ -17,6 +17,7 @@ from mimrun.app.sign_in import sign_in
 from mimrun.catalog import Catalog, installed_catalog
 from mimrun.errors import BlobKeyError, RefusedError, SettingsError
 from mimrun.gate.change_link import ChangeLinks
+from mimrun.gate.password import PasswordChanges
 from mimrun.gate.people import People, SignedIn
 from mimrun.gate.people_file import load_people
 from mimrun.gate.priority import Priorities
@@ -66,6 +67,7 @@ PROJECTORS = (
     AnchorRecords(),
     Tokens(),
     Sessions(),
+    PasswordChanges(),
     Notices(),
     Segments(),
     BrokenGlasses(),

@@ -21,6 +21,12 @@ from mimrun.log.store import Store
 from mimrun.secret import Secret
 from mimrun.settings import Settings
 
+
+
+class NotSignedInError(SignInError):
+    """Nobody has signed in: nothing was given, or what was given is not good."""
+
+
 _VERB: Final[ContextVar[str]] = ContextVar("verb", default="")
 _DOOR: Final[ContextVar[str]] = ContextVar("door", default="cli")
 
@@ -110,9 +116,11 @@ def sign_in_with_token(settings: Settings, given: Secret, store: Store, now: dat
     Raises:
         SignInError: it is not known, revoked, expired, not for what is being done, or its person has left.
     """
-    name = name_of(given)
-    known = Token.model_validate_json(store.projection(Tokens.name, name))
-    check_token(given, known, now)
+    try:
+        known = Token.model_validate_json(store.projection(Tokens.name, name_of(given)))
+        check_token(given, known, now)
+    except SignInError as exc:
+        raise NotSignedInError(str(exc)) from exc
     return _with_token(settings, known)
 
 
@@ -131,7 +139,7 @@ def still_good(
     if auth.startswith("token:"):
         known = Token.model_validate_json(store.projection(Tokens.name, auth.removeprefix("token:")))
         if known.state(now) != "valid":
-            raise SignInError(f"the {auth} that opened this session is {known.state(now)}; sign in again")
+            raise NotSignedInError(f"the {auth} that opened this session is {known.state(now)}; sign in again")
         return _with_token(settings, known)
     people = load_people(settings.people)
     if person not in people.by_id:

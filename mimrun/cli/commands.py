@@ -105,6 +105,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("people", "people", "Show who may do what, and check the file that says so."),
             Command("oncall", "oncall", "Show who is on call, and import the plans that say so."),
             Command("token", "token", "Make, list and revoke tokens that sign programs in."),
+            Command("password", "password", "Set, remove and list passwords for signing in at the server."),
+            Command("session", "password", "List and end sessions at the server."),
             Command("login", "login", "Sign in with OpenID Connect, for some hours."),
             Command("logout", "login", "End the session that login began."),
             Command("whoami", "login", "Say who acts here, how that is known, and in which roles."),

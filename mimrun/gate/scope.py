@@ -26,7 +26,7 @@ _VERBS: Final[Mapping[str, str]] = {
         | runbook show | runbook lint | reverts list | kill-switch show | breaker list | log show | log verify | log export
         | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
         | policy show | policy diff | policy explain | policy history | policy lint | calendar list | calendar show
-        | calendar check | calendar next | incident list | incident show | approval request | approval export | oncall show | token list | token scopes | login | logout | whoami | notice list | notice lint | breakglass list
+        | calendar check | calendar next | incident list | incident show | approval request | approval export | oncall show | token list | token scopes | session list | password list | login | logout | whoami | notice list | notice lint | breakglass list
         | breakglass show | breakglass packs | breakglass log | card""",
     "launch": "run | resume | retry | undo | demo",
     "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
@@ -37,7 +37,7 @@ _VERBS: Final[Mapping[str, str]] = {
         | incident stage | incident resolve | incident close | incident reopen | incident time | incident link""",
     "change": """change open | change edit | change submit | change link | change schedule | change start | change close
         | change cancel | change sync""",
-    "token": "token create | token revoke",
+    "token": "token create | token revoke | session revoke | password set | password remove",
     "admin": """init | serve | up | down | worker | signer | store migrate | store copy | key root | key request | key certify
         | key install | key rotate | key retire | key trust | log anchor | log redact | log rebuild | log accept
         | oncall import | policy init | calendar import | notice test | notice now | breakglass pack | breakglass open | breakglass merge""",

@@ -10,8 +10,8 @@ from fastapi import Depends, Request
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity, identify
 from mimrun.app.server.sessions import recognise, sign_in_by_token
+from mimrun.app.sign_in import NotSignedInError
 from mimrun.gate.session import form_key_of
-from mimrun.web.errors import NotSignedInError
 from mimrun.web.form_key import cookie_of, token_of
 
 
@@ -46,7 +46,7 @@ def who_acts(request: Request) -> Who:
     if token is not None:
         signed = sign_in_by_token(home, token)
     elif cookie is not None:
-        signed = recognise(home, cookie)
+        signed = recognise(home, cookie, request.app.state.idle, acts=_acts(request))
     else:
         raise NotSignedInError("sign in first")
     acting = replace(home, signed_in=signed)
@@ -54,6 +54,14 @@ def who_acts(request: Request) -> Who:
     who = Who(acting, identify(acting.people(), None), key, home.store.head().size)
     request.state.who = who  # for the page that says what went wrong, if something does
     return who
+
+
+def _acts(request: Request) -> bool:
+    """Say whether a person does something: a page that is open asks by itself for what is new."""
+    headers = request.headers
+    by_itself = headers.get("hx-request") == "true" and headers.get("hx-boosted") != "true"
+    live = by_itself or headers.get("accept", "").startswith("text/event-stream")
+    return request.method not in ("GET", "HEAD") or not live
 
 
 Acting: TypeAlias = Annotated[Who, Depends(who_acts)]

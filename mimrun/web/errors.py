@@ -10,11 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from mimrun.app.sign_in import NotSignedInError
 from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedError, SignInError
-
-
-class NotSignedInError(SignInError):
-    """Nobody has signed in."""
 
 
 TITLES: Final[Mapping[int, tuple[str, str]]] = {

@@ -1,0 +1,60 @@
+"""Guesses: how often a password may be tried, and how many are tried at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+from mimrun.errors import RefusedError
+
+TRIES: Final = 5
+WITHIN_S: Final = 60.0
+"""So many tries in so long, for each person and address."""
+TRIES_EACH: Final = 60
+"""So many in so long for an address, whoever it tries to be."""
+REMEMBERED: Final = 10_000
+
+
+class TooManyGuessesError(RefusedError):
+    """Somebody tries too often."""
+
+
+class Guesses:
+    """Counts tries.
+
+    Arguments:
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._tried: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+
+    def count(self, person: str, address: str) -> None:
+        """Count a try, before anything is looked at: it is all the same whether there is such a person.
+
+        Raises:
+            TooManyGuessesError: there were too many.
+        """
+        with self._lock:
+            now = self._monotonic()
+            # The address first: one that tries many names is not to fill the memory with them.
+            for key, most in ((("", address), TRIES_EACH), ((person.casefold()[:64], address), TRIES)):
+                tried = self._tried.setdefault(key, deque())
+                self._tried.move_to_end(key)
+                while tried and now - tried[0] >= WITHIN_S:
+                    tried.popleft()
+                if len(tried) >= most:
+                    raise TooManyGuessesError("too many tries; wait a minute")
+                tried.append(now)
+            while len(self._tried) > REMEMBERED:
+                self._tried.popitem(last=False)
+
+    def forgive(self, person: str, address: str) -> None:
+        """Forget the tries of somebody who has got in."""
+        with self._lock:
+            self._tried.pop((person.casefold()[:64], address), None)
