@@ -11,25 +11,28 @@ from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from mimrun import __version__
+from mimrun.app.alert.intake import Intake
 from mimrun.app.home import Home
 from mimrun.app.server.feed import Feed
 from mimrun.app.server.idle import Idle
 from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.readiness import Readiness
-from mimrun.web import events, health
+from mimrun.web import events, health, intake
 from mimrun.web.errors import answer_errors
 from mimrun.web.page import make_templates
-from mimrun.web.pages import account, now, sign_in, theme
+from mimrun.web.pages import account, incidents, now, sign_in, theme
 from mimrun.web.route import check_routes
 from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     health.router,
+    intake.router,
     events.router,
     sign_in.router,
     account.router,
     theme.router,
     now.router,
+    incidents.router,
 )
 """What the server answers."""
 
@@ -75,6 +78,7 @@ def make_site(home: Home, names: Names | None = None, readiness: Readiness | Non
     site.state.feed, site.state.streams = Feed(home.store), events.Streams()
     site.state.idle, site.state.passwords = Idle(home.clock), Passwords()
     site.state.readiness = readiness or Readiness(home)
+    site.state.alerts = intake.Door(Intake(home))
     for router in ROUTERS:
         # Each route whole, and not behind an included router: so the check below sees every one.
         site.router.routes.extend(router.routes)

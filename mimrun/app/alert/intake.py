@@ -3,20 +3,22 @@
 1. Nobody is answered before it is known who they are: the bytes are compared with every secret of their kind.
 2. Secrets that mimrun knows are masked in the bytes, which are then read, bounded, by the form of their kind.
 3. What has come before is left out: by a memory of what came last, and by the log itself, at the moment of writing.
-4. All the rest of one delivery is recorded by one append. Only then it counts as accepted.
+4. All the rest of one delivery is recorded by one append, which deliveries that come at the same time share. Only
+   then they count as accepted.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from mimrun import canonical
-from mimrun.app.alert.sources import SourcesInForce
+from mimrun.app.alert.sources import InForce, SourcesInForce
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.errors import (
@@ -34,7 +36,7 @@ from mimrun.incident.intake.payload import MAX_BYTES
 from mimrun.incident.intake.proof import Sent, proven
 from mimrun.incident.intake.reading import READERS, alerts_of
 from mimrun.incident.source import Source
-from mimrun.log.entry import Actor
+from mimrun.log.entry import Actor, Draft
 from mimrun.log.store import View
 from mimrun.runbook.suggestion import suggest
 
@@ -54,6 +56,24 @@ _REASONS: Final[tuple[tuple[type[MimrunError], str], ...]] = (
 )
 REASONS: Final = tuple(reason for _, reason in _REASONS)
 """Why a delivery is refused, in a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What somebody sent, as it came.
+
+    Arguments:
+        kind: the last part of the address: `alertmanager`, `grafana`, ...
+        headers: of the request; names may be in any case.
+        at: when it came.
+        source: which source it says it is; "" takes the one that it proves to be.
+    """
+
+    kind: str
+    raw: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    at: datetime
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +101,14 @@ class Counts:
         self._received, self._duplicates = Counter[str](), Counter[str]()
         self._refused = Counter[str](dict.fromkeys(REASONS, 0))
 
-    def accept(self, received: Received) -> None:
-        """Count a delivery that was accepted."""
+    def count(self, what: Received | MimrunError) -> None:
+        """Count a delivery."""
         with self._lock:
-            self._received[received.source] += received.accepted
-            self._duplicates[received.source] += received.duplicates
-
-    def refuse(self, error: MimrunError) -> None:
-        """Count a delivery that was refused."""
-        with self._lock:
-            self._refused[next(reason for kind, reason in _REASONS if isinstance(error, kind))] += 1
+            if isinstance(what, Received):
+                self._received[what.source] += what.accepted
+                self._duplicates[what.source] += what.duplicates
+            else:
+                self._refused[next(reason for kind, reason in _REASONS if isinstance(what, kind))] += 1
 
     def received(self) -> dict[str, int]:
         """Give the alerts that are in the log, by source."""
@@ -144,14 +162,7 @@ class Intake:
     def receive(
         self, kind: str, raw: bytes, headers: Mapping[str, str], now: datetime, *, source: str = ""
     ) -> Received:
-        """Take in what a monitoring system sent.
-
-        Arguments:
-            kind: the last part of the address: `alertmanager`, `grafana`, ...
-            raw: the bytes as they came.
-            headers: of the request; names may be in any case.
-            now: when it came.
-            source: which source it says it is; "" takes the one that it proves to be.
+        """Take in what a monitoring system sent; see `Arrival`.
 
         Raises:
             AlertAuthError: it came from nobody who may send alerts. The same for every reason.
@@ -161,13 +172,28 @@ class Intake:
             InputError: it has not the form of its kind; says where.
             StoreError: the log cannot be written. It is to come again.
         """
-        try:
-            received = self._receive(kind, Sent(raw, {k.lower(): v for k, v in headers.items()}, now), source)
-        except MimrunError as exc:
-            self.counts.refuse(exc)
-            raise
-        self.counts.accept(received)
+        (received,) = self.receive_all([Arrival(kind, raw, headers, now, source)])
+        if isinstance(received, MimrunError):
+            raise received
         return received
+
+    def receive_all(self, arrivals: Sequence[Arrival]) -> list[Received | MimrunError]:
+        """Take in what came at about the same time, with one append for all of it.
+
+        Returns:
+            for each what became of it, or why it was refused, as `receive` raises it. One that is refused stands in
+            no other's way.
+        """
+        read = [self._read(arrival) for arrival in arrivals]
+        taken = [one for one in read if isinstance(one, _Taken)]
+        try:
+            received: Iterator[Received | MimrunError] = iter(self._record(taken))
+        except MimrunError as exc:
+            received = itertools.repeat(exc)
+        found = [next(received) if isinstance(one, _Taken) else one for one in read]
+        for one in found:
+            self.counts.count(one)
+        return found
 
     def hand_in(self, kind: str, raw: bytes, identity: Identity, *, source: str = "") -> Received:
         """Take in what a person hands in, in their name; it launches nothing.
@@ -182,49 +208,57 @@ class Intake:
         """
         name, known = self._source(kind, source)
         headers = {"content-type": CONTENT_TYPES.get(kind, "application/json")}
-        return self._take(Delivery(name, known, "person", raw, headers), identity.actor())
+        delivery = _masked(Delivery(name, known, "person", raw, headers), self._sources.now())
+        (received,) = self._record([_Taken(name, alerts_of(delivery), identity.actor())])
+        return received
 
-    def _receive(self, kind: str, sent: Sent, name: str) -> Received:
-        if len(sent.raw) > MAX_BYTES:
-            raise AlertTooLargeError(f"a delivery has at most {MAX_BYTES} bytes; let less be sent at once")
-        now = self._sources.now()
-        keys = proven(now.keys.get(kind, ()), sent, name=name)
-        if keys is None:
-            now.require_told(kind)
-            raise AlertAuthError(UNKNOWN)
-        delivery = Delivery(keys.name, keys.source, keys.auth, sent.raw, sent.headers)
-        return self._take(delivery, Actor("system", f"alert:{keys.name}", "web", keys.auth))
+    def _read(self, arrival: Arrival) -> _Taken | MimrunError:
+        """Give the alerts of a delivery, or why it is refused."""
+        try:
+            if len(arrival.raw) > MAX_BYTES:
+                raise AlertTooLargeError(
+                    f"a delivery has at most {MAX_BYTES} bytes; let less be sent at once"
+                )
+            headers = {name.lower(): text for name, text in arrival.headers.items()}
+            now = self._sources.now()
+            keys = proven(
+                now.keys.get(arrival.kind, ()), Sent(arrival.raw, headers, arrival.at), name=arrival.source
+            )
+            if keys is None:
+                now.require_told(arrival.kind)
+                raise AlertAuthError(UNKNOWN)
+            delivery = _masked(Delivery(keys.name, keys.source, keys.auth, arrival.raw, headers), now)
+            return _Taken(
+                keys.name, alerts_of(delivery), Actor("system", f"alert:{keys.name}", "web", keys.auth)
+            )
+        except MimrunError as exc:
+            return exc
 
-    def _take(self, delivery: Delivery, actor: Actor) -> Received:
-        masked = self._sources.now().masker.mask(delivery.raw)
-        digest = canonical.digest_bytes(delivery.raw)
-        read = Delivery(delivery.name, delivery.source, delivery.auth, masked, delivery.headers, digest)
-        return self._record(delivery.name, alerts_of(read), actor)
-
-    def _record(self, source: str, alerts: Sequence[Alert], actor: Actor) -> Received:
-        known = self._memory.known(alerts)
-        fresh: Sequence[Alert] = ()
-        while fresh := [alert for alert in alerts if alert.key not in known]:
+    def _record(self, deliveries: Sequence[_Taken]) -> list[Received]:
+        """Record what has not come before, and say what became of each delivery."""
+        alerts = [alert for delivery in deliveries for alert in delivery.alerts]
+        known, recorded = self._memory.known(alerts), dict[str, int]()
+        while fresh := _fresh(deliveries, known):
             there = dict[str, int]()
 
-            def check(view: View, fresh: Sequence[Alert] = fresh, there: dict[str, int] = there) -> None:
-                there.update(_known(view, fresh))
+            def check(view: View, keys: Sequence[str] = tuple(fresh), there: dict[str, int] = there) -> None:
+                there.update(_known(view, keys))
                 if there:
                     raise RefusedError("some of these have come meanwhile")
 
             try:
-                entries = self._home.store.append([alert_draft(alert, actor) for alert in fresh], guard=check)
+                entries = self._home.store.append([*fresh.values()], guard=check)
             except RefusedError:
                 if not there:
                     raise
                 # Another thread may be about to record them: what is not on disk by now is recorded here.
                 known.update({key: seq for key in there if (seq := self._seq(key))})
                 continue
-            seqs = dict(zip((alert.key for alert in fresh), (entry.seq for entry in entries), strict=True))
-            self._memory.learn(seqs)
-            return _received(source, alerts, known | seqs, accepted=len(seqs))
+            recorded = dict(zip(fresh, (entry.seq for entry in entries), strict=True))
+            known.update(recorded)
         self._memory.learn(known)
-        return _received(source, alerts, known, accepted=0)
+        mine = set(recorded)
+        return [_received(delivery, known, mine) for delivery in deliveries]
 
     def _seq(self, key: str) -> int:
         return int(self._home.store.projection(Alerts.name, key))
@@ -246,10 +280,48 @@ class Intake:
         return kind, Source.model_validate({"kind": kind})
 
 
-def _known(view: View, alerts: Sequence[Alert]) -> dict[str, int]:
-    states = ((alert.key, int(view.projection(Alerts.name, alert.key))) for alert in alerts)
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A delivery that was read.
+
+    Arguments:
+        source: whose it is.
+        actor: who recorded its alerts.
+    """
+
+    source: str
+    alerts: Sequence[Alert]
+    actor: Actor
+
+
+def _masked(delivery: Delivery, now: InForce) -> Delivery:
+    """Take the secrets that mimrun knows out of what is read, but not out of what is said of its bytes."""
+    digest, raw = canonical.digest_bytes(delivery.raw), now.masker.mask(delivery.raw)
+    return replace(delivery, raw=raw, digest=digest)
+
+
+def _fresh(deliveries: Sequence[_Taken], known: Mapping[str, int]) -> dict[str, Draft]:
+    """Give what records each alert that has not come before, by its key."""
+    found: dict[str, Draft] = {}
+    for delivery in deliveries:
+        for alert in delivery.alerts:
+            if alert.key not in known and alert.key not in found:
+                found[alert.key] = alert_draft(alert, delivery.actor)
+    return found
+
+
+def _known(view: View, keys: Sequence[str]) -> dict[str, int]:
+    states = ((key, int(view.projection(Alerts.name, key))) for key in keys)
     return {key: seq for key, seq in states if seq}
 
 
-def _received(source: str, alerts: Sequence[Alert], seqs: Mapping[str, int], *, accepted: int) -> Received:
-    return Received(source, accepted, len(alerts) - accepted, tuple(seqs[alert.key] for alert in alerts))
+def _received(delivery: _Taken, seqs: Mapping[str, int], fresh: set[str]) -> Received:
+    """Say what became of a delivery; what it shares with one in front of it was that one's."""
+    mine = {alert.key for alert in delivery.alerts} & fresh
+    fresh -= mine
+    return Received(
+        delivery.source,
+        len(mine),
+        len(delivery.alerts) - len(mine),
+        tuple(seqs[alert.key] for alert in delivery.alerts),
+    )

@@ -26,12 +26,6 @@ TOKEN_HEADER: Final = "x-mimrun-token"  # noqa: S105 - the name of a header
 GRAFANA_HEADERS: Final = ("x-grafana-alerting-signature", "x-grafana-alert-signature")
 """Grafana's documentation has the first, its source the second."""
 WEBHOOK_SECRET: Final = "whsec_"  # noqa: S105 - how a secret of Standard Webhooks begins
-PROOF_HEADERS: Final = frozenset(
-    {"authorization", TOKEN_HEADER, "x-pagerduty-signature", *GRAFANA_HEADERS}
-    | {"webhook-id", "webhook-timestamp", "webhook-signature"}
-)
-"""Headers that prove something, besides those that a source names itself; one that comes twice proves nothing."""
-
 Headers: TypeAlias = Mapping[str, str]
 
 
