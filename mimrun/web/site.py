@@ -20,7 +20,7 @@ from mimrun.app.server.readiness import Readiness
 from mimrun.web import events, health, intake
 from mimrun.web.errors import answer_errors
 from mimrun.web.page import make_templates
-from mimrun.web.pages import account, incidents, now, sign_in, theme
+from mimrun.web.pages import account, now, sign_in, theme
 from mimrun.web.route import check_routes
 from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
@@ -32,7 +32,6 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     account.router,
     theme.router,
     now.router,
-    incidents.router,
 )
 """What the server answers."""
 
