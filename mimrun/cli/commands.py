@@ -62,7 +62,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("resolve", "decide", "Say what became of a step that is in doubt."),
             Command("policy", "policy", "Say why a gate is closed; show and check what gates ask for."),
             Command("calendar", "calendar", "Show when nothing may be changed, and take calendars in."),
-            Command("incident", "incident", "List incidents, and say how urgent one is."),
+            Command("incident", "incident", "Declare incidents, see how each stands, and work on them."),
             Command("unlock", "locks", "Take a lock from a run that cannot end."),
             Command(
                 "breaker", "control", "Let a runbook be launched again that failed several times in a row."
@@ -83,6 +83,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("runs", "status", "List runs, the newest first."),
             Command("status", "status", "Show where a run stands and what it needs."),
+            Command("alert", "alert", "Show alerts, hand one in, and check who may send them."),
             Command("locks", "locks", "Show which run holds which resource, why, and what to do."),
             Command("log", "log", "Show, verify, export, anchor, redact or rebuild the incident log."),
             Command("runbook", "runbook", "List, show and lint runbooks."),

@@ -52,10 +52,39 @@ def list_alerts(home: Home, *, after: int = 0, limit: int | None = LISTED) -> li
     return list(deque(_alerts(home, after), maxlen=limit))
 
 
+def open_alerts(home: Home) -> list[AlertView]:
+    """Give the last word on everything that is wrong by the alerts that came, the oldest first.
+
+    What was resolved is not wrong any more, also where its resolution came before it; what only tells something never was.
+    """
+    last: dict[tuple[str, str, str], AlertView] = {}
+    for alert in _alerts(home, 0):
+        said = alert.said
+        about = (said.source, said.fingerprint, said.starts_at)
+        was = last.get(about)
+        if said.status != "info" and (was is None or was.said.status != "resolved"):
+            last[about] = alert
+    return sorted((one for one in last.values() if one.said.status != "resolved"), key=lambda one: one.seq)
+
+
 def _alerts(home: Home, after: int) -> Iterator[AlertView]:
     for entry in home.store.entries(after=after, kinds={Kind.ALERT_RECEIVED}):
         if isinstance(entry.body, AlertReceived):
             yield AlertView(entry.seq, entry.ts, entry.actor.id, entry.body)
+
+
+def find_alert(home: Home, seq: int) -> LogEntry:
+    """Give the entry of an alert by its number.
+
+    Raises:
+        InputError: there is no such entry, or it is none of an alert.
+    """
+    if seq > home.store.head().size:
+        raise InputError(f"the log has no entry {seq}; `mimrun alert list` has those of alerts")
+    entry = home.store.entry(seq)
+    if not isinstance(entry.body, AlertReceived):
+        raise InputError(f"entry {seq} is no alert; it is of kind {entry.kind}")
+    return entry
 
 
 def read_alert(home: Home, entry: LogEntry) -> Alert:

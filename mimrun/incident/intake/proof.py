@@ -144,7 +144,7 @@ def _standard(keys: Keys, sent: Sent) -> bool:
     given = sent.header("webhook-signature").split(" ")[:CANDIDATES]
     marked = [one.removeprefix("v1,") for one in given if one.startswith("v1,")]
     signed = b".".join((_bytes(id_), _bytes(timestamp), sent.raw))
-    secrets = [_webhook_secret(secret) for secret in keys.secrets]
+    secrets = [webhook_secret(secret) for secret in keys.secrets]
     return _any_signature(secrets, signed, marked, _base64) and bool(id_) and _in_time(timestamp, sent.now)
 
 
@@ -172,7 +172,7 @@ def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-def _webhook_secret(secret: bytes) -> bytes:
+def webhook_secret(secret: bytes) -> bytes:
     """Give the bytes of a secret of Standard Webhooks, which is written in base64; any other one is its own."""
     text = secret.decode("utf-8", "replace")
     if not text.startswith(WEBHOOK_SECRET):
