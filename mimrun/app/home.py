@@ -29,6 +29,7 @@ from mimrun.incident.alert import Alerts
 from mimrun.incident.episode import Episodes
 from mimrun.incident.incident import Incidents
 from mimrun.incident.proposal import Proposals
+from mimrun.incident.refused import RefusedRules
 from mimrun.incident.storm import Budgets
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
@@ -82,6 +83,7 @@ PROJECTORS = (
     Episodes(),
     Proposals(),
     Budgets(),
+    RefusedRules(),
 )
 """Every projection of the log that mimrun keeps."""
 

@@ -27,6 +27,7 @@ from mimrun.gate.terms import Terms
 from mimrun.log.entry import Actor
 from mimrun.run.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
 from mimrun.run.state import RunState
+from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.runbook.launch import RiskRow, is_by_rules, launch_gate, row_of
 from mimrun.runbook.node import PlannedGate, PlannedInclude
 from mimrun.runbook.plan import Plan
@@ -56,6 +57,7 @@ class Sources:
         changes: what is known of change records.
         votes: leaves out approvals that were signed with a key which is not their person's any more.
         note: puts on record what the rules say, where that is not there yet.
+        triggered: alerts launched the run, and no person did.
     """
 
     people: Callable[[], People]
@@ -66,6 +68,7 @@ class Sources:
     changes: ChangeFacts = NO_CHANGES
     votes: VotesNow = lambda votes, _: votes
     note: Callable[[], object] = lambda: None
+    triggered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ class Permits:
         policy, frozen = sources.policy(), ""
         if self._row != "read_only":
             frozen = sources.frozen(at)
-        situation = Situation(self._row, frozen=bool(frozen))
+        situation = Situation(self._row, frozen=bool(frozen), triggered=sources.triggered)
         if policy is not None and self._row != "read_only":
             situation = replace(situation, priority=sources.priority())
             if self._may_be_standard(policy, situation):
@@ -252,5 +255,6 @@ def permits_of(
         changes=changes_of(home),
         votes=votes_reader(settings.allowed_signers),
         note=(lambda: note_rules(home, actor)) if actor else lambda: None,
+        triggered=RunSummary.decode(home.store.projection(RunSummaries.name, run)).by_rule,
     )
     return Permits(plan, run, incident, sources, home.clock)

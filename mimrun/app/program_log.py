@@ -63,6 +63,10 @@ class Event(StrEnum):
     SERVER_BROKE = "server_broke"  #: a request ended with an error that is a bug
     SERVER_STOPPED = "server_stopped"  #: it has ended, and left every run in order
     ALERTS_UNREADABLE = "alerts_unreadable"  #: alerts.yaml, or a secret of it, cannot be used: `reason` says why, and what counts instead
+    RULE_FIRED = "rule_fired"  #: a rule has heeded alerts: `outcome` says what it did, `reason` why it did less than it is for
+    RULES_REFUSED = "rules_refused"  #: a file of rules is wrong; what was good of it last stays in force
+    RULES_BROKE = "rules_broke"  #: no rule could be followed: `reason` says why; it is tried again
+    STORM_BEGAN = "storm_began"  #: rules launch nothing any more until somebody says that they may
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 
 

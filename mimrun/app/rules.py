@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from mimrun.app.home import Home
 from mimrun.errors import ErasedError, InputError
 from mimrun.gate.calendar_file import calendar_files
 from mimrun.gate.rules import InForce, RulesInForce
+from mimrun.incident.rule_file import LIMITS_FILE, rule_files
 from mimrun.log.entry import MAX_BLOB, Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Kind, RulesRecorded
 from mimrun.log.moment import write_moment
@@ -29,6 +31,9 @@ from mimrun.settings import Settings
 
 CALENDAR: Final = "calendars/"
 """How the name of a calendar begins among the rules files."""
+
+RULE: Final = "rules/"
+"""How the name of a file that says what alerts lead to begins among them."""
 
 
 _digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
@@ -65,11 +70,13 @@ def rules_files(settings: Settings) -> dict[str, Path]:
         "notices": settings.notices,
         "alerts": settings.alerts,
     }
-    try:
-        calendars = calendar_files(settings.calendars)
-    except OSError:
-        calendars = []
-    return files | {f"{CALENDAR}{file.name}"[:200]: file for file in calendars}
+    for prefix, folder, listed in (
+        (CALENDAR, settings.calendars, calendar_files),
+        (RULE, settings.rules, rule_files),
+    ):
+        with suppress(OSError):
+            files |= {f"{prefix}{file.name}"[:200]: file for file in listed(folder)}
+    return files | {f"{RULE}{LIMITS_FILE}": settings.rules / LIMITS_FILE}
 
 
 def _mark(file: Path) -> tuple[int, int, int]:
@@ -81,19 +88,29 @@ def _mark(file: Path) -> tuple[int, int, int]:
 
 
 def _gone(home: Home, files: Mapping[str, Path]) -> list[str]:
-    """Give the calendars that are on record and not there any more."""
-    return [
-        name
-        for name, state in home.store.projections(RulesInForce.name, CALENDAR)
-        if name not in files and InForce.model_validate_json(state).size
-    ]
+    """Give the calendars, and the rules for alerts, that are on record and not there any more."""
+    return [name for prefix in (CALENDAR, RULE) for name in recorded_files(home, prefix) if name not in files]
 
 
 def _note(home: Home, actor: Actor, name: str, file: Path | None) -> bool:
     was = _in_force(home.store, name)
     if was.digest == _digest(file) or (not was.digest and not _content(file)):
         return False
-    content = _content(file)
+    return note_content(home, actor, name, _content(file))
+
+
+def note_content(home: Home, actor: Actor, name: str, content: bytes) -> bool:
+    """Record what a rules file says, unless that is on record already; says whether it was recorded.
+
+    Arguments:
+        name: as `rules_files` has it.
+
+    Raises:
+        StoreError: the log cannot be written.
+    """
+    was = _in_force(home.store, name)
+    if was.digest == canonical.digest_bytes(content) or (not was.digest and not content):
+        return False
     body = RulesRecorded(file=name, digest=canonical.digest_bytes(content), size=len(content))
     draft = Draft(actor, body, blobs=(Blob("content", content[:MAX_BLOB], "text"),))
     # Whoever was quicker has read what is newer, or the same.
@@ -170,6 +187,19 @@ class Version:
 def list_versions(home: Home, file: str = "") -> list[Version]:
     """Give every recorded version of the rules files, or of one of them, the oldest first."""
     return [version for version, _ in _versions(home, file)]
+
+
+def recorded_contents(home: Home, file: str) -> Iterator[tuple[str, bytes]]:
+    """Give everything that a rules file ever said, as far as it is on record, the newest first, and who recorded it."""
+    for version, entry in reversed(list(_versions(home, file))):
+        with suppress(ErasedError):
+            yield version.by, home.store.blob(entry, "content") or b""
+
+
+def recorded_files(home: Home, prefix: str) -> list[str]:
+    """Give the rules files that are on record and were not taken away, of those whose name begins so."""
+    recorded = home.store.projections(RulesInForce.name, prefix)
+    return [name for name, state in recorded if InForce.model_validate_json(state).size]
 
 
 def _versions(home: Home, file: str) -> Iterator[tuple[Version, LogEntry]]:

@@ -1,8 +1,9 @@
 """The worker: a process that stays and goes on with what nobody is there for.
 
-It takes over runs whose worker died, goes on behind gates that were decided and locks that came free, and
-takes back what was done for a time only. Several may run at once, beside people and the engine: whoever
-has the lease executes, and the log takes each run that the timer asks for once.
+It takes over runs whose worker died, goes on behind gates that were decided and locks that came free, takes
+back what was done for a time only, and does what the rules for alerts ask for. Several may run at once, beside
+people and the engine: whoever has the lease executes, and the log takes each run that the timer or a rule asks
+for once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mimrun.app.notice.timer import NoticeTimer
 from mimrun.app.presence import stays
 from mimrun.app.program_log import Event, about, program_log
 from mimrun.app.reverts import TIMER, Started, start_due
+from mimrun.app.rule.timer import RuleThread, heed_once
 from mimrun.app.runs import load_plan, load_state
 from mimrun.app.timeouts import is_due, take_back_late
 from mimrun.catalog import Catalog
@@ -159,7 +161,7 @@ def _may_go_on(summary: RunSummary) -> bool:
         case RunStatus.RUNNING:
             return True
         case RunStatus.CREATED:
-            return summary.launched_by == TIMER
+            return summary.launched_by == TIMER or summary.by_rule
         case RunStatus.WAITING:
             return summary.waits_on in ("gate", "lock")
         case _:
@@ -228,6 +230,8 @@ class Worker:
         )
         self._notices = NoticeTimer(settings, monotonic=monotonic)
         self._changes = ChangeTimer(settings, monotonic=monotonic)
+        self._hurried = threading.Event()  # set by a thread, and never by a signal
+        self._rules = RuleThread(settings, catalog=catalog, hurry=self._hurried.set)
         self._active: dict[str, threading.Thread] = {}
         self._alone: dict[str, tuple[int, float]] = {}
         self._met: dict[str, tuple[str, int]] = {}
@@ -248,7 +252,9 @@ class Worker:
         try:
             with stays(self._settings), open_home(self._settings, catalog=self._catalog) as home:
                 home.require_key()
+                self._rules.start()
                 while not self._stopping:
+                    self._hurried.clear()
                     self._take(home)
                     self._anchors.look(home)
                     self._notices.look()
@@ -256,7 +262,9 @@ class Worker:
                     self._rest(LOOK_S)
         finally:
             self._stopping = True
+            self._rules.stop()
             self._wait()
+            self._rules.wait(LAST_WAIT_S)
             self._anchors.wait(LAST_WAIT_S)
             self._notices.wait(LAST_WAIT_S)
             self._changes.wait(LAST_WAIT_S)
@@ -270,6 +278,7 @@ class Worker:
         """
         with open_home(self._settings, catalog=self._catalog) as home:
             home.require_key()
+            heed_once(home)
             while self._take(home):
                 self._wait()
             self._anchors.look(home)
@@ -345,8 +354,8 @@ class Worker:
 
     def _rest(self, seconds: float) -> None:
         end = self._monotonic() + seconds
-        while not self._stopping and self._monotonic() < end:
-            time.sleep(_NAP_S)
+        while not self._stopping and self._monotonic() < end and not self._hurried.wait(_NAP_S):
+            pass
 
     def _wait(self) -> None:
         with self._changed:

@@ -129,7 +129,7 @@ def episode_in(view: Store | View, rule: str, group: str) -> Episode:
     return Episode.decode(view.projection(Episodes.name, episode_key(rule, group)))
 
 
-def episode_name(rule: str, group: str, alert: int) -> str:
-    """Name an episode by what it is of, and the alert that it began with: whoever finds it gives it this name."""
-    digest = hashlib.sha256(f"{rule} {alert} {group}".encode()).digest()
+def episode_name(rule: str, group: str, number: int) -> str:
+    """Name an episode by what it is of, and which one it is: whoever finds it gives it this name."""
+    digest = hashlib.sha256(f"{rule} {number} {group}".encode()).digest()
     return "ep-" + "".join("0123456789abcdefghjkmnpqrstvwxyz"[byte % 32] for byte in digest[:8])

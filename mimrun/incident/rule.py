@@ -66,11 +66,16 @@ Number: TypeAlias = Annotated[
 """A decimal number, written in quotes where it has a fraction. It is compared exactly."""
 
 
+def _several(value: object) -> object:
+    """Read a list, or one of what may stand in it; strictly, what was read before is no list any more."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 def _words(value: object) -> object:
     """Read what words may be: one, several, or a pattern."""
-    if isinstance(value, str):
-        return {"one_of": [value]}
-    return {"one_of": value} if isinstance(value, list) else value
+    if isinstance(value, str | list):
+        return {"one_of": _several(value)}
+    return value
 
 
 def _pattern(value: object) -> object:
@@ -85,7 +90,9 @@ def _pattern(value: object) -> object:
 class Words(Part):
     """Which texts fit: those that are listed, and those that a pattern fits from beginning to end."""
 
-    one_of: tuple[str, ...] = Field((), max_length=200, description="Exactly one of these.")
+    one_of: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        (), max_length=200, description="Exactly one of these."
+    )
     regex: Annotated[str | None, BeforeValidator(_pattern)] = Field(
         None, description="A regular expression (RE2) for the whole text."
     )
@@ -96,10 +103,6 @@ class Words(Part):
 
 
 OneOf: TypeAlias = Annotated[Words, BeforeValidator(_words)]
-
-
-def _several(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class Match(Part):
@@ -208,7 +211,7 @@ class Rule(Part):
     expires: Duration = Field(3_600_000, gt=0, description="How long what it proposes can be taken.")
     incident: Opens | None = Field(None, description="The incident that it opens.")
 
-    def may_heed(self, said: AlertReceived) -> bool:
+    def may_heed(self, said: AlertReceived | Alert) -> bool:
         """Say whether it may heed an alert, by what stands in the log's entry; its labels have the last word."""
         match = self.match
         if not self.enabled or TRUSTED[said.auth] < TRUSTED[match.auth]:

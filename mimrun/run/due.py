@@ -17,6 +17,7 @@ class Why(StrEnum):
     LOCK = "the lock that it waited for is free"
     GATE = "its gate was decided, or its time is up"
     TIMER = "its time has come"
+    RULE = "a rule launched it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ def _why(candidate: Candidate) -> Why | None:
     match summary.status:
         case RunStatus.RUNNING:
             return Why.DIED
+        case RunStatus.CREATED if summary.by_rule:
+            return Why.RULE
         case RunStatus.CREATED:
             return Why.TIMER if candidate.by_timer else None
         case RunStatus.WAITING if candidate.ready and summary.waits_on == "gate":

@@ -162,10 +162,15 @@ def _read_word(runbook: Runbook, word: str) -> dict[str, JsonValue]:
         except (ValueError, RecursionError) as exc:
             raise PlanError(f"{name[:-1]}: {text!r} is not JSON: {exc}") from exc
     spec = runbook.inputs.get(name)
-    return {name: text if spec is None else _from_text(name, spec, text)}
+    return {name: text if spec is None else read_input(name, spec, text)}
 
 
-def _from_text(name: str, spec: Input, text: str) -> JsonValue:
+def read_input(name: str, spec: Input, text: str) -> JsonValue:
+    """Read a value from text, as its type has it on a command line; whether it is allowed says `check_input`.
+
+    Raises:
+        PlanError: it is no value of the type.
+    """
     match spec.type:
         case InputType.STRING | InputType.DURATION | InputType.SECRET:
             return text

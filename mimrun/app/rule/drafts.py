@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from mimrun import canonical
 from mimrun.log.entry import Actor, Blob, Draft
@@ -11,6 +12,9 @@ from mimrun.log.moment import write_moment
 from mimrun.run.summary import BY_RULE
 from mimrun.runbook.launch import row_of
 from mimrun.runbook.plan import Plan
+
+RULES: Final = Actor("system", "rules", "rules")
+"""Who does what no rule does by itself: recording the rules in force, saying that there is a storm."""
 
 
 def rule_actor(rule: str) -> Actor:
