@@ -12,15 +12,17 @@ from fastapi.staticfiles import StaticFiles
 
 from mimrun import __version__
 from mimrun.app.alert.intake import Intake
+from mimrun.app.going_on import Start
 from mimrun.app.home import Home
 from mimrun.app.server.feed import Feed
 from mimrun.app.server.idle import Idle
 from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.readiness import Readiness
+from mimrun.app.server.starting import start_run
 from mimrun.web import events, health, intake
 from mimrun.web.errors import answer_errors
 from mimrun.web.page import make_templates
-from mimrun.web.pages import account, now, sign_in, theme
+from mimrun.web.pages import account, incident, incident_acts, incidents, manual, now, run, run_acts, sign_in, theme
 from mimrun.web.route import check_routes
 from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
@@ -32,6 +34,12 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     account.router,
     theme.router,
     now.router,
+    incidents.router,
+    incident.router,
+    incident_acts.router,
+    run.router,
+    run_acts.router,
+    manual.router,
 )
 """What the server answers."""
 
@@ -59,13 +67,16 @@ class Site(FastAPI):
         await self._guarded(scope, receive, send)
 
 
-def make_site(home: Home, names: Names | None = None, readiness: Readiness | None = None) -> Site:
+def make_site(
+    home: Home, names: Names | None = None, readiness: Readiness | None = None, *, start: Start = start_run
+) -> Site:
     """Give the application of a server.
 
     Arguments:
         home: opened, for as long as the server lasts.
         names: under which names it is asked; those of this machine alone where nothing is said.
         readiness: says whether it is ready; of itself alone where nothing is said.
+        start: has runs executed.
 
     Raises:
         RouteError: a route does not say who may use it.
@@ -76,6 +87,7 @@ def make_site(home: Home, names: Names | None = None, readiness: Readiness | Non
     site.state.home, site.state.templates = home, make_templates()
     site.state.feed, site.state.streams = Feed(home.store), events.Streams()
     site.state.idle, site.state.passwords = Idle(home.clock), Passwords()
+    site.state.start = start
     site.state.readiness = readiness or Readiness(home)
     site.state.alerts = intake.Door(Intake(home))
     for router in ROUTERS:

@@ -112,6 +112,16 @@ def duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
 
+def took(seconds: float) -> str:
+    """Give how long a step took: tenths of a second where it was quick, `0.4 s`."""
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def grouped(count: int) -> str:
+    """Give a number in groups of three: `16 384`."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
 def since(value: datetime | str, now: datetime) -> str:
     """Say how long something has been so."""
     found = _read(value)
@@ -157,12 +167,14 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
         "counted": counted,
         "day": day,
         "duration": duration,
+        "grouped": grouped,
         "iso": iso,
         "left": left,
         "line": safe_line,
         "moment": moment,
         "since": since,
         "size": size,
+        "took": took,
         "worded": worded,
     }
 )

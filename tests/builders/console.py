@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -130,11 +130,18 @@ class Browser:
     Arguments:
         home: opened, for as long as it is used.
         person: who has signed in; "" for nobody.
+        start: has runs executed; without it they are left alone.
     """
 
-    def __init__(self, home: Home, person: str = "alex") -> None:
+    def __init__(
+        self,
+        home: Home,
+        person: str = "alex",
+        *,
+        start: Callable[[Home, str], object] = lambda home, run: None,
+    ) -> None:
         self.client = httpx.Client(
-            transport=InProcess(make_site(home)),
+            transport=InProcess(make_site(home, start=start)),
             base_url="http://localhost",
             headers=HTML,
             follow_redirects=True,
