@@ -1,89 +1,66 @@
-"""`mimrun incident`: what incidents there are, how urgent each is, and its runs."""
+"""`mimrun incident`: declare incidents, see how each stands, and work on them until they are closed."""
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.app.incident.closing import blocks_closing
-from mimrun.app.incident.view import IncidentView, find_incident, list_incidents
+from mimrun.app.incident.declaring import prioritizers
+from mimrun.app.incident.view import find_incident, list_incidents
 from mimrun.app.priority import prioritize, read_priority
+from mimrun.cli import incident_table, incident_timeline, incident_told, incident_work
+from mimrun.cli.incident_options import IncidentArgument, ReasonOption
+from mimrun.cli.incident_view import print_incident, print_list
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
-from mimrun.cli.terminal import console, print_json, safe_line
+from mimrun.cli.terminal import console, print_json
 from mimrun.gate.policy import PRIORITIES
-
-IncidentArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="INC", help="An incident's name, the beginning of it, or `latest`.")
-]
-_STYLE = {"P1": "bold red", "P2": "red", "P3": "yellow"}
 
 
 def list_all(
     everything: Annotated[bool, typer.Option("--all", help="Sealed packs, too.")] = False,
+    still_open: Annotated[bool, typer.Option("--open", help="Only those that are not closed.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List incidents, the newest first: how urgent each is, and how many runs it has."""
+    """List incidents, the newest first: how bad each is, where it stands, and how many runs it has.
+
+    A priority in brackets was assessed, and nobody who may has declared it.
+    """
     with open_home(settings_of(home)) as opened:
-        shown = [one for one in list_incidents(opened) if everything or not one.is_pack]
+        found = [one for one in list_incidents(opened) if everything or not one.is_pack]
+    shown = [one for one in found if one.is_open or not still_open]
     if as_json:
         print_json([one.as_json() for one in shown])
         return
-    if not shown:
-        typer.echo("the log has no incident; a run opens one")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("INCIDENT", "PRIORITY", "OPENED (UTC)", "BY", "RUNS", "TITLE"):
-        table.add_column(head, overflow="fold")
-    for one in shown:
-        runs = f"{len(one.runs)}" + (f", {one.busy} not over" if one.busy else "")
-        opened_at = one.opened_at[:19].replace("T", " ")
-        table.add_row(
-            Text(one.name, "bold"),
-            _priority(one),
-            opened_at,
-            safe_line(one.opened_by),
-            runs,
-            safe_line(one.title),
-        )
-    console().print(table)
+    if shown:
+        print_list(console(), shown)
+    elif found:
+        typer.echo(f"no incident is open; {len(found)} are closed (leave --open away to see them)")
+    else:
+        typer.echo("the log has no incident; `mimrun incident declare TITLE` or a run opens one")
 
 
 def show(incident: IncidentArgument = "latest", home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show an incident: how urgent it is and who said so, its runs, and what keeps it from being closed."""
+    """Show how an incident stands: stage, priority, roles, clocks, runs, and what is to be done next."""
     with open_home(settings_of(home)) as opened:
         one = find_incident(opened, incident)
         blocks = blocks_closing(opened, one.name)
+        who_may = prioritizers(opened).words
     if as_json:
         print_json({**one.as_json(), "blocks_closing": list(blocks)})
         return
-    out = console()
-    out.print(Text(one.name, "bold").append(f"  {safe_line(one.title)}"))
-    out.print(Text(f"  opened {one.opened_at[:19].replace('T', ' ')} UTC by {safe_line(one.opened_by)}"))
-    line = Text("  priority ").append(_priority(one))
-    if one.declared.seq:
-        line.append(f", declared by {safe_line(one.declared.by)}: {safe_line(one.declared.reason)}")
-    out.print(line)
-    for why in blocks:
-        out.print(Text(f"  cannot be closed: {safe_line(why, 300)}", "bold red"))
-    for run in one.runs:
-        out.print(
-            Text(f"  {run.run}  ", "bold").append(f"{run.status.value:<10}  {safe_line(run.title)}", "")
-        )
+    print_incident(console(), one, blocks, who_may)
 
 
 def priority(
     incident: IncidentArgument,
     urgency: Annotated[str, typer.Argument(metavar="PRIORITY", help=f"One of {', '.join(PRIORITIES)}.")],
     *,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")
-    ] = "",
+    reason: ReasonOption = "",
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -106,22 +83,36 @@ def priority(
     )
 
 
-def _priority(one: IncidentView) -> Text:
-    declared = one.declared.priority
-    return Text(declared, _STYLE.get(declared, "")) if declared else Text("not declared", "dim")
-
-
+_INC = "INC-20261122-7K2Q"
 COMMANDS = {
     "incident": group(
         "incident",
-        "List and show incidents, and say how urgent one is.",
+        "Declare incidents, see how each stands, and work on them until they are closed.",
         {
-            "list": (list_all, "mimrun incident list"),
-            "show": (show, "mimrun incident show INC-20261122-7K2Q"),
-            "priority": (
-                priority,
-                'mimrun incident priority INC-20261122-7K2Q P1 --reason "nobody can pay"',
+            "declare": (
+                incident_work.declare_one,
+                'mimrun incident declare "nobody can pay" --impact high --urgency high --service payments',
             ),
+            "list": (list_all, "mimrun incident list --open"),
+            "show": (show, f"mimrun incident show {_INC}"),
+            "timeline": (incident_timeline.show, f"mimrun incident timeline {_INC} --follow"),
+            "note": (
+                incident_told.note,
+                f'mimrun incident note {_INC} "the errors began with the certificate"',
+            ),
+            "assess": (incident_work.assess, f"mimrun incident assess {_INC} --impact medium"),
+            "priority": (priority, f'mimrun incident priority {_INC} P1 --reason "nobody can pay"'),
+            "assign": (incident_work.assign, f"mimrun incident assign {_INC} technical_lead alex"),
+            "stage": (incident_work.stage, f"mimrun incident stage {_INC} containment"),
+            "resolve": (
+                incident_work.resolve,
+                f'mimrun incident resolve {_INC} fixed --cause expired_certificate --restored "5m ago"',
+            ),
+            "close": (incident_work.close, f"mimrun incident close {_INC}"),
+            "reopen": (incident_work.reopen, f'mimrun incident reopen {_INC} --reason "the errors are back"'),
+            "time": (incident_told.time, f"mimrun incident time {_INC} detected 10:42"),
+            "link": (incident_told.link, f"mimrun incident link {_INC} record INC0010042"),
+            "table": (incident_table.show, "mimrun incident table"),
         },
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from mimrun.app.breakglass.glass import list_glasses
 from mimrun.app.home import Home
@@ -12,6 +13,9 @@ from mimrun.log.kinds import Kind
 from mimrun.run.shell import Shell, Shells
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
+
+UNRESOLVED: Final = "it is not resolved"
+"""How the sentence begins about an incident in which service is not back yet."""
 
 
 def blocks_closing(home: Home, incident: str) -> tuple[str, ...]:
@@ -29,7 +33,7 @@ def blocks_closing(home: Home, incident: str) -> tuple[str, ...]:
 
 def _unresolved(state: Incident) -> Iterator[str]:
     if state.status == "open":
-        yield f"it is not resolved (`mimrun incident resolve {state.name} fixed`)"
+        yield f"{UNRESOLVED} (`mimrun incident resolve {state.name} fixed`)"
 
 
 def _runs(home: Home, state: Incident) -> Iterator[str]:

@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal, TypeAlias
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.incident.declaration import Declaration as Declaration  # noqa: PLC0414 - this page is where others find it
+from mimrun.app.incident.masking import masked
 from mimrun.app.incident.recording import text_blobs
+from mimrun.app.incident.told import check_moment
+from mimrun.app.incident.view import find_state
 from mimrun.app.naming import new_incident
 from mimrun.app.persons import require_known, require_present, why_not
 from mimrun.app.policies import rules_or_default
 from mimrun.app.rules import note_rules
 from mimrun.app.sign_in import require_scope
-from mimrun.errors import InputError, RefusedError
+from mimrun.errors import InputError, RefusedError, SettingsError
 from mimrun.gate.scope import VERBS
 from mimrun.incident.assessment import Assessment, IncidentTable, assess, check_flags
 from mimrun.incident.assessment_file import load_table
-from mimrun.incident.incident import incident_in
+from mimrun.incident.incident import Clock, Clocks, Incident, incident_in
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.field import TITLE_LENGTH
 from mimrun.log.kinds import (
-    Grade,
     IncidentAssessed,
     IncidentLinked,
     IncidentOpened,
     IncidentPrioritized,
     IncidentTimed,
 )
+from mimrun.log.moment import write_moment
 from mimrun.log.store import View
-
-Told: TypeAlias = Literal["started", "detected"]
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What somebody says of an incident.
-
-    Arguments:
-        title: what is broken, in a line.
-        impact: how much is affected.
-        urgency: how soon it must be mended.
-        services: which are affected.
-        flags: of the table.
-        text: more words, or "".
-        times: when it began, and when it was noticed, where that is known.
-        parent: the incident that it is part of, or "".
-    """
-
-    title: str
-    impact: Grade = "unknown"
-    urgency: Grade = "unknown"
-    services: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    text: str = ""
-    times: Mapping[Told, datetime] = field(default_factory=dict)
-    parent: str = ""
 
 
 def declare(home: Home, identity: Identity, declaration: Declaration) -> str:
@@ -67,18 +42,18 @@ def declare(home: Home, identity: Identity, declaration: Declaration) -> str:
         the incident's name.
 
     Raises:
-        InputError: there is no title, a flag is not known, or there is no such parent.
+        InputError: there is no title, a flag is not known, there is no such parent, or it cannot have begun then.
         GateError: this person decides nothing: an auditor, or somebody who has left.
-        SettingsError: the table cannot be read.
         StoreError: the log cannot be written.
     """
     require_present(home, identity, "declare an incident")
-    table = load_table(home.settings.incidents)
+    table, doubt = table_or_own(home)
     counts = may_prioritize(home, identity)
-    if declaration.parent and not incident_in(home.store, declaration.parent).opened:
-        raise InputError(f"the log has no incident {declaration.parent!r} that this could be part of")
-    name = new_incident(home.clock())
-    drafts = opening_drafts(table, identity.actor(), name, declaration, prioritize=counts)
+    said, name = masked(home, declaration), new_incident(home.clock())
+    if said.parent:
+        said = replace(said, parent=find_state(home, said.parent).name)
+    _check_times(home, name, said)
+    drafts = opening_drafts(table, identity.actor(), name, said, prioritize=counts, reason=doubt)
     note_rules(home, identity.actor())
     home.store.append(drafts, guard=lambda view: _check_new(view, name))
     return name
@@ -89,6 +64,24 @@ def _check_new(view: View, name: str) -> None:
         raise RefusedError(f"there is an incident {name} already; say it again")
 
 
+def _check_times(home: Home, incident: str, said: Declaration) -> None:
+    for what, at in said.times.items():
+        others = {name: Clock(at=write_moment(m)) for name, m in said.times.items() if name != what}
+        check_moment(home, Incident(name=incident, clocks=Clocks.model_validate(others)), what, at)
+
+
+def table_or_own(home: Home) -> tuple[IncidentTable, str]:
+    """Give the table by which incidents are assessed; mimrun's own where the file cannot be read, and that it is.
+
+    An incident is declared also when somebody has spoilt the file.
+    """
+    try:
+        return load_table(home.settings.incidents), ""
+    except SettingsError as exc:
+        first = str(exc).splitlines()[0]
+        return IncidentTable(), f"by mimrun's own table, as {first}"
+
+
 def opening_drafts(
     table: IncidentTable,
     actor: Actor,
@@ -96,19 +89,21 @@ def opening_drafts(
     declaration: Declaration,
     *,
     prioritize: bool = False,
+    reason: str = "",
 ) -> list[Draft]:
     """Give what opens an incident and says how bad it is: for a person, and for a rule that does it.
 
     Arguments:
         incident: its name.
         prioritize: say also that its priority counts at gates; only where the policy lets the actor.
+        reason: why it is assessed so, where that is out of the ordinary.
 
     Raises:
         InputError: there is no title, or a flag is not known.
     """
     title = _title(declaration.title)
     opened = Draft(actor, IncidentOpened(title=title), inc=incident)
-    judged, assessed = assessment_draft(table, actor, incident, declaration)
+    judged, assessed = assessment_draft(table, actor, incident, declaration, reason)
     drafts = [opened, assessed]
     if prioritize:
         drafts.append(priority_draft(actor, incident, judged, declaration))

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.incident.masking import masking
 from mimrun.app.incident.recording import record, said_by
 from mimrun.app.incident.view import find_state, with_alert
 from mimrun.app.persons import require_present
@@ -51,7 +52,7 @@ def set_time(
     require_present(home, identity, "say when something happened")
     was = find_state(home, incident)
     check_moment(home, was, what, at)
-    body = {"what": what, "at": at, "source": source, "reason": reason}
+    body = {"what": what, "at": at, "source": source, "reason": masking(home)(reason)}
     return record(home, identity, was, [said_by(identity, was, IncidentTimed.model_validate(body))])
 
 
@@ -95,7 +96,7 @@ def link(home: Home, identity: Identity, incident: str, relation: Relation, to: 
     if relation == "record":
         if not to.strip() or len(to) > 200:
             raise InputError("say which record, in at most 200 characters: its number, or its address")
-        ends = [(was, relation, to.strip())]
+        ends = [(was, relation, masking(home)(to.strip()))]
     else:
         other = find_state(home, to)
         _check_link(home, was, relation, other)

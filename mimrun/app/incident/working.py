@@ -8,7 +8,14 @@ from typing import Final, Literal, TypeAlias, get_args
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.incident.closing import blocks_closing
-from mimrun.app.incident.declaring import Declaration, assessment_draft, may_prioritize, priority_draft
+from mimrun.app.incident.declaring import (
+    Declaration,
+    assessment_draft,
+    may_prioritize,
+    priority_draft,
+    table_or_own,
+)
+from mimrun.app.incident.masking import masked, masking
 from mimrun.app.incident.proof import find_proof, require_proof
 from mimrun.app.incident.recording import not_closed, record, said_by
 from mimrun.app.incident.told import RELATIONS as RELATIONS  # noqa: PLC0414 - this page is where others find them
@@ -61,12 +68,13 @@ def assess(
     require_present(home, identity, "assess an incident")
     was = not_closed(home, incident)
     declared = declared_in(home.store, was.name)
-    table = load_table(home.settings.incidents)
-    judged, draft = assessment_draft(table, identity.actor(), was.name, declaration, reason)
+    (table, doubt), said = table_or_own(home), masked(home, declaration)
+    reason = "; ".join(part for part in (masking(home)(reason), doubt) if part)
+    judged, draft = assessment_draft(table, identity.actor(), was.name, said, reason)
     drafts = [draft]
     in_force = priority_reader(home, was.name, lambda: rules_or_default(home.settings))()
     if in_force != judged.priority and may_prioritize(home, identity):
-        drafts.append(priority_draft(identity.actor(), was.name, judged, declaration))
+        drafts.append(priority_draft(identity.actor(), was.name, judged, said))
 
     def check(view: View) -> None:
         if declared_in(view, was.name) != declared:
@@ -119,7 +127,7 @@ def move_stage(
         RefusedError: that move is not allowed, nothing shows that it is contained, or it is closed.
     """
     require_known(home, identity, "say where an incident stands")
-    was = not_closed(home, incident)
+    was, reason = not_closed(home, incident), masking(home)(reason)
     try:
         needs = needs_of(was.stage, stage)
     except RefusedError as exc:
@@ -183,17 +191,18 @@ def resolve(
             f"{was.name} is resolved already: {was.how.replace('_', ' ')}; `mimrun incident close` closes it,"
             " `mimrun incident reopen` says that it is not over"
         )
-    bodies: list[Body] = []
+    bodies, mask = list[Body](), masking(home)
     if not is_contained(was.stage):
         why = f"nothing had to be contained: {how.replace('_', ' ')}" if how in _UNHARMED else ""
         bodies.append(_contained(home, was.name, reason=why))
     restored = _restored(home, was, how, restored_at)
     bodies.append(
-        IncidentResolved.model_validate({"how": how, "cause": cause.strip(), "restored_at": restored})
+        IncidentResolved.model_validate({"how": how, "cause": mask(cause.strip()), "restored_at": restored})
     )
     bodies.append(IncidentStaged(stage="maintenance"))
     drafts = [
-        said_by(identity, was, body, text if isinstance(body, IncidentResolved) else "") for body in bodies
+        said_by(identity, was, body, mask(text) if isinstance(body, IncidentResolved) else "")
+        for body in bodies
     ]
     return record(home, identity, was, drafts)
 
@@ -220,7 +229,7 @@ def close(home: Home, identity: Identity, incident: str, reason: str = "") -> In
     was = not_closed(home, incident)
     if blocks := blocks_closing(home, was.name):
         raise RefusedError(f"{was.name} cannot be closed: " + "; ".join(blocks))
-    return record(home, identity, was, [said_by(identity, was, IncidentClosed(reason=reason))])
+    return record(home, identity, was, [said_by(identity, was, IncidentClosed(reason=masking(home)(reason)))])
 
 
 def reopen(
@@ -241,5 +250,5 @@ def reopen(
         raise InputError("say why it is not over, with --reason: it is what a reviewer will read")
     if stage == "maintenance":
         raise InputError("what is reopened is not in maintenance; choose another stage")
-    bodies = (IncidentReopened(reason=reason), IncidentStaged(stage=stage))
+    bodies = (IncidentReopened(reason=masking(home)(reason)), IncidentStaged(stage=stage))
     return record(home, identity, was, [said_by(identity, was, body) for body in bodies])

@@ -13,6 +13,10 @@ TEACH: Final = frozenset({Kind.RUN_CREATED, Kind.STEP_STARTED, Kind.STEP_INTENT,
 """The kinds that say what something is called."""
 
 
+_LOOKS: Final = {"verify": "the check of", "capture": "the look before"}
+"""What is looked at for a step has a path of its own behind the step's."""
+
+
 class Names:
     """What runs, steps and actions are called; learns it from the entries that it is shown."""
 
@@ -36,9 +40,15 @@ class Names:
                 pass
 
     def step(self, entry: LogEntry) -> str:
-        """Name the step of an entry: `step 3 (Promote the standby)`."""
-        name = self.steps.get((entry.run, entry.step), "")
-        return f"step {entry.step} ({name})" if name else f"step {entry.step}"
+        """Name the step of an entry: `step 3 (Promote the standby)`, or what is looked at for it."""
+        path, _, look = entry.step.rpartition(".")
+        if look in _LOOKS:
+            return f"{_LOOKS[look]} {self._named(entry.run, path)}"
+        return self._named(entry.run, entry.step)
+
+    def _named(self, run: str, path: str) -> str:
+        name = self.steps.get((run, path), "")
+        return f"step {path} ({name})" if name else f"step {path}"
 
     def place(self, entry: LogEntry) -> str:
         """Name the step and the target of an entry: `step 3 (Promote the standby) on db2`."""
@@ -75,7 +85,9 @@ def at(moment: str) -> str:
 
 
 def span(milliseconds: int) -> str:
-    """Give how long something took: `0.4 s`, `12 s`, `3:05 min`, `1:02:03 h`."""
+    """Give how long something took: `7 ms`, `1.2 s`, `12 s`, `3:05 min`, `1:02:03 h`."""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
     if milliseconds < 10_000:
         return f"{milliseconds / 1000:.1f} s"
     seconds = milliseconds // 1000

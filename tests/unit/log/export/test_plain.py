@@ -47,13 +47,24 @@ def test_steps_are_called_what_their_runbook_calls_them() -> None:
     assert said == "Step 3.block.1 (Promote the standby) on db2 is done (something changed, 1.2 s)"
 
 
+def test_what_is_looked_at_for_a_step_is_called_after_it() -> None:
+    names = Names()
+    names.learn(
+        replace(
+            entry_of(Kind.STEP_STARTED), step="2", body=StepStarted(name="Restart", form="action", targets=())
+        )
+    )
+    entry = replace(entry_of(Kind.STEP_PROBED), step="2.verify", target="db1")
+    assert "the check of step 2 (Restart) on db1" in plain_of(entry, names)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"status": "failed"}, "failed half done after 0.5 s: no space left"),
-        ({"status": "failed", "clean": True}, "failed after 0.5 s: no space left"),
+        ({"status": "failed"}, "failed half done after 500 ms: no space left"),
+        ({"status": "failed", "clean": True}, "failed after 500 ms: no space left"),
         ({"status": "failed", "clean": True, "unreachable": True}, "could not be reached"),
-        ({"status": "ok"}, "is done (nothing to change, 0.5 s)"),
+        ({"status": "ok"}, "is done (nothing to change, 500 ms)"),
         ({"status": "unknown"}, "Nobody knows what became of step"),
         ({"status": "failed", "performed": False}, "was not begun"),
     ],
@@ -89,7 +100,9 @@ def test_rules_and_workers_are_called_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
     [
-        (0, "0.0 s"),
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1_000, "1.0 s"),
         (9_999, "10.0 s"),
         (12_400, "12 s"),
         (185_000, "3:05 min"),
