@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, BinaryIO, Final, TypeAlias
 
@@ -58,7 +58,7 @@ class Given:
         return {name.removeprefix(prefix): file for name, file in found if name.startswith(prefix)}
 
 
-async def read_given(request: Request) -> Given:
+async def read_given(request: Request) -> AsyncIterator[Given]:
     """Read the form of a request; a field for a file that was left empty is no file."""
     form = await request.form(max_fields=_FIELDS)
     texts: dict[str, str] = {}
@@ -69,7 +69,10 @@ async def read_given(request: Request) -> Given:
                 files[name] = (value.filename, value.file)
         else:
             texts[name] = value.replace("\r\n", "\n")
-    return Given(texts, files)
+    try:
+        yield Given(texts, files)
+    finally:
+        await form.close()
 
 
 Form: TypeAlias = Annotated[Given, Depends(read_given)]
