@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from mimrun.app.program_log import Event, program_log
+from mimrun.app.server.guesses import TooManyGuessesError
 from mimrun.app.sign_in import NotSignedInError
-from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedError, SignInError
-
+from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedError, RunError, SignInError
 
 TITLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("That cannot be done so", "Go back, put right what it says, and send it again; nothing was done."),
@@ -37,9 +41,11 @@ STATUS: Final[tuple[tuple[type[MimrunError], int], ...]] = (
     (NotSignedInError, 401),
     (SignInError, 403),
     (GateError, 403),
+    (TooManyGuessesError, 429),
     (RefusedError, 409),
     (InputError, 400),
     (LogError, 503),
+    (RunError, 409),
     (MimrunError, 500),
 )
 """What an error is in HTTP; the first that fits."""
@@ -57,10 +63,24 @@ def wants_json(request: Request) -> bool:
     return path.startswith(("/api/", "/alerts/")) or "text/html" not in request.headers.get("accept", "")
 
 
-def problem(status: int, title: str) -> Response:
-    """Give a problem as RFC 9457 has it."""
-    body = {"type": "about:blank", "title": title, "status": status}
-    return JSONResponse(body, status, media_type=PROBLEM)
+def problem(status: int, detail: str, more: Mapping[str, Any] | None = None) -> Response:
+    """Give a problem as RFC 9457 has it.
+
+    Arguments:
+        detail: what is wrong, and what to do about it.
+        more: members besides.
+    """
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **(more or {}),
+    }
+    # What somebody sent is repeated as it is only where it is text at all.
+    whole = json.dumps(body, ensure_ascii=True)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}, 503: {"Retry-After": "5"}}
+    return Response(whole, status, headers=headers.get(status), media_type=PROBLEM)
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -68,11 +88,13 @@ def answer_errors(app: FastAPI) -> None:
 
     def explained(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, MimrunError)
-        return _answer(request, status_of(exc), str(exc))
+        return _answer(request, status_of(exc), str(exc), exc)
 
     def refused(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
-        return _answer(request, exc.status_code, str(exc.detail))
+        answer = _answer(request, exc.status_code, str(exc.detail))
+        answer.headers.update(exc.headers or {})
+        return answer
 
     def malformed(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, RequestValidationError)
@@ -80,16 +102,27 @@ def answer_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _answer(request, 422, f"{where}: {first['msg']}")
 
+    def broke(request: Request, exc: Exception) -> Response:
+        log = program_log(request.app.state.home.settings)
+        log.error(
+            Event.SERVER_BROKE,
+            error=type(exc).__name__,
+            request=f"{request.method} {request.url.path}"[:200],
+            exc_info=exc,
+        )
+        return _answer(request, 500, "this is a bug in mimrun; the program log says more")
+
+    app.add_exception_handler(Exception, broke)
     app.add_exception_handler(MimrunError, explained)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, malformed)
 
 
-def _answer(request: Request, status: int, text: str) -> Response:
+def _answer(request: Request, status: int, text: str, error: MimrunError | None = None) -> Response:
     from mimrun.web.page import is_fragment, show  # noqa: PLC0415 - pages raise these errors
 
     if wants_json(request):
-        return problem(status, text)
+        return problem(status, text, _places(error))
     if status == 401 and not is_fragment(request) and request.method == "GET":
         return RedirectResponse("/sign-in", status_code=303)
     who = getattr(request.state, "who", None)
@@ -97,3 +130,10 @@ def _answer(request: Request, status: int, text: str) -> Response:
     return show(
         request, who, "error.html", status=status, code=status, title=title, text=text, next=what_next
     )
+
+
+def _places(error: MimrunError | None) -> Mapping[str, Any]:
+    """Give each thing that is wrong, where there are several."""
+    if not isinstance(error, InputError) or not error.problems:
+        return {}
+    return {"problems": [asdict(one) for one in sorted(error.problems)]}

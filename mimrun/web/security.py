@@ -13,6 +13,7 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from fastapi import HTTPException
@@ -146,8 +147,8 @@ def _longest(headers: Collection[tuple[bytes, bytes]]) -> int:
     return LONGEST_FILES if kind.startswith(b"multipart/form-data") else LONGEST_BODY
 
 
-def _problem(status: int, title: str) -> App:
-    body = {"type": "about:blank", "title": title, "status": status}
+def _problem(status: int, detail: str) -> App:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return JSONResponse(body, status, media_type="application/problem+json")
 
 

@@ -19,15 +19,30 @@ from mimrun.app.server.idle import Idle
 from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.readiness import Readiness
 from mimrun.app.server.starting import start_run
+from mimrun.app.server.verifying import Verifying
 from mimrun.web import events, health, intake
+from mimrun.web.api.repeat import Repeats
+from mimrun.web.api.routers import ROUTERS as API
 from mimrun.web.errors import answer_errors
 from mimrun.web.page import make_templates
-from mimrun.web.pages import account, incident, incident_acts, incidents, manual, now, run, run_acts, sign_in, theme
+from mimrun.web.pages import (
+    account,
+    incident,
+    incident_acts,
+    incidents,
+    manual,
+    now,
+    run,
+    run_acts,
+    sign_in,
+    theme,
+)
 from mimrun.web.route import check_routes
 from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     health.router,
+    *API,
     intake.router,
     events.router,
     sign_in.router,
@@ -83,11 +98,13 @@ def make_site(
     """
     site = Site(names or Names())
     # Nobody is the account that the server runs under, nor whoever that has signed in.
-    home = replace(home, signed_in=None)
+    settings = replace(home.settings, token=None, token_wrong="", session=None)
+    home = replace(home, settings=settings, signed_in=None)
     site.state.home, site.state.templates = home, make_templates()
     site.state.feed, site.state.streams = Feed(home.store), events.Streams()
     site.state.idle, site.state.passwords = Idle(home.clock), Passwords()
     site.state.start = start
+    site.state.repeats, site.state.verifying = Repeats(), Verifying(home)
     site.state.readiness = readiness or Readiness(home)
     site.state.alerts = intake.Door(Intake(home))
     for router in ROUTERS:
