@@ -49,3 +49,27 @@ TextOption: TypeAlias = Annotated[
     str,
     typer.Option("--text", metavar="TEXT", show_default=False, help="More words; kept apart, like a note."),
 ]
+StartedOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--started",
+        metavar="MOMENT",
+        show_default=False,
+        help="When it began: 10:42, ISO 8601, or `15m ago`.",
+    ),
+]
+DetectedOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--detected",
+        metavar="MOMENT",
+        show_default=False,
+        help="When somebody, or a monitoring system, noticed.",
+    ),
+]
+ParentOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--parent", metavar="INC", show_default=False, help="The incident that this one is part of."
+    ),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, TypeAlias, get_args
 
 import typer
 from rich.console import Console
@@ -34,6 +34,22 @@ STYLE: Final = {
     "change": "blue",
     "other": "dim",
 }
+SourceOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="WORD",
+        show_default=False,
+        help=f"Only these: {', '.join(SOURCES)}. May be given several times, or with commas.",
+    ),
+]
+AfterOption: TypeAlias = Annotated[
+    int, typer.Option("--after", metavar="ENTRY", help="Only what was recorded behind this entry.")
+]
+LastOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--last", metavar="N", min=1, show_default=False, help="Only the last so many lines."),
+]
 _LOOK_S: Final = 1.0
 """How long one waits for something new before looking whether somebody has pressed Ctrl-C."""
 _IN_RUNS: Final = frozenset({"step", "run", "decision", "manual"})
@@ -45,22 +61,9 @@ _HEAD: Final = 20
 def show(
     incident: IncidentArgument = "latest",
     *,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="WORD",
-            show_default=False,
-            help=f"Only these: {', '.join(SOURCES)}. May be given several times, or with commas.",
-        ),
-    ] = None,
-    after: Annotated[
-        int, typer.Option("--after", metavar="ENTRY", help="Only what was recorded behind this entry.")
-    ] = 0,
-    last: Annotated[
-        int | None,
-        typer.Option("--last", metavar="N", min=1, show_default=False, help="Only the last so many lines."),
-    ] = None,
+    source: SourceOption = None,
+    after: AfterOption = 0,
+    last: LastOption = None,
     follow: Annotated[bool, typer.Option("--follow", help="Stay, and show what happens.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,

@@ -15,11 +15,14 @@ from mimrun.app.incident.declaring import Declaration, declare, prioritizers
 from mimrun.app.incident.view import find_incident, find_state
 from mimrun.canonical import Json
 from mimrun.cli.incident_options import (
+    DetectedOption,
     FlagOption,
     ImpactOption,
     IncidentArgument,
+    ParentOption,
     ReasonOption,
     ServiceOption,
+    StartedOption,
     TextOption,
     UrgencyOption,
 )
@@ -44,30 +47,9 @@ def declare_one(
     service: ServiceOption = None,
     flag: FlagOption = None,
     text: TextOption = "",
-    started: Annotated[
-        str | None,
-        typer.Option(
-            "--started",
-            metavar="MOMENT",
-            show_default=False,
-            help="When it began: 10:42, ISO 8601, or `15m ago`.",
-        ),
-    ] = None,
-    detected: Annotated[
-        str | None,
-        typer.Option(
-            "--detected",
-            metavar="MOMENT",
-            show_default=False,
-            help="When somebody, or a monitoring system, noticed.",
-        ),
-    ] = None,
-    parent: Annotated[
-        str | None,
-        typer.Option(
-            "--parent", metavar="INC", show_default=False, help="The incident that this one is part of."
-        ),
-    ] = None,
+    started: StartedOption = None,
+    detected: DetectedOption = None,
+    parent: ParentOption = None,
     claimed: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
