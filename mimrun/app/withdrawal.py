@@ -8,12 +8,13 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.errors import InputError, RefusedError
-from mimrun.gate.approval import Request, roles_asked
+from mimrun.gate.approval import Request, Vote, roles_asked
 from mimrun.gate.decision import check_withdrawal
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import GateDecided
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
+from mimrun.run.state import GateState
 from mimrun.run.summary import RunSummary, summary_in
 from mimrun.runbook.node import PlannedGate
 
@@ -31,6 +32,42 @@ def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGa
     """
     if not reason.strip():
         raise InputError("say why you take it back, with --reason: it is what a reviewer will read")
+    summary, node, asked, request, vote = _taken(home, run, identity)
+    path = node.path
+    body = GateDecided(
+        decision="withdrawn",
+        digest=asked.digest,
+        role=_role_of(identity, request),
+        reason=reason,
+        at=write_moment(home.clock()),
+        purpose=vote.purpose,
+    )
+    draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=path)
+    if vote.purpose == "approval":
+        # First there: where only one of the two is taken back, the gate stays closed.
+        withdraw_from_made_change(home, summary.run, identity, digest=asked.digest, reason=reason)
+    home.store.append([draft], guard=lambda log: _still_unused(log, summary))
+    return node
+
+
+def why_not_withdraw(home: Home, run: str, identity: Identity) -> str:
+    """Say why a person has no approval to take back; "" where they have one."""
+    try:
+        _taken(home, run, identity)
+    except RefusedError as exc:
+        return str(exc)
+    return ""
+
+
+def _taken(
+    home: Home, run: str, identity: Identity
+) -> tuple[RunSummary, PlannedGate, GateState, Request, Vote]:
+    """Give the gate of a run that waits, or is open and unused, and a person's approval there.
+
+    Raises:
+        RefusedError: there is no such gate.
+        GateError: this person has not approved it.
+    """
     view = find_run(home, run)
     summary = view.summary
     state, plan = load_state(home, summary.run), load_plan(home, summary.run)
@@ -47,20 +84,7 @@ def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGa
     people = home.people(plan.runbook.owner)
     request = permits_of_state(home, state, plan).request(node, state)
     vote = check_withdrawal(identity.person, request, asked.votes, people, auth=identity.auth)
-    body = GateDecided(
-        decision="withdrawn",
-        digest=asked.digest,
-        role=_role_of(identity, request),
-        reason=reason,
-        at=write_moment(home.clock()),
-        purpose=vote.purpose,
-    )
-    draft = Draft(identity.actor(), body, inc=summary.incident, run=summary.run, step=path)
-    if vote.purpose == "approval":
-        # First there: where only one of the two is taken back, the gate stays closed.
-        withdraw_from_made_change(home, summary.run, identity, digest=asked.digest, reason=reason)
-    home.store.append([draft], guard=lambda log: _still_unused(log, summary))
-    return node
+    return summary, node, asked, request, vote
 
 
 def _role_of(identity: Identity, request: Request) -> str:

@@ -20,13 +20,15 @@ from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.readiness import Readiness
 from mimrun.app.server.starting import start_run
 from mimrun.app.server.verifying import Verifying
-from mimrun.web import events, health, intake
+from mimrun.web import events, health, intake, metrics
 from mimrun.web.api.repeat import Repeats
 from mimrun.web.api.routers import ROUTERS as API
 from mimrun.web.errors import answer_errors
+from mimrun.web.metrics import Figures
 from mimrun.web.page import make_templates
 from mimrun.web.pages import (
     account,
+    gate,
     incident,
     incident_acts,
     incidents,
@@ -55,6 +57,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     run.router,
     run_acts.router,
     manual.router,
+    gate.router,
 )
 """What the server answers."""
 
@@ -77,13 +80,23 @@ class Site(FastAPI):
         )
         self._guarded = guarded(super().__call__, names)
 
+    def count_with(self, figures: Figures) -> None:
+        """Count every answer from here on."""
+        self.state.figures = figures
+        self._guarded = figures.counting(self._guarded)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         await self._guarded(scope, receive, send)
 
 
 def make_site(
-    home: Home, names: Names | None = None, readiness: Readiness | None = None, *, start: Start = start_run
+    home: Home,
+    names: Names | None = None,
+    readiness: Readiness | None = None,
+    *,
+    start: Start = start_run,
+    open_metrics: bool = False,
 ) -> Site:
     """Give the application of a server.
 
@@ -92,6 +105,7 @@ def make_site(
         names: under which names it is asked; those of this machine alone where nothing is said.
         readiness: says whether it is ready; of itself alone where nothing is said.
         start: has runs executed.
+        open_metrics: show figures to whoever asks.
 
     Raises:
         RouteError: a route does not say who may use it.
@@ -107,7 +121,8 @@ def make_site(
     site.state.repeats, site.state.verifying = Repeats(), Verifying(home)
     site.state.readiness = readiness or Readiness(home)
     site.state.alerts = intake.Door(Intake(home))
-    for router in ROUTERS:
+    site.count_with(Figures(site.state))
+    for router in (*ROUTERS, metrics.open_router if open_metrics else metrics.router):
         # Each route whole, and not behind an included router: so the check below sees every one.
         site.router.routes.extend(router.routes)
     site.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))

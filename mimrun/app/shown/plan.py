@@ -85,10 +85,15 @@ class Step:
     sections: tuple[Section, ...] = ()
 
 
-def plan_steps(plan: Plan) -> tuple[Section, ...]:
-    """Give the steps of a whole plan; what repeats itself many times is cut short."""
+def plan_steps(plan: Plan, *, full: bool = False, where: str = "--json shows all") -> tuple[Section, ...]:
+    """Give the steps of a whole plan.
+
+    Arguments:
+        full: nothing is left out; else what repeats itself many times is cut short.
+        where: where the rest can be seen then.
+    """
     actions = sum(isinstance(node, PlannedAction) for node in written((*plan.nodes, *plan.handlers)))
-    view = _View(plan, full=False, most=min(max(_LINES // max(actions, 1), 2), 12))
+    view = _View(plan, full=full, most=min(max(_LINES // max(actions, 1), 2), 12), where=where)
     return (Section("", view.steps(plan.nodes)), *view.handlers("", "at the end"))
 
 
@@ -98,7 +103,8 @@ def segment_steps(plan: Plan, segment: Segment) -> tuple[Section, ...]:
     reached = {step_of(node.path).partition(".batch.*")[0] for node in segment.nodes}
     serial = (node for node in plan.walk() if isinstance(node, PlannedSerial) and node.path in reached)
     batches = tuple(
-        Step(node.path, safe_line(node.name), form_of(node), lines=tuple(view.batches(node))) for node in serial
+        Step(node.path, safe_line(node.name), form_of(node), lines=tuple(view.batches(node)))
+        for node in serial
     )
     steps = Section("", view.steps(together(segment.nodes)))
     return (steps, Section("batches", batches)) if batches else (steps,)
@@ -112,11 +118,13 @@ class _View:
         plan: its targets stand above the steps.
         full: nothing is left out, however long it is.
         most: where hosts of a step differ in what is done on them, so many kinds are shown.
+        where: where the rest can be seen.
     """
 
     plan: Plan
     full: bool
     most: int = 0
+    where: str = ""
 
     def steps(self, nodes: Iterable[Node]) -> tuple[Step, ...]:
         return tuple(map(self.step, nodes))
@@ -174,7 +182,7 @@ class _View:
         if shown < total:
             most = max(len(hosts_of(batch)) for batch in node.batches[shown:])
             text = f"... and {count(total - shown, 'batch', 'batches')} more of up to {count(most, 'host')}"
-            yield line(f"{text} (--json shows all)", "place")
+            yield line(f"{text} ({self.where})", "place")
 
     def _action(self, node: PlannedAction) -> Iterator[Told]:
         groups: dict[str, list[TargetCalls]] = {}
@@ -186,8 +194,8 @@ class _View:
             yield from (line(text, deep=True) for text in self._calls(alike[0]))
         rest = [target.target for alike in list(groups.values())[shown:] for target in alike]
         if rest:
-            told = f"... and {count(len(rest), 'host')} more, with arguments of their own (--json shows all)"
-            yield line(told, "place")
+            told = f"... and {count(len(rest), 'host')} more, with arguments of their own"
+            yield line(f"{told} ({self.where})", "place")
         yield from _circumstances(node)
 
     def _hosts(self, names: Sequence[str]) -> str:
@@ -203,7 +211,7 @@ class _View:
         for call in target.calls[:shown]:
             yield from call_lines(call)
         if len(target.calls) > shown:
-            yield f"... and {len(target.calls) - shown} more items (--json shows all)"
+            yield f"... and {len(target.calls) - shown} more items ({self.where})"
         for keyword, calls in (("verify", target.verify), ("undo", target.undo), ("capture", target.capture)):
             known = list(dict.fromkeys(tuple(call_lines(call)) for call in calls[:shown]))
             for head, *rest in known:

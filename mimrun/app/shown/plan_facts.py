@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mimrun.app.shown.plan import count, first
@@ -11,7 +11,7 @@ from mimrun.app.shown.tone import Told, Tone
 from mimrun.connector import Effect
 from mimrun.runbook.batch import written
 from mimrun.runbook.duration import format_duration
-from mimrun.runbook.node import PlannedAction, PlannedGate, PlannedManual
+from mimrun.runbook.node import Node, PlannedAction, PlannedGate, PlannedManual
 from mimrun.runbook.plan import Plan
 from mimrun.runbook.reach import HOST_LOCK
 
@@ -43,7 +43,7 @@ def judgement(plan: Plan) -> Iterator[Told]:
     """Say what a responder must know before the go."""
     every = list(written((*plan.nodes, *plan.handlers)))
     actions = [node for node in every if isinstance(node, PlannedAction)]
-    changing = [n for n in actions if any(c.effect is not Effect.READ for t in n.targets for c in t.calls)]
+    changing = [node for node in actions if _changes(node)]
     # A way back has no way back of its own; to say so of each of its steps would only frighten.
     final = [n for n in changing if plan.undo_of is None and not all(t.undo for t in n.targets)]
     late = [n for n in actions if any(c.late for t in n.targets for c in t.calls)]
@@ -61,6 +61,20 @@ def judgement(plan: Plan) -> Iterator[Told]:
     for word, nodes, tone in kinds:
         if nodes:
             yield Told(((f"{word}: ", tone), (first([*map(_title, nodes)], _STEPS_SHOWN), "")))
+
+
+def way_back(nodes: Iterable[Node]) -> tuple[list[str], list[str]]:
+    """Say of steps that change something which can be undone, and which cannot."""
+    back, final = list[str](), list[str]()
+    for node in written(nodes):
+        if isinstance(node, PlannedAction) and _changes(node):
+            undone = all(t.undo for t in node.targets) and not node.options.irreversible
+            (back if undone else final).append(_title(node))
+    return back, final
+
+
+def _changes(node: PlannedAction) -> bool:
+    return any(call.effect is not Effect.READ for target in node.targets for call in target.calls)
 
 
 def _title(node: PlannedAction) -> str:
