@@ -34,6 +34,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("cancel", "stopping", "End a run: what is under way is ended on its target, with proof."),
             Command("abort", "stopping", "Stop a run now, without waiting for any target."),
             Command("kill-switch", "control", "Stop everything at once; two people let it go on."),
+            Command("proposal", "proposal", "Take, or let be, what a rule proposes because of alerts."),
             Command("retry", "retry", "Do again what failed in a run, on the hosts where it failed."),
             Command("undo", "undo", "Take back what a run did, in reverse order."),
             Command("reverts", "reverts", "List what was done for a time only, or let it stand for good."),
@@ -99,6 +100,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
             Command("down", "setup", "Stop the engine."),
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
+            Command("rule", "rule", "List, check and try the rules that say what alerts lead to."),
             Command("notice", "notice", "Show and try who is told what, over which channel."),
             Command(
                 "breakglass", "breakglass", "Seal runbooks for when nothing works, and merge what was done."

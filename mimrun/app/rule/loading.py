@@ -116,11 +116,12 @@ class RulesReader:
     """Reads the rules again when a file has changed, and knows which are in force.
 
     Arguments:
-        home: says where they are, and records what is in force.
+        home: says where they are.
+        record: put on record what is in force; not where somebody only looks.
     """
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, home: Home, *, record: bool = True) -> None:
+        self._home, self._records = home, record
         self._marks: Marks | None = None
         self._writing: Marks | None = None
         self._good: dict[str, RuleFile] = {}
@@ -205,6 +206,8 @@ class RulesReader:
 
     def _record(self, name: str, digest: str = "") -> None:
         """Put on record what is in force, unless the file has changed again meanwhile."""
+        if not self._records:
+            return
         path = self._home.settings.rules / name.removeprefix(RULE)
         with suppress(SettingsError):
             content = read_bytes(path, error=SettingsError) if path.exists() else b""
