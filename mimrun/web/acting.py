@@ -51,8 +51,12 @@ def who_acts(request: Request) -> Who:
         raise NotSignedInError("sign in first")
     acting = replace(home, signed_in=signed)
     key = form_key_of(cookie) if token is None and cookie is not None else ""
-    who = Who(acting, identify(acting.people(), None), key, home.store.head().size)
-    request.state.who = who  # for the page that says what went wrong, if something does
+    return Who(acting, identify(acting.people(), None), key, home.store.head().size)
+
+
+async def known(request: Request) -> Who:
+    """Give who acts, as the route has found (`mimrun.web.route`)."""
+    who: Who = request.state.who
     return who
 
 
@@ -64,5 +68,5 @@ def _acts(request: Request) -> bool:
     return request.method not in ("GET", "HEAD") or not live
 
 
-Acting: TypeAlias = Annotated[Who, Depends(who_acts)]
+Acting: TypeAlias = Annotated[Who, Depends(known)]
 """An argument of a route: who acts."""

@@ -7,10 +7,12 @@ from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
 
 from mimrun.app.sign_in import doing
 from mimrun.gate.scope import VERBS
+from mimrun.web.acting import who_acts
 from mimrun.web.form_key import check_form_key
 
 _MARK: Final = "mimrun_verb"
@@ -55,13 +57,15 @@ class VerbRoute(APIRoute):
         super().__init__(path, endpoint, **given)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give the handler: the verb and the door are known in everything that it calls."""
+        """Give the handler: it is done by somebody who may, and the verb and the door are known in all that it calls."""
         inner, verb = super().get_route_handler(), self.verb
 
         async def handle(request: Request) -> Response:
-            if verb:
-                await check_form_key(request)
             with doing(verb, "web"):
+                if verb:
+                    # Before anything of the request is read: whoever may not do it, learns nothing of what else is wrong.
+                    request.state.who = await run_in_threadpool(who_acts, request)
+                    await check_form_key(request)
                 return await inner(request)
 
         return handle

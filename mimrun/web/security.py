@@ -52,6 +52,9 @@ HEADERS: Final = (
 """What every answer carries."""
 _HSTS: Final = ("strict-transport-security", "max-age=31536000")
 _NO_STORE: Final = ("cache-control", "no-store")
+_LOOK_FIRST: Final = ("cache-control", "no-cache")
+_FOR_EVER: Final = ("cache-control", "public, max-age=31536000, immutable")
+"""What is asked for by its digest never becomes something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,13 @@ class _Answer:
 
     def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         there = {name.lower() for name, _ in headers}
-        wanted = [*HEADERS, _NO_STORE]
+        wanted = [*HEADERS, self._kept()]
         if self._scope.get("scheme") == "https":
             wanted.append(_HSTS)
         return [(n.encode(), v.encode()) for n, v in wanted if n.encode() not in there]
+
+    def _kept(self) -> tuple[str, str]:
+        """Say how long a browser may keep it."""
+        if not self._scope["path"].startswith("/static/"):
+            return _NO_STORE
+        return _FOR_EVER if self._scope.get("query_string", b"").startswith(b"v=") else _LOOK_FIRST

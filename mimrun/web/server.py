@@ -117,8 +117,9 @@ def serve(settings: Settings, options: Options, tell: Callable[[dict[str, Any]],
     with take_seat(settings) as seat, open_home(settings) as home:
         home.require_key()
         household = _household(settings, options)
-        site = make_site(home, options.names(), Readiness(home, household.states))
-        site.state.household, site.state.open_metrics = household, options.open_metrics
+        readiness = Readiness(home, household.states)
+        site = make_site(home, options.names(), readiness, open_metrics=options.open_metrics)
+        site.state.household = household
         line = _listen(options)
         server = _Server(_config(site, options), site.state.feed)
         server.when_started = lambda: _tell(home, seat, line, options, household, tell)
