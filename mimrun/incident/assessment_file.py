@@ -70,23 +70,22 @@ def parse_table(document: Document) -> IncidentTable:
         table = IncidentTable.model_validate_json(json.dumps(shaped), strict=True)
     except ValidationError as exc:
         raise SettingsError(problems=[*problems, *problems_of(exc, document, (), IncidentTable)]) from exc
-    problems += [document.problem(*doubt) for doubt in _doubtful(table)]
+    if "severity" in shaped:
+        for number in range(len(table.severity)):
+            problems += [document.problem(*doubt) for doubt in _doubtful_rule(table, number)]
+    for name, own in (("flags", FLAGS), ("roles", ROLES)):
+        problems += [
+            document.problem((name, word), f"{word!r} is mimrun's own already", "leave it out", at_key=True)
+            for word in getattr(table, name)
+            if word in own
+        ]
     if problems:
         raise SettingsError(problems=problems)
     return table.model_copy(update={"file": document.file})
 
 
-def _doubtful(table: IncidentTable) -> Iterator[tuple[ValuePath, str, str]]:
-    """Give what is well written and cannot be meant: where, what, and what would be right."""
-    for number in range(len(table.severity)):
-        yield from _doubtful_rule(table, number)
-    for name, own in (("flags", FLAGS), ("roles", ROLES)):
-        for word in getattr(table, name):
-            if word in own:
-                yield (name, word), f"{word!r} is mimrun's own already", "leave it out"
-
-
 def _doubtful_rule(table: IncidentTable, number: int) -> Iterator[tuple[ValuePath, str, str]]:
+    """Give what is well written in a rule and cannot be meant: where, what, and what would be right."""
     rule, where = table.severity[number], ("severity", number)
     for key in ("flags", "without"):
         for place, flag in enumerate(getattr(rule, key)):

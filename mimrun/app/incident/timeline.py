@@ -115,7 +115,8 @@ def timeline(home: Home, incident: str, *, after: int = 0, limit: int | None = N
     """Give what happened in an incident, in time order.
 
     Arguments:
-        after: only what was recorded behind this entry.
+        after: only what was recorded behind this entry, and the alerts that a rule behind it attached, which themselves
+            came before.
         limit: only the last so many.
 
     Returns:
