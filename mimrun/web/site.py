@@ -28,10 +28,13 @@ from mimrun.web.metrics import Figures
 from mimrun.web.page import make_templates
 from mimrun.web.pages import (
     account,
+    alerts,
     gate,
     incident,
     incident_acts,
     incidents,
+    log,
+    log_export,
     manual,
     now,
     run,
@@ -52,6 +55,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     theme.router,
     now.router,
     incidents.router,
+    alerts.router,
+    log.router,
+    log_export.router,
     incident.router,
     incident_acts.router,
     run.router,

@@ -140,8 +140,9 @@ class Browser:
         *,
         start: Callable[[Home, str], object] = lambda home, run: None,
     ) -> None:
+        self.site = make_site(home, start=start)
         self.client = httpx.Client(
-            transport=InProcess(make_site(home, start=start)),
+            transport=InProcess(self.site),
             base_url="http://localhost",
             headers=HTML,
             follow_redirects=True,

@@ -45,8 +45,8 @@
     if (Date.now() - prefix < 1500) { prefix = 0; return press("g " + key); }
     switch (key) {
       case "g": prefix = Date.now(); return false;
-      case "j": return move(1);
-      case "k": return move(-1);
+      case "j": return move(1) || press("j");
+      case "k": return move(-1) || press("k");
       case "?": return help();
       case "/": {
         const found = [...document.querySelectorAll("[data-search]")].find((one) => one.offsetParent !== null);
