@@ -11,7 +11,8 @@ from mimrun.app.change.file import installed_adapters, load_changes
 from mimrun.app.doctor_check import Check
 from mimrun.app.home import open_home
 from mimrun.app.notice.file import load_notices
-from mimrun.app.presence import nobody_stays
+from mimrun.app.presence import nobody_stays, somebody_heeds
+from mimrun.app.rule.view import list_rules
 from mimrun.app.signed.openssh import read_file
 from mimrun.errors import InputError, MimrunError, SettingsError
 from mimrun.gate.calendar_file import load_calendars
@@ -34,6 +35,7 @@ def examine_rules(settings: Settings) -> Iterator[Check]:
     yield from _signers(settings)
     yield from _changes(settings)
     yield from _notices(settings)
+    yield from _alert_rules(settings)
     yield from _broken_glass(settings)
 
 
@@ -129,6 +131,28 @@ def _notices(settings: Settings) -> Iterator[Check]:
         yield Check("notices", why, "start `mimrun worker`, or `mimrun notice now` from cron", ok=None)
     else:
         yield Check("notices", f"{len(rules.notices)} over {len(rules.channels)} channels", ok=True)
+
+
+def _alert_rules(settings: Settings) -> Iterator[Check]:
+    """Say which rules say what alerts lead to, which files are refused, and whether somebody follows them."""
+    if not settings.rules.exists():
+        return
+    try:
+        with open_home(settings) as home:
+            found = list_rules(home)
+    except MimrunError:
+        return
+    for problem in found.now.problems:
+        told = f"{problem}; what was good of the file last stays in force"
+        yield Check("rules", told, "mimrun rule lint", ok=False)
+    if found.budget.storm:
+        told = f"a storm of alerts since {found.budget.since[:16]}Z: rules only propose ({found.budget.incident})"
+        yield Check("rules", told, "mimrun rule resume --reason ...", ok=False)
+    if found.rules and not somebody_heeds(settings):
+        told = "no worker stays on this machine: alerts lead to nothing from here"
+        yield Check("rules", told, "start `mimrun worker` or `mimrun serve`", ok=None)
+    elif found.rules and not found.now.problems:
+        yield Check("rules", f"{len(found.rules)} in force", ok=True)
 
 
 def _broken_glass(settings: Settings) -> Iterator[Check]:

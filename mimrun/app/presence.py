@@ -10,21 +10,28 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Final
 
 from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 
+HEEDS: Final = "rules"
+"""What is held by whoever follows the rules for alerts."""
+_WORKS: Final = "worker"
+
 
 @contextmanager
-def stays(settings: Settings) -> Iterator[None]:
+def stays(settings: Settings, what: str = _WORKS) -> Iterator[None]:
     """Let others see that somebody stays; several may at once.
+
+    Arguments:
+        what: to do which work.
 
     Raises:
         OSError: the home folder cannot be written.
     """
-    place = _place(settings)
+    place = settings.locks / what
     place.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -36,17 +43,26 @@ def stays(settings: Settings) -> Iterator[None]:
 
 def nobody_stays(settings: Settings) -> str:
     """Say that nobody stays on this machine, and what to type; "" where somebody does."""
+    return "" if _is_held(settings, _WORKS) else _ALONE
+
+
+def somebody_heeds(settings: Settings) -> bool:
+    """Say whether somebody on this machine follows the rules for alerts."""
+    return _is_held(settings, HEEDS)
+
+
+def _is_held(settings: Settings, what: str) -> bool:
     try:
-        file = os.open(_place(settings), os.O_RDWR | os.O_CLOEXEC)
+        file = os.open(settings.locks / what, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return _ALONE
+        return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return ""
+        return True
     finally:
         os.close(file)
-    return _ALONE
+    return False
 
 
 _ALONE = (
@@ -61,7 +77,3 @@ def takes_back_alone(settings: Settings, plan: Plan) -> str:
         node.options.revert_after_ms is not None for node in plan.walk() if isinstance(node, PlannedAction)
     )
     return nobody_stays(settings) if timed else ""
-
-
-def _place(settings: Settings) -> Path:
-    return settings.locks / "worker"

@@ -31,6 +31,7 @@ class Episode(BaseModel):
         fired_at: when.
         incident: which it belongs to, or "".
         proposal, run: what came of it.
+        last_run: the last run that was launched for the group, perhaps for an earlier episode.
         ended_at: when it was over; "" while it goes on.
         count: how many episodes there were.
     """
@@ -47,6 +48,7 @@ class Episode(BaseModel):
     incident: str = ""
     proposal: str = ""
     run: str = ""
+    last_run: str = ""
     ended_at: str = ""
     count: int = 0
 
@@ -92,6 +94,7 @@ class Episode(BaseModel):
             incident=inc or self.incident,
             proposal=body.proposal,
             run=run,
+            last_run=run or self.last_run,
             count=self.count + (body.episode != self.episode),
         )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from mimrun.incident.refused import GUARD as RULES_GUARD
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
@@ -30,6 +31,10 @@ class NoticeEvent(StrEnum):
     BREAKGLASS = "breakglass"  #: somebody goes past the gates, or wants to
     KILLSWITCH = "killswitch"  #: somebody stopped everything
     RUN_ENDED = "run_ended"  #: a run is over
+    RULE_FIRED = "rule_fired"  #: a rule has heeded alerts: it tells people, has launched a run, or could not do what it is for
+    PROPOSED = "proposed"  #: a rule proposes a plan, which waits for somebody to launch it
+    STORM = "storm"  #: more was asked for than rules may do: they only propose now
+    RULES_REFUSED = "rules_refused"  #: a file of rules is wrong; what was good of it last stays in force
 
 
 REMINDERS: Final[Mapping[NoticeEvent, NoticeEvent]] = {
@@ -52,6 +57,10 @@ TELLING: Final = frozenset(
         Kind.BREAKGLASS_OPENED,
         Kind.KILLSWITCH_PULLED,
         Kind.RUN_ENDED,
+        Kind.RULE_FIRED,
+        Kind.PROPOSAL_MADE,
+        Kind.STORM_BEGAN,
+        Kind.GUARD_TRIPPED,
     }
 )
 """Kinds of entries that people can be told of."""
@@ -96,7 +105,7 @@ def notice_of(entry: LogEntry) -> Notice | None:
 
 
 def _told_by(entry: LogEntry) -> tuple[NoticeEvent, tuple[str, ...], dict[str, str]] | None:
-    return _asked_by(entry) or _decided_by(entry)
+    return _asked_by(entry) or _decided_by(entry) or _heeded_by(entry)
 
 
 def _asked_by(entry: LogEntry) -> tuple[NoticeEvent, tuple[str, ...], dict[str, str]] | None:
@@ -144,6 +153,24 @@ def _decided_by(entry: LogEntry) -> tuple[NoticeEvent, tuple[str, ...], dict[str
         case _:
             return None
     return event, (), facts
+
+
+def _heeded_by(entry: LogEntry) -> tuple[NoticeEvent, tuple[str, ...], dict[str, str]] | None:
+    """Read what came of alerts. What is held back is told when something is done about it."""
+    facts: dict[str, str]
+    match entry.body:
+        case kinds.RuleFired() as body if body.outcome not in ("held", "proposed"):
+            facts = {"decision": body.outcome, "target": body.group, "reason": body.reason}
+            return NoticeEvent.RULE_FIRED, (), facts | {"title": body.rule, "need": f"{body.count} alerts"}
+        case kinds.ProposalMade() as body:
+            facts = {"title": body.title, "risk": body.risk, "until": body.expires_at, "digest": body.digest}
+            return NoticeEvent.PROPOSED, (), facts | {"proposal": body.proposal}
+        case kinds.StormBegan() as body:
+            return NoticeEvent.STORM, (), {"reason": body.reason}
+        case kinds.GuardTripped() as body if body.guard == RULES_GUARD:
+            return NoticeEvent.RULES_REFUSED, (), {"reason": body.reason}
+        case _:
+            return None
 
 
 def due_event(notice: Notice, told: Told, *, remind_s: float, now: datetime) -> NoticeEvent | None:

@@ -45,6 +45,10 @@ TITLES: Final[Mapping[NoticeEvent, str]] = {
     NoticeEvent.BREAKGLASS: "BREAK-GLASS: {{ run }}",
     NoticeEvent.KILLSWITCH: "KILL SWITCH: everything stands still",
     NoticeEvent.RUN_ENDED: "{{ run }} {{ status }}",
+    NoticeEvent.RULE_FIRED: "{{ title }} {{ decision }}: {{ target }}",
+    NoticeEvent.PROPOSED: "{{ who }} proposes: {{ title }}",
+    NoticeEvent.STORM: "STORM OF ALERTS: rules launch nothing",
+    NoticeEvent.RULES_REFUSED: "A file of rules is refused",
 }
 
 _ASK: Final = (
@@ -69,6 +73,13 @@ TEXTS: Final[Mapping[NoticeEvent, str]] = {
     NoticeEvent.BREAKGLASS: "{{ who }} {{ decision }} past the gates of {{ run }} ({{ incident }}): {{ reason }}\n{{ next }}",
     NoticeEvent.KILLSWITCH: "{{ who }} stopped everything: {{ reason }}\nTwo people lift it: mimrun kill-switch lift",
     NoticeEvent.RUN_ENDED: "{{ title }}: {{ status }}. {{ reason }}\n{{ next }}",
+    NoticeEvent.RULE_FIRED: "The rule {{ title }} {{ decision }} because of {{ need }} ({{ target }}). {{ reason }}\n{{ next }}",
+    NoticeEvent.PROPOSED: (
+        "{{ title }} (risk {{ risk }}, {{ incident }})\nuntil: {{ until }}\nwhat would run: {{ digest }}\n"
+        "Look at it and launch it: {{ next }}"
+    ),
+    NoticeEvent.STORM: "{{ reason }}. Rules only propose now, in {{ incident }}. When it is over: {{ next }}",
+    NoticeEvent.RULES_REFUSED: "{{ reason }}\n{{ next }}",
 }
 
 _PLAIN: Final = "Incident {{ incident }}, {{ title }}: {{ reason }}"
@@ -85,6 +96,10 @@ PLAIN: Final[Mapping[NoticeEvent, str]] = {
     NoticeEvent.BREAKGLASS: "Incident {{ incident }}: {{ who }} {{ decision }} past the usual approvals. {{ reason }}",
     NoticeEvent.KILLSWITCH: "{{ who }} stopped all automation. {{ reason }}",
     NoticeEvent.RUN_ENDED: "Incident {{ incident }}: {{ title }} {{ status }}. {{ reason }}",
+    NoticeEvent.RULE_FIRED: "Alerts were heeded ({{ target }}): {{ decision }}. {{ reason }}",
+    NoticeEvent.PROPOSED: "Incident {{ incident }}: {{ title }} is proposed until {{ until }}; somebody has to launch it.",
+    NoticeEvent.STORM: "Incident {{ incident }}: a storm of alerts; nothing is launched without people. {{ reason }}",
+    NoticeEvent.RULES_REFUSED: "The rules for alerts need mending. {{ reason }}",
 }
 """For people who neither decide nor act: no commands."""
 
@@ -95,7 +110,9 @@ def facts_of(notice: Notice, event: NoticeEvent, link: str) -> dict[str, str]:
     Arguments:
         link: the console's address, or "".
     """
-    page = f"{link.rstrip('/')}/runs/{notice.run}" if link and notice.run else ""
+    proposal = notice.facts.get("proposal", "")
+    path = f"runs/{notice.run}" if notice.run else f"proposals/{proposal}" if proposal else ""
+    page = f"{link.rstrip('/')}/{path}" if link and path else ""
     known = {name: notice.facts.get(name, "") for name in FACTS}
     own = {"about": str(notice.about), "incident": notice.incident, "run": notice.run or notice.incident}
     command = _command(notice, event)
@@ -113,6 +130,14 @@ def _command(notice: Notice, event: NoticeEvent) -> str:
         case NoticeEvent.MANUAL_ASKED | NoticeEvent.MANUAL_REMINDER:
             return f"mimrun attest {notice.run}"
         case NoticeEvent.KILLSWITCH:
-            return "mimrun kill-switch status"
+            return "mimrun kill-switch show"
+        case NoticeEvent.PROPOSED:
+            return f"mimrun proposal take {notice.facts.get('proposal', 'latest')}"
+        case NoticeEvent.STORM:
+            return "mimrun rule resume --reason WHY"
+        case NoticeEvent.RULES_REFUSED:
+            return "mimrun rule lint"
+        case NoticeEvent.RULE_FIRED if not notice.run:
+            return f"mimrun rule show {notice.facts.get('title', '')}"
         case _:
             return f"mimrun status {notice.run}"

@@ -123,7 +123,7 @@ class UnderWay:
     def _hindering(
         self, plan: Plan, seen: Episode, budget: Budget, rest: timedelta, now: datetime
     ) -> Iterator[str]:
-        before = self.summary(seen.run) if seen.run else RunSummary()
+        before = self.summary(seen.last_run) if seen.last_run else RunSummary()
         if before.run and before.status not in TERMINAL:
             yield f"{before.run}, which was launched for it before, is {before.status}"
         wanted, done = frozenset(plan.locks), budget.launched(now, within=KEPT)

@@ -8,6 +8,7 @@ from typing import Final
 
 from mimrun.app.append import append_unless
 from mimrun.app.home import Home, open_home
+from mimrun.app.presence import HEEDS, stays
 from mimrun.app.program_log import Event, program_log
 from mimrun.app.rule.drafts import RULES
 from mimrun.app.rule.firing import Fired
@@ -69,7 +70,7 @@ class RuleThread:
                 self._stop.wait(TROUBLE_S)
 
     def _heed(self) -> None:
-        with open_home(self._settings, catalog=self._catalog) as home:
+        with stays(self._settings, HEEDS), open_home(self._settings, catalog=self._catalog) as home:
             home.require_key()
             heeding = Heeding(home, told=self._told, stopping=self._stop.is_set)
             while not self._stop.is_set():
