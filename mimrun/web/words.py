@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from markupsafe import Markup
-
 from mimrun.app.shown.text import safe, safe_line
 from mimrun.log.moment import read_moment
 
@@ -158,7 +156,8 @@ def neutral(value: object) -> object:
     """Give what is put into a page: nothing for None, and no character in a text that would forge what stands beside it."""
     if value is None:
         return ""
-    return safe(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    # What has `__html__` is a piece of a page already, made of what went through here.
+    return safe(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(

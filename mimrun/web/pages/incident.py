@@ -66,7 +66,7 @@ def incident(request: Request, who: Acting, incident: str, shown: str = "", befo
 @router.get("/incidents/{incident}/timeline")
 @does("incident show")
 def timeline_part(
-    request: Request, who: Acting, incident: str, shown: str = "", before: str = "", after: int = 0
+    request: Request, who: Acting, incident: str, *, shown: str = "", before: str = "", after: int = 0
 ) -> HTMLResponse:
     """Give more of a timeline: what came behind an entry, or what was before a place."""
     view = find_incident(who.home, incident)

@@ -35,7 +35,7 @@ Act = Callable[[IncidentView], str]
 """Does something in an incident, and gives what is to be said of it."""
 
 
-def _act(request: Request, who: Who, incident: str, name: str, form: Given, act: Act) -> Response:
+def _act(request: Request, who: Who, incident: str, act: Act, *, name: str, form: Given) -> Response:
     """Do something, and show the incident again: with what was done, or with why it was not."""
     view = find_incident(who.home, incident)
     try:
@@ -56,7 +56,7 @@ def note(request: Request, who: Acting, incident: str, form: Form) -> Response:
         write_note(who.home, who.identity, place, mask(who.home, form.text("text")), list(files.values()))
         return "Noted." if not files else f"Noted, with {len(files)} attached."
 
-    return _act(request, who, incident, "note", form, act)
+    return _act(request, who, incident, act, name="note", form=form)
 
 
 @router.post("/incidents/{incident}/did")
@@ -73,7 +73,7 @@ def did(request: Request, who: Acting, incident: str, form: Form) -> Response:
         )
         return "Recorded."
 
-    return _act(request, who, incident, "did", form, act)
+    return _act(request, who, incident, act, name="did", form=form)
 
 
 @router.post("/incidents/{incident}/assess")
@@ -93,7 +93,7 @@ def assess(request: Request, who: Acting, incident: str, form: Form) -> Response
         state = working.assess(who.home, who.identity, view.name, declaration, reason)
         return f"It is {state.priority} and {state.severity} now."
 
-    return _act(request, who, incident, "assess", form, act)
+    return _act(request, who, incident, act, name="assess", form=form)
 
 
 @router.post("/incidents/{incident}/priority")
@@ -106,7 +106,7 @@ def priority(request: Request, who: Acting, incident: str, form: Form) -> Respon
         prioritize(who.home, who.identity, view.name, wanted, mask(who.home, form.text("reason")))
         return f"{wanted} counts at gates from now on."
 
-    return _act(request, who, incident, "priority", form, act)
+    return _act(request, who, incident, act, name="priority", form=form)
 
 
 @router.post("/incidents/{incident}/assign")
@@ -119,7 +119,7 @@ def assign(request: Request, who: Acting, incident: str, form: Form) -> Response
         working.assign(who.home, who.identity, view.name, role, person)
         return f"{person or 'Nobody'} is {role.replace('_', ' ')} now."
 
-    return _act(request, who, incident, "assign", form, act)
+    return _act(request, who, incident, act, name="assign", form=form)
 
 
 @router.post("/incidents/{incident}/stage")
@@ -133,7 +133,7 @@ def stage(request: Request, who: Acting, incident: str, form: Form) -> Response:
         proven = f", contained by entry {state.verified}" if state.verified else ""
         return f"It is in {state.stage} now{proven}."
 
-    return _act(request, who, incident, "stage", form, act)
+    return _act(request, who, incident, act, name="stage", form=form)
 
 
 @router.post("/incidents/{incident}/resolve")
@@ -154,7 +154,7 @@ def resolve(request: Request, who: Acting, incident: str, form: Form) -> Respons
         )
         return "It is resolved. What is left before it can be closed is said below."
 
-    return _act(request, who, incident, "resolve", form, act)
+    return _act(request, who, incident, act, name="resolve", form=form)
 
 
 def _read_how(text: str) -> How:
@@ -173,7 +173,7 @@ def close(request: Request, who: Acting, incident: str, form: Form) -> Response:
         working.close(who.home, who.identity, view.name, mask(who.home, form.text("reason")))
         return "It is closed."
 
-    return _act(request, who, incident, "close", form, act)
+    return _act(request, who, incident, act, name="close", form=form)
 
 
 @router.post("/incidents/{incident}/reopen")
@@ -185,7 +185,7 @@ def reopen(request: Request, who: Acting, incident: str, form: Form) -> Response
         working.reopen(who.home, who.identity, view.name, mask(who.home, form.text("reason")))
         return "It is open again, in containment."
 
-    return _act(request, who, incident, "reopen", form, act)
+    return _act(request, who, incident, act, name="reopen", form=form)
 
 
 @router.post("/incidents/{incident}/time")
@@ -210,7 +210,7 @@ def time(request: Request, who: Acting, incident: str, form: Form) -> Response:
         )
         return f"On record: {known} at {at:%Y-%m-%d %H:%M:%S %Z}."
 
-    return _act(request, who, incident, "time", form, act)
+    return _act(request, who, incident, act, name="time", form=form)
 
 
 @router.post("/incidents/{incident}/link")
@@ -227,4 +227,4 @@ def link(request: Request, who: Acting, incident: str, form: Form) -> Response:
         working.link(who.home, who.identity, view.name, known, to)
         return f"Linked with {to}."
 
-    return _act(request, who, incident, "link", form, act)
+    return _act(request, who, incident, act, name="link", form=form)
