@@ -1,0 +1,371 @@
+"""Following: a worker of today writes its log, and each entry of it is held against the recorded one.
+
+The record says in which order the threads of then have written. A thread whose entry is not due yet waits, so that
+today's threads see what those of then have seen. When nobody has the entry that is due, today's code has taken another
+course; the first such place is where they part.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from mimrun.errors import ErasedError
+from mimrun.log import kinds
+from mimrun.log.entry import Draft, LogEntry
+from mimrun.log.kinds import Kind
+from mimrun.log.store import Guard, RunStore
+from mimrun.replay.board import step_of
+from mimrun.replay.difference import Difference, differences
+from mimrun.replay.scratch import Scratch
+from mimrun.replay.standin import RecordedLease
+from mimrun.replay.tape import FOLLOWS, RESTS, Cursor, Lane, Session, Tape, lane_of
+from mimrun.replay.turns import TapeOver, Turns
+from mimrun.replay.wishes import RecordedStop
+from mimrun.run.tally import NOT_BEGUN
+from mimrun.run.wish import Level
+from mimrun.runbook.node import PlannedNode, TargetCalls
+
+_AGREED: Final = frozenset({"segment", "plan"})
+"""Content without which nobody knows what was agreed to; a worker goes no further without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Where today's code takes another course.
+
+    Arguments:
+        recorded: the entry that stands there; None where none does.
+        today: what today's code wants to write; None where it writes nothing.
+        differences: what is different in an entry of the same kind.
+    """
+
+    recorded: LogEntry | None
+    today: Draft | None
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class _Wanting:
+    """A thread that wants to write something.
+
+    Arguments:
+        place: of the next entry in the same lane; None where none is to come.
+        fits: that entry is of the same kind.
+        halted: people asked to stop, and this was not begun any more.
+        heard: so many entries of others were on record when it asked last.
+    """
+
+    draft: Draft
+    place: int | None = None
+    fits: bool = False
+    halted: bool = False
+    heard: int = 0
+
+
+class FollowedLog(Scratch):
+    """The log of a replayed worker: what it writes is what was written, or the replay is over.
+
+    Arguments:
+        run: its name.
+        tape: the record.
+        source: the log that it is read from, for content.
+    """
+
+    def __init__(self, run: str, tape: Tape, source: RunStore) -> None:
+        super().__init__(run)
+        self.tape, self._source = tape, source
+        self.cursor = Cursor(tape, Session(0, 0, 0))
+        self.turns = Turns(self._unstick, late=self._is_late)
+        self.stop: RecordedStop | None = None
+        self._at = self._heard = 0
+        self._roused = False
+        self._wanting: list[_Wanting] = []
+        self._begun: set[str] = set()
+        self.lease = RecordedLease(run, 0)
+        self.working: dict[int, Lane] = {}
+        """By thread, the lane of the intent that it wrote last."""
+        self.open: dict[str, LogEntry] = {}
+        """By the key of a cell, the intent that was written and has no outcome yet."""
+        self.parting: Parting | None = None
+        self.erased: dict[int, str] = {}
+        """Entries of which content was asked for that was erased, and why it is not there."""
+        self.compared = 0
+        """Decisions that were made again, and came out the same."""
+
+    def begin(self, session: Session) -> None:
+        """Let the record stand where a worker has just taken over."""
+        self._feed(session.first)
+        self.cursor, self.stop = Cursor(self.tape, session), None
+        self.turns = Turns(self._unstick, late=self._is_late)
+        self.lease = RecordedLease(self.run, session.epoch)
+        self._wanting, self.working, self.open, self._roused = [], {}, {}, False
+        self._move()
+
+    def finish(self) -> None:
+        """Take up what is left of the session on the tape, from whomever it is."""
+        self._feed(self.cursor.session.end)
+
+    def clock(self) -> datetime:
+        """The moment of the next decision on record: it was made just before that."""
+        entry = self.cursor.next()
+        return entry.ts if entry is not None else self.known[-1].ts
+
+    def _feed(self, place: int) -> None:
+        for entry in self.tape.entries[self._at : place]:
+            self.take(entry)
+            self._heard += 1
+        self._at = max(self._at, place)
+
+    def _move(self) -> None:
+        """Take up what others said before the next decision, and set the clock."""
+        self._feed(self.cursor.place)
+        first = self.tape.entries[self.cursor.session.first - 1].ts
+        self.turns.advance((self.clock() - first).total_seconds())
+
+    def take(self, entry: LogEntry) -> None:
+        """Let an entry be on record from now on."""
+        super().take(entry)
+        if entry.kind is Kind.STEP_STARTED:
+            self._begun.add(entry.step)
+
+    # What the worker asks of its log.
+
+    def append(self, drafts: Sequence[Draft], *, guard: Guard | None = None) -> tuple[LogEntry, ...]:
+        """Write, when its place on the tape has come.
+
+        Raises:
+            TapeOver: the tape ends here, or holds something else.
+            Halt: somebody asked to stop.
+        """
+        return tuple([self._append(draft, guard) for draft in drafts if draft.kind not in FOLLOWS])
+
+    def _append(self, draft: Draft, guard: Guard | None) -> LogEntry:
+        wanting = _Wanting(draft)
+        while True:
+            if guard is not None:
+                guard(self)
+            self._look_up(wanting)
+            self._wanting.append(wanting)
+            self.turns.wait(lambda: self._may_go_on(wanting))
+            self._wanting.remove(wanting)
+            if self.turns.over:
+                raise TapeOver
+            if wanting.halted and self.stop is not None:
+                raise self.stop.halt()
+            if self._is_due(wanting):
+                return self._written(draft)
+
+    def _look_up(self, wanting: _Wanting) -> None:
+        wanting.place = self.cursor.expected(lane_of(wanting.draft))
+        there = self.tape.entries[wanting.place] if wanting.place is not None else None
+        wanting.fits = there is not None and _rank_of(there) == _rank_of(wanting.draft)
+        wanting.heard = self._heard
+
+    def _may_go_on(self, wanting: _Wanting) -> bool:
+        """Say whether a thread may write, or has to look again at what others have said."""
+        return self._is_due(wanting) or wanting.halted or wanting.heard != self._heard
+
+    def _is_due(self, wanting: _Wanting) -> bool:
+        return wanting.fits and wanting.place == self.cursor.place
+
+    def _written(self, draft: Draft) -> LogEntry:
+        entry = self.cursor.next()
+        assert entry is not None
+        found = differences(draft, entry, self._content)
+        if found:
+            self.part(Parting(entry, draft, tuple(found)))
+            raise TapeOver
+        self.cursor.take()
+        self._at += 1
+        self.take(entry)
+        self.compared += 1
+        match entry.body:
+            case kinds.StepIntent() as body:
+                self.working[threading.get_ident()] = lane_of(entry)
+                self.open[body.key] = entry
+                self._hold_back(entry)
+            case kinds.StepOutcome(intent=intent):
+                self.open.pop(getattr(self.entry(intent).body, "key", ""), None)
+            case _:
+                pass
+        self._move()
+        return entry
+
+    def _hold_back(self, intent: LogEntry) -> None:
+        """Let something stand against the act at the last moment, where the record says so."""
+        behind = next(self.cursor.coming(lane_of(intent)), None)
+        if behind is not None and isinstance(behind.body, kinds.StepOutcome) and not behind.body.performed:
+            self.lease.refuse_once = True
+            if self.stop is not None:
+                self.stop.notice()
+
+    def part(self, parting: Parting) -> None:
+        """Note where today's code takes another course; nothing more is replayed."""
+        self.parting = self.parting or parting
+        self.turns.over = True
+
+    def blob(self, entry: LogEntry, name: str) -> bytes | None:
+        """The content of one of an entry's blobs; None also where it was erased, which is noted.
+
+        Raises:
+            ErasedError: it was erased, and is what people agreed to.
+        """
+        try:
+            return self._source.blob(entry, name)
+        except ErasedError as exc:
+            if name in _AGREED:
+                raise
+            self.erased.setdefault(entry.seq, str(exc))
+            return None
+
+    def _content(self, entry: LogEntry, name: str) -> bytes | None:
+        with suppress(ErasedError):
+            return self._source.blob(entry, name)
+        return None
+
+    def entry(self, seq: int) -> LogEntry:
+        """One entry, also of another run, such as the one that an undo takes back."""
+        return self._by_seq.get(seq) or self._source.entry(seq)
+
+    # What the record tells of the moment.
+
+    def is_abandoned(self) -> bool:
+        """Say whether an abort ended the attempt that this thread is at: it was not asked about any further."""
+        lane = self.working.get(threading.get_ident())
+        if lane is None:
+            return False
+        coming = list(self.cursor.coming(lane))[:2]
+        body = coming[0].body if coming else None
+        if not isinstance(body, kinds.StepOutcome) or body.status != "unknown":
+            return False
+        intent = self.entry(body.intent).body
+        doubted = len(coming) > 1 and isinstance(coming[1].body, kinds.StepInDoubt)
+        return isinstance(intent, kinds.StepIntent) and _ends_with_an_abort(intent, body, doubted=doubted)
+
+    def ended(self) -> bool:
+        """Say whether the run had noticed by now that it is to end.
+
+        It has ended as one that was cancelled, or has not made an attempt again whose worker had died.
+        """
+        if self.summary.wish.level < Level.CANCEL:
+            return False
+        entry = self.cursor.next()
+        match entry.body if entry is not None else None:
+            case kinds.RunEnded(status="cancelled"):
+                return True
+            case kinds.StepOutcome(status="failed", intent=intent):
+                return self.entry(intent).epoch < self.cursor.session.epoch
+            case _:
+                return False
+
+    def _is_late(self, arguments: tuple[Any, ...]) -> bool:
+        """Say whether a thread begins only when nobody else can go on: it found that it was not to begin any more."""
+        entry = next(self._of_task(arguments), None)
+        body = entry.body if entry is not None else None
+        left_alone = isinstance(body, kinds.StepSkipped) and body.reason.startswith(NOT_BEGUN)
+        return body is None or left_alone
+
+    def _of_task(self, arguments: tuple[Any, ...]) -> Iterator[LogEntry]:
+        """Give what is to come of a thread: of a step on a target, or of a branch."""
+        nodes = [one for one in arguments if isinstance(one, PlannedNode)]
+        targets = [one.target for one in arguments if isinstance(one, TargetCalls)]
+        if nodes and targets:
+            return self.cursor.coming(Lane(nodes[0].path, targets[0]))
+        inside = f"{nodes[0].path}." if nodes else ""
+        return (entry for entry in self.cursor.left() if f"{entry.step}.".startswith(inside))
+
+    def _rank(self, arguments: tuple[Any, ...]) -> int:
+        entry = next(self._of_task(arguments), None)
+        return entry.seq if entry is not None else 0
+
+    # When no thread can go on.
+
+    def _unstick(self, sleeps: bool) -> bool:  # noqa: FBT001 - `Turns` calls it
+        """Let something happen when no thread can go on. The steps, in order:
+
+        1. The tape ends: the worker of then has died here.
+        2. A thread begins that had begun late, and that the tape stands at, or that had done nothing.
+        3. It is noticed that people asked to stop.
+        4. Time passes.
+        5. Another thread begins that had begun late.
+        6. What is not on the tape was not begun any more, since people had asked to stop.
+        7. Today's code takes another course.
+        """
+        if self.cursor.is_over and not self._wants_more():
+            self.turns.over = True
+            return True
+        if self.turns.begin_late(self._rank, below=self._next_seq() + 1) or self._notice():
+            return True
+        if sleeps:
+            return False
+        if self.turns.begin_late(self._rank) or self._halt_one():
+            return True
+        self.part(self._first_parting())
+        return True
+
+    def _next_seq(self) -> int:
+        entry = self.cursor.next()
+        return entry.seq if entry is not None else 0
+
+    def _wants_more(self) -> bool:
+        """Say whether a thread wants to write behind the entry with which the run was left in order."""
+        last = self.cursor.last()
+        return bool(self._wanting) and last is not None and last.kind in RESTS
+
+    def _notice(self) -> bool:
+        """Notice what people asked for; also the kill switch of that machine, which the log learnt of later."""
+        entry = self.cursor.next()
+        body = entry.body if entry is not None else None
+        switch = body.reason if isinstance(body, kinds.RunWaiting) and body.on == "killswitch" else ""
+        return self.stop is not None and self.stop.notice(switch)
+
+    def _halt_one(self) -> bool:
+        """Halt one thread that wants to begin what was not begun any more; says whether there is one."""
+        if self.stop is None or not self.stop.noticed:
+            return False
+        for one in self._wanting:
+            if not one.fits and not one.halted and self._was_not_begun(one):
+                one.halted = True
+                return True
+        return False
+
+    def _was_not_begun(self, wanting: _Wanting) -> bool:
+        """Say whether the worker of then need not have begun what a thread wants to write, as it was to stop."""
+        draft = wanting.draft
+        if draft.kind is Kind.RUN_WAITING:
+            # Once is enough: whoever then comes to the same end does not heed what people asked for.
+            first, self._roused = not self._roused, True
+            return first
+        new = step_of(draft.step) not in self._begun or draft.kind is Kind.STEP_INTENT
+        return new and wanting.place is None and bool(draft.step)
+
+    def _first_parting(self) -> Parting:
+        """Find the first place at which a thread wants to write something else than stands there."""
+        entries = self.tape.entries
+        wrong = [(one.place, one.draft) for one in self._wanting if one.place is not None and not one.fits]
+        if wrong:
+            place, draft = min(wrong, key=lambda pair: pair[0])
+            return Parting(entries[place], draft)
+        strays = [one.draft for one in self._wanting if one.place is None]
+        return Parting(self.cursor.next(), strays[0] if strays else None)
+
+
+def _rank_of(entry: LogEntry | Draft) -> tuple[Kind, str]:
+    """Give what two entries have in common of which one may stand for the other."""
+    on = entry.body.on if isinstance(entry.body, kinds.RunWaiting) else ""
+    return entry.kind, on
+
+
+def _ends_with_an_abort(intent: kinds.StepIntent, body: kinds.StepOutcome, *, doubted: bool) -> bool:
+    match intent.effect.value:
+        case "idempotent":
+            return doubted
+        case "probe":
+            return "; a probe " not in body.reason
+        case _:
+            return False

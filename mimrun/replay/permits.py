@@ -1,0 +1,209 @@
+"""Recorded permits: what gates asked for, and who had which role, as far as the record tells.
+
+Votes are counted by today's code. The rules of then (the people file, the policy, calendars and change records)
+are known by what came of them: what a gate asked, in which role somebody spoke, and that it opened or stayed closed.
+So where the rules of then said no, that is taken as it was; that it opened is counted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from mimrun.gate.approval import (
+    FREEZE_ROLE,
+    ChangeStanding,
+    Closed,
+    ClosedBy,
+    Open,
+    Verdict,
+    Waiting,
+    check_gate,
+)
+from mimrun.gate.people import CLAIMED, People, Person
+from mimrun.gate.terms import Terms
+from mimrun.log import kinds
+from mimrun.log.entry import LogEntry
+from mimrun.log.moment import read_moment
+from mimrun.replay.tape import Cursor, Lane, Tape
+from mimrun.run.permit import Known, request_of
+from mimrun.run.state import RunState
+from mimrun.runbook.model import Needed, OnTimeout
+from mimrun.runbook.node import PlannedGate
+
+_SLACK: Final = timedelta(seconds=30)
+"""So much may pass between reading the clock for a request and recording it."""
+
+
+class RecordedPermit:
+    """What the gates of a run ask for, by its record.
+
+    Arguments:
+        tape: the record.
+        cursor: gives how far it has been replayed.
+        clock: the moment of the record.
+    """
+
+    def __init__(self, tape: Tape, cursor: Callable[[], Cursor], clock: Callable[[], datetime]) -> None:
+        self._tape, self._cursor, self._clock = tape, cursor, clock
+        self._people = people_of(tape.entries)
+        self._told: dict[str, list[LogEntry]] = {}
+        for entry in tape.entries:
+            if isinstance(entry.body, kinds.GateRequested | kinds.GateOpened | kinds.GateEscalated):
+                self._told.setdefault(entry.step, []).append(entry)
+        self._terms: dict[tuple[str, int], Terms] = {}
+
+    def terms(self, gate: PlannedGate) -> Terms:
+        """Give what a gate asked for when it was asked, or will be asked next."""
+        return self._terms_of(gate, self._next_request(gate) or self._last_request(gate))
+
+    def _terms_of(self, gate: PlannedGate, asked: LogEntry | None) -> Terms:
+        key = (gate.path, asked.seq if asked is not None else 0)
+        if key not in self._terms:
+            self._terms[key] = terms_of(gate, self._told.get(gate.path, ()), asked)
+        return self._terms[key]
+
+    def verdict(self, gate: PlannedGate, state: RunState) -> Verdict:
+        """Say how a gate stands, by the votes on record."""
+        now = self._clock()
+        request = request_of(gate, self._known(gate), state)
+        today = check_gate(request, state.gates[gate.path].votes, self._people, now=now)
+        then = self._then(gate, now)
+        return then if then is not None and isinstance(today, Open) else today
+
+    def _known(self, gate: PlannedGate) -> Known:
+        terms = self._terms_of(gate, self._last_request(gate))
+        change = ChangeStanding(ref="of then") if terms.change != "none" else None
+        return Known(terms, by_policy=True, change=change)
+
+    def _then(self, gate: PlannedGate, now: datetime) -> Verdict | None:
+        """Give how the gate stood in the record, where that was no."""
+        entry = next(self._cursor().coming(Lane(gate.path, "")), None)
+        match entry.body if entry is not None else None:
+            case kinds.GateClosed(reason=reason, detail=detail):
+                return Closed(ClosedBy(reason), detail)
+            case None:
+                ahead = self._cursor().next()
+                body = ahead.body if ahead is not None else None
+                if isinstance(body, kinds.RunWaiting) and body.on == "gate":
+                    return Waiting({}, now, (body.reason,))
+            case _:
+                pass
+        return None
+
+    def asked(self, gate: PlannedGate, state: RunState) -> None:
+        """Make no change record: there was one, or there was none."""
+
+    def ungated(self) -> str:
+        """Ask for nothing: where the rules of then did, nothing was done."""
+        return ""
+
+    def _requests(self, gate: PlannedGate) -> Iterator[LogEntry]:
+        told = self._told.get(gate.path, ())
+        return (entry for entry in told if isinstance(entry.body, kinds.GateRequested))
+
+    def _next_request(self, gate: PlannedGate) -> LogEntry | None:
+        coming = self._cursor().coming(Lane(gate.path, ""))
+        return next((entry for entry in coming if isinstance(entry.body, kinds.GateRequested)), None)
+
+    def _last_request(self, gate: PlannedGate) -> LogEntry | None:
+        """Give the last request that was replayed by now."""
+        place = self._cursor().place
+        behind = self._tape.entries[place].seq if place < len(self._tape) else 2**53
+        return max((e for e in self._requests(gate) if e.seq < behind), key=lambda e: e.seq, default=None)
+
+
+class GuardPermit(RecordedPermit):
+    """The same, as it is asked in front of each change: a gate may have closed since it opened."""
+
+    def _then(self, gate: PlannedGate, now: datetime) -> Verdict | None:
+        for entry in self._cursor().left():
+            match entry.body:
+                case kinds.GuardTripped(guard="gate", reason=reason):
+                    return self._tripped(reason, entry, now)
+                case kinds.StepIntent(effect=effect) if effect != "read":
+                    return None
+                case _:
+                    pass
+        return None
+
+    def _tripped(self, reason: str, tripped: LogEntry, now: datetime) -> Verdict:
+        """Say how the gate stood when a guard tripped: closed for good, or waiting for something to pass."""
+        detail = reason.partition("is not open any more: ")[2] or reason
+        for entry in self._cursor().left():
+            if (
+                entry.seq > tripped.seq
+                and isinstance(entry.body, kinds.RunWaiting)
+                and entry.body.on == "gate"
+            ):
+                return Waiting({}, now, (detail.removeprefix("it needs "),))
+            if entry.seq > tripped.seq and isinstance(entry.body, kinds.GateClosed):
+                return Closed(ClosedBy.VOID, detail)
+        return Closed(ClosedBy.VOID, detail)
+
+
+def people_of(entries: Iterable[LogEntry]) -> People:
+    """Give everybody who decided something in a run, in the roles in which they did."""
+    roles: dict[str, set[str]] = {}
+    shared = set()
+    for entry in entries:
+        auth = entry.actor.auth
+        if auth.startswith(CLAIMED):
+            shared.add(auth.removeprefix(CLAIMED))
+        if isinstance(entry.body, kinds.GateDecided):
+            own = roles.setdefault(entry.actor.id, set())
+            own.add(FREEZE_ROLE if entry.body.purpose == "freeze_override" else entry.body.role)
+            own.add(entry.body.role)
+    known = {name: Person(name, name, frozenset(own)) for name, own in roles.items()}
+    return People(by_id=known, file="the record", shared=frozenset(shared))
+
+
+def terms_of(gate: PlannedGate, told: Iterable[LogEntry], asked: LogEntry | None) -> Terms:
+    """Give the terms of a request, as far as it says them.
+
+    Arguments:
+        told: what is on record of the gate.
+        asked: the request; None where there is none, and the runbook's own terms stand alone.
+    """
+    if asked is None or not isinstance(asked.body, kinds.GateRequested):
+        return Terms(approvals=gate.approvals, expires_ms=gate.expires_ms, on_timeout=gate.on_timeout)
+    body = asked.body
+    return Terms.model_validate(
+        {
+            "approvals": tuple(Needed(role=one.role, count=one.count) for one in body.approvals),
+            "change": _change(asked, body, told),
+            "freeze_override": body.freeze_override,
+            "signed": body.signed,
+            "expires_ms": _expires_ms(gate, asked, body),
+            "on_timeout": OnTimeout(body.on_timeout),
+            "escalation": _escalation(told, body.escalation),
+            "because": body.because,
+        }
+    )
+
+
+_CHANGES: Final = frozenset({"none", "standard", "normal", "emergency"})
+
+
+def _expires_ms(gate: PlannedGate, asked: LogEntry, body: kinds.GateRequested) -> int:
+    """Give how long a gate waits: the request says until when, by a clock that was read just before."""
+    length = read_moment(body.expires_at) - asked.ts
+    own = timedelta(milliseconds=gate.expires_ms)
+    if own - _SLACK <= length <= own:
+        return gate.expires_ms
+    return max(1000, round(length.total_seconds()) * 1000)
+
+
+def _change(asked: LogEntry, body: kinds.GateRequested, told: Iterable[LogEntry]) -> str:
+    """Give the kind of change record that was needed. The author's word for one asks for no record by itself."""
+    later = (e.body for e in told if e.seq > asked.seq)
+    opened = next((one for one in later if isinstance(one, kinds.GateOpened | kinds.GateRequested)), None)
+    by_policy = isinstance(opened, kinds.GateOpened) and opened.by == "policy"
+    return body.change if body.change in _CHANGES and not by_policy else "none"
+
+
+def _escalation(told: Iterable[LogEntry], count: int) -> tuple[str, ...]:
+    """Give who is asked besides, one after the other; who was never asked has no name in the record."""
+    named = {body.round: body.to for body in (e.body for e in told) if isinstance(body, kinds.GateEscalated)}
+    return tuple(named.get(number, "a role that was not asked") for number in range(1, count + 1))

@@ -1,0 +1,149 @@
+"""Stand-ins: what takes the place of connectors, secrets and the lease while a run is replayed.
+
+No connector is loaded. An action is whatever arguments the plan has for it; a secret is a word that nothing
+outside knows; and the answer is that of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, ClassVar, Final, Protocol, Self
+
+from pydantic import ConfigDict
+
+from mimrun.catalog import Catalog
+from mimrun.connector import (
+    Action,
+    AnyConnector,
+    Call,
+    Connector,
+    Effect,
+    Outcome,
+    Probed,
+    Settings,
+)
+from mimrun.secret import Secret
+
+
+class Said(Protocol):
+    """What targets said."""
+
+    def perform(self, call: Call) -> Outcome:
+        """Give the answer to an attempt, or to a look without one."""
+
+    def probe(self, call: Call) -> Probed:
+        """Give what a probe found."""
+
+
+class RecordedAction(Action):
+    """Any action, with any arguments: whether they fit was seen by the connector then."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    effect = Effect.ONCE
+
+
+class RecordedConnector(Connector[Settings, RecordedAction]):
+    """Answers for every target as the record says."""
+
+    settings_type = Settings
+    actions: ClassVar[tuple[type[Action], ...]] = ()
+    keywords: ClassVar[frozenset[str]] = frozenset({"become", "environment"})
+    said: ClassVar[Said]
+
+    def open(self) -> None:
+        """There is nobody to connect to."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _perform(self, action: RecordedAction, call: Call) -> Outcome:
+        return self.said.perform(call)
+
+    def _probe(self, action: RecordedAction, call: Call) -> Probed:
+        return self.said.probe(call)
+
+    def _end(self, action: RecordedAction, call: Call) -> str:
+        return "what was proven of its end stands in the record"
+
+
+class RecordedCatalog(Catalog):
+    """A catalog in which every connector and every action is there, and none is loaded.
+
+    Arguments:
+        said: what targets said.
+        effects: the class of each action that is known from the record, by its full name.
+    """
+
+    def __init__(self, said: Said | None = None, effects: Mapping[str, Effect] | None = None) -> None:
+        super().__init__()
+        self._said, self._effects = said, dict(effects or {})
+        self._actions: dict[str, type[Action]] = {}
+        self._kinds: dict[str, type[AnyConnector]] = {}
+
+    def connector(self, name: str) -> type[AnyConnector]:
+        """Give what stands for a connector."""
+        if name not in self._kinds:
+            given: dict[str, Any] = {"name": name, "__module__": __name__, "said": self._said}
+            self._kinds[name] = type(f"Recorded_{name}", (RecordedConnector,), given)
+        return self._kinds[name]
+
+    def action(self, full_name: str) -> type[Action]:
+        """Give what stands for an action."""
+        if full_name not in self._actions:
+            given: dict[str, Any] = {
+                "verb": full_name.partition(".")[2],
+                "effect": self._effects.get(full_name, Effect.ONCE),
+                "__module__": __name__,
+                "__annotations__": {},
+            }
+            self._actions[full_name] = type(f"Recorded_{full_name}", (RecordedAction,), given)
+        return self._actions[full_name]
+
+
+def stand_in(reference: str) -> Secret:
+    """Give what stands for a secret: nothing is fetched, and nobody is asked."""
+    return Secret(f"{_STAND_IN}{reference}")
+
+
+_STAND_IN: Final = "stand-in\u2063for\u2063"
+"""Not to be found in anything that was said: what it stands for was masked there already."""
+
+
+class RecordedLease:
+    """The right to execute a run that is over: nobody else wants it.
+
+    Arguments:
+        run: the run.
+        epoch: of the worker that is replayed.
+    """
+
+    def __init__(self, run: str, epoch: int) -> None:
+        self.run, self.epoch = run, epoch
+        self.refuse_once = False
+        """Something stood against the act at this point, at the last moment."""
+
+    def held(self) -> bool:
+        """Say whether something may still be begun."""
+        refused, self.refuse_once = self.refuse_once, False
+        return not refused
+
+    def note_seen(self, seq: int) -> None:
+        """Nobody looks."""
+
+    def quarantine(self, epoch: int, begun: datetime, allowed_ms: int) -> float:
+        """Nothing is under way any more."""
+        return 0.0
+
+    def release(self) -> None:
+        """There is nothing to let go of."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
