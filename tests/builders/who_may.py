@@ -16,6 +16,8 @@ from mimrun.app.decisions import attest, decide, override_freeze, pending_gate, 
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
+from mimrun.app.incident import working
+from mimrun.app.incident.declaring import Declaration, declare
 from mimrun.app.killswitch import lift, pull
 from mimrun.app.locks import unlock
 from mimrun.app.priority import prioritize
@@ -226,6 +228,29 @@ def incident_of(home: Home) -> str:
     return find_run(home, "latest").summary.incident
 
 
+MILD: Final = Declaration("It is slow", "low", "low")
+
+
+def declared(folder: Path) -> Bench:
+    """An incident that the launcher declared."""
+    bench = set_up(folder)
+    with bench.home() as home:
+        declare(home, LAUNCHER, MILD)
+    return bench
+
+
+def over(folder: Path, *, closed: bool = False, table: str = "") -> Bench:
+    """An incident that the launcher resolved, and perhaps closed."""
+    bench = declared(folder)
+    if table:
+        bench.settings.incidents.write_text(table)
+    with bench.home() as home:
+        working.resolve(home, LAUNCHER, "latest", "no_fault")
+        if closed:
+            working.close(home, LAUNCHER, "latest")
+    return bench
+
+
 def settle(home: Home, who: Identity) -> None:
     """Say that the step in doubt happened."""
     resolve(home, "latest", who, step="1", target="a", resolution="applied", reason="looked")
@@ -309,6 +334,45 @@ TRIES: Final[Mapping[tuple[str, str], Try]] = {
     ("say how urgent it is", "an incident"): (
         waiting(NOTHING_FROZEN, gate("1"), action("2")),
         lambda home, who: prioritize(home, who, incident_of(home), "P1", "customers cannot pay"),
+    ),
+    ("declare", "an incident"): (set_up, lambda home, who: declare(home, who, MILD)),
+    ("assess", "an incident"): (declared, lambda home, who: working.assess(home, who, "latest", MILD)),
+    ("assign a role", "in an incident"): (
+        declared,
+        lambda home, who: working.assign(home, who, "latest", "scribe", "responder"),
+    ),
+    ("move the stage", "of an incident"): (
+        declared,
+        lambda home, who: working.move_stage(home, who, "latest", "containment"),
+    ),
+    ("say that it is contained", "without a verified step or a reason"): (
+        declared,
+        lambda home, who: working.move_stage(home, who, "latest", "resolution"),
+    ),
+    ("say that it is resolved", "an incident"): (
+        declared,
+        lambda home, who: working.resolve(home, who, "latest", "no_fault"),
+    ),
+    ("close", "an incident that is resolved"): (over, lambda home, who: working.close(home, who, "latest")),
+    ("close", "an incident where the table names who closes"): (
+        lambda folder: over(folder, table="close: [major_incident_manager]\n"),
+        lambda home, who: working.close(home, who, "latest"),
+    ),
+    ("close", "an incident that is not resolved"): (
+        declared,
+        lambda home, who: working.close(home, who, "latest"),
+    ),
+    ("reopen", "an incident that is closed"): (
+        lambda folder: over(folder, closed=True),
+        lambda home, who: working.reopen(home, who, "latest", "the errors are back"),
+    ),
+    ("tell when it was", "an incident"): (
+        declared,
+        lambda home, who: working.set_time(home, who, "latest", "started", home.clock()),
+    ),
+    ("link", "an incident with a record"): (
+        declared,
+        lambda home, who: working.link(home, who, "latest", "record", "INC0010042"),
     ),
     ("want the glass broken", "a plan behind a gate"): (set_up, want),
     ("agree to break the glass", "a run that the launcher wants past its gates"): (
