@@ -101,6 +101,11 @@ class Settings:
         return self.home / "people.yaml"
 
     @property
+    def inventories(self) -> Path:
+        """The folder of inventories that people at the server can choose from, besides its own."""
+        return self.home / "inventories"
+
+    @property
     def policy(self) -> Path:
         """What must be there before something may be done; without it only the gates that runbooks write count."""
         return self.home / "policy.yaml"

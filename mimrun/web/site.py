@@ -33,12 +33,14 @@ from mimrun.web.pages import (
     incident,
     incident_acts,
     incidents,
+    launch,
     log,
     log_export,
     manual,
     now,
     run,
     run_acts,
+    runbooks,
     sign_in,
     theme,
 )
@@ -64,6 +66,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     run_acts.router,
     manual.router,
     gate.router,
+    launch.router,
+    runbooks.router,
 )
 """What the server answers."""
 

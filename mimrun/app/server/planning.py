@@ -1,7 +1,7 @@
 """Plans that are asked for at the server, by people and programs that have not the account it runs under.
 
 At the command line whoever names a file or a variable reads it with an account of their own. Here it would be read with
-the server's, so that what is asked for names neither: a runbook is one of the library, the inventory is the server's, an
+the server's, so that what is asked for names neither: a runbook is one of the library, the inventory is the server's or one in its home, an
 input is a value, and a secret is one that the runbook names itself or that the server's settings let people name.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
@@ -21,12 +22,15 @@ from mimrun.errors import InputError, RefusedError
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.model import InputType
 from mimrun.runbook.plan import Plan
+from mimrun.settings import Settings
 
 _REFERENCE: Final = re.compile(r"[a-z][a-z0-9-]{0,62}(@[0-9A-Za-z.+-]{1,32})?")
 _INPUT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def plan_at_server(home: Home, runbook: str, inputs: Mapping[str, JsonValue], *, typed: bool = False) -> Plan:
+def plan_at_server(
+    home: Home, runbook: str, inputs: Mapping[str, JsonValue], *, typed: bool = False, inventory: str = ""
+) -> Plan:
     """Make the plan of a runbook of the library.
 
     Arguments:
@@ -34,6 +38,7 @@ def plan_at_server(home: Home, runbook: str, inputs: Mapping[str, JsonValue], *,
         inputs: by name.
         typed: the values are text, as somebody typed them into a form; else JSON with the type of the input. Of what
             somebody typed, "" leaves an input out.
+        inventory: one of `inventories_at_server`; "" for the server's own.
 
     Raises:
         InputError: runbook or inputs are wrong; every problem is named.
@@ -46,7 +51,32 @@ def plan_at_server(home: Home, runbook: str, inputs: Mapping[str, JsonValue], *,
     words = [_word(name, value, typed=typed) for name, value in inputs.items()]
     # A version that was found is asked for by its number: a newer one may be put into the library at this moment.
     pinned = f"{loaded.runbook.name}@{loaded.runbook.version}"
-    return prepare_plan(home, pinned, words, [])
+    return prepare_plan(home, pinned, words, _inventories(home.settings, inventory))
+
+
+def inventories_at_server(settings: Settings) -> list[tuple[str, str]]:
+    """Give what can be chosen as an inventory, each with what it is called: the server's own, and those in the home."""
+    own = settings.inventory.name if settings.inventory is not None else "this machine only"
+    return [("", own), *((path.name, path.name) for path in _in_home(settings))]
+
+
+def _inventories(settings: Settings, name: str) -> list[Path]:
+    if not name:
+        return []
+    found = [path for path in _in_home(settings) if path.name == name]
+    if not found:
+        known = ", ".join(path.name for path in _in_home(settings)) or "none"
+        raise InputError(
+            f"no inventory {name[:100]!r} can be chosen here; {settings.inventories} has: {known}"
+        )
+    return found
+
+
+def _in_home(settings: Settings) -> list[Path]:
+    try:
+        return sorted(path for path in settings.inventories.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
 
 
 def named_at_server(reference: str) -> LoadedRunbook:

@@ -145,7 +145,7 @@ def _told(home: Home, entry: LogEntry) -> tuple[str, str, tuple[str, ...]] | Non
             mode = " (only checked)" if body.check_mode else ""
             return "", f"{body.action}{mode}, effect {body.effect.value}", _args(home, entry)
         case kinds.StepOutcome() as body:
-            word = "changed" if body.status == "ok" and body.changed else body.status
+            word: str = "changed" if body.status == "ok" and body.changed else body.status
             if body.status == "failed":
                 word = "unreachable" if body.unreachable else "failed"
             clean = "; provably without effect" if body.status == "failed" and body.clean else ""

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
 from mimrun.app.incident.timeline import Line, Source
 from mimrun.errors import InputError
+from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
 
 PAGE: Final = 200
@@ -17,6 +18,7 @@ PAGE: Final = 200
 
 SHOWN: Final[Mapping[str, tuple[str, frozenset[Source]]]] = MappingProxyType(
     {
+        "all": ("Everything", frozenset(get_args(Source))),
         "people": ("People", frozenset(("decision", "manual", "note", "incident"))),
         "decisions": ("Decisions", frozenset(("decision",))),
         "notes": ("Notes", frozenset(("note", "manual"))),
@@ -27,7 +29,18 @@ SHOWN: Final[Mapping[str, tuple[str, frozenset[Source]]]] = MappingProxyType(
         "changes": ("Changes", frozenset(("change",))),
     }
 )
-"""What of a timeline can be asked for: its name, and the sources that belong to it."""
+"""What of a timeline can be asked for: its name, and the sources that belong to it. Without any of it, its story is told."""
+
+DETAILS: Final = frozenset(
+    kind.value
+    for kind in (
+        *(Kind.PLAN_FROZEN, Kind.RUN_MODE, Kind.LOOP_EXPANDED, Kind.LOCK_TAKEN, Kind.LOCK_RELEASED),
+        *(Kind.STEP_INTENT, Kind.STEP_OUTCOME, Kind.STEP_PROBED, Kind.STEP_EVIDENCE, Kind.STEP_VERIFIED),
+        *(Kind.STEP_CAPTURED, Kind.STEP_COMPARED, Kind.SHELL_RECORDED, Kind.NOTICE_SENDING),
+        *(Kind.CHANGE_READ, Kind.CHANGE_WRITING),
+    )
+)
+"""Kinds that the story leaves out: what each host did, and what every step that is told was made of."""
 
 SIGNS: Final[Mapping[Source, tuple[str, str]]] = MappingProxyType(
     {
@@ -64,7 +77,7 @@ def page_of(lines: Iterable[Line], *, shown: str, before: str, seen: int) -> Pag
 
     Arguments:
         lines: in the order of time.
-        shown: what is asked for, of `SHOWN`; "" for everything.
+        shown: what is asked for, of `SHOWN`; "" for the story.
         before: a place as `Page.earlier` names it; "" for the end.
         seen: only what was recorded up to this entry: what comes later is told as news.
 
@@ -76,7 +89,7 @@ def page_of(lines: Iterable[Line], *, shown: str, before: str, seen: int) -> Pag
         line
         for line in lines
         if line.seq <= seen
-        and (sources is None or line.source in sources)
+        and (line.kind not in DETAILS if sources is None else line.source in sources)
         and (end is None or (line.at, line.seq) < end)
     ]
     last = wanted[-PAGE:]
@@ -104,5 +117,5 @@ def _place(text: str) -> tuple[datetime, int] | None:
 
 def chips_of(path: str, shown: str) -> Sequence[tuple[str, str, bool]]:
     """Give the filters, as links."""
-    every = [(f"{path}#timeline", "Everything", not shown)]
-    return [*every, *((f"{path}?shown={key}#timeline", SHOWN[key][0], shown == key) for key in SHOWN)]
+    story = (f"{path}#timeline", "The story", not shown)
+    return [story, *((f"{path}?shown={key}#timeline", SHOWN[key][0], shown == key) for key in SHOWN)]
