@@ -9,6 +9,8 @@ import pytest
 from builders.commands import GATE, Desk, mark, until
 from builders.every_kind import HOSTILE
 
+from mimrun.app.home import operating_system_user
+
 VERIFIED = (
     "  - name: Restart it\n"
     "    local.shell: {cmd: 'echo restarted >> marks'}\n"
@@ -236,9 +238,11 @@ def test_the_table_is_shown_and_what_is_wrong_in_it_is_named_at_its_place(desk: 
 
 
 def test_a_token_to_record_declares_and_one_to_read_does_not(desk: Desk) -> None:
+    people = f"people: {{alex: {{roles: [service_desk], accounts: ['{operating_system_user()}']}}}}\n"
+    (desk.home / "people.yaml").write_text(people)
     tokens = {}
     for scope in ("read", "record"):
-        words = ("--scope", scope, "--expires", "1h", "--as", "alex")
+        words = ("--scope", scope, "--expires", "1h")
         made = desk("token", "create", f"{scope}-only", *words)
         assert made.code == 0, made.err
         tokens[scope] = made.out.strip()
