@@ -15,10 +15,10 @@ from prefect.events.worker import EventsWorker, emit_events_to_cloud
 from prefect.exceptions import Abort
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from flows.pulse import Health
 from flows.resuming import correct, enter, open_flow_run, open_flow_runs, settle
 from flows.runbook import Drive, driving, execute_runbook
 from flows.submission import Ending, Submission
-from flows.watch import Health
 
 RECONNECTIONS: Final = 1
 """More than three of them would wait a second before each; none would never connect again."""

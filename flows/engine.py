@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from flows.pulse import Health
 from flows.submission import Ending, Executor, Submission
 from flows.template import prefect_version
-from flows.watch import Health
 from mimrun.canonical import Json
 
 PATIENCE_S: Final = 3.0

@@ -20,10 +20,10 @@ from typing import Final
 from flows.engine import Anchoring, Api, Engine
 from flows.environment import Rooms, own_api, password, quiet_environment
 from flows.protocol import listen, peer, read, write
+from flows.pulse import Health, Pulse
 from flows.server import ApiServer
 from flows.submission import Executor
 from flows.template import cache_folder
-from flows.watch import Health, Watch
 from mimrun.app.presence import stays
 from mimrun.errors import MimrunError
 from mimrun.settings import Settings
@@ -41,13 +41,13 @@ class SharedApi:
     """Prefect's API as somebody else serves it, at PREFECT_API_URL."""
 
     url: str
-    watch: Watch
+    pulse: Pulse
     pid: int | None = None
 
     @property
     def health(self) -> Health:
         """What is known of it now."""
-        return self.watch.health
+        return self.pulse.health
 
 
 def main(argv: list[str]) -> int:
@@ -98,12 +98,12 @@ def run(
     place = rooms.socket.stat()
     threading.Thread(target=_answer_all, args=(line, engine), name="socket", daemon=True).start()
     status = 0
-    watches: list[Watch] = []
+    pulses: list[Pulse] = []
     server: ApiServer | None = None
     try:
         own = own_api(os.environ)
         server = ApiServer(rooms, cache_folder(os.environ), lambda: engine.busy) if own else None
-        watches.append(_load(rooms, engine, server, make))
+        pulses.append(_load(rooms, engine, server, make))
         _stay(engine, rooms, place, anchoring)
     except MimrunError as exc:
         _log.error("%s", exc)
@@ -112,8 +112,8 @@ def run(
         engine.stop(force=True)
         line.close()
         _flush()
-        for watch in watches:
-            watch.stop()
+        for pulse in pulses:
+            pulse.stop()
         if server is not None:
             server.stop()
         if _is_there(rooms.socket, place):
@@ -147,7 +147,7 @@ def end_now(status: int) -> None:
     os._exit(status)
 
 
-def _load(rooms: Rooms, engine: Engine, server: ApiServer | None, make: Callable[[], Executor]) -> Watch:
+def _load(rooms: Rooms, engine: Engine, server: ApiServer | None, make: Callable[[], Executor]) -> Pulse:
     """Start the API, import Prefect meanwhile, and connect the engine when both are there."""
     before = dict(os.environ)
     settings = quiet_environment(rooms, before)
@@ -163,26 +163,26 @@ def _load(rooms: Rooms, engine: Engine, server: ApiServer | None, make: Callable
     _set_environment(before | {"DO_NOT_TRACK": "1"})
     api: Api
     if server is not None:
-        api, watch = server, server.watch
+        api, pulse = server, server.pulse
     else:
-        watch = Watch(healthy, lambda: engine.busy)
-        api = SharedApi(before["PREFECT_API_URL"], watch)
+        pulse = Pulse(healthy, lambda: engine.busy)
+        api = SharedApi(before["PREFECT_API_URL"], pulse)
         engine.attach(api)
-        watch.start()
+        pulse.start()
     executor = make()
-    courier = Courier(str(rooms.home), lambda: watch.health)
+    courier = Courier(str(rooms.home), lambda: pulse.health)
     threading.Thread(
-        target=_connect, args=(engine, courier, executor, watch), name="connect", daemon=True
+        target=_connect, args=(engine, courier, executor, pulse), name="connect", daemon=True
     ).start()
-    return watch
+    return pulse
 
 
-def _connect(engine: Engine, courier: object, executor: Executor, watch: Watch) -> None:
+def _connect(engine: Engine, courier: object, executor: Executor, pulse: Pulse) -> None:
     from flows.courier import Courier  # noqa: PLC0415 - loaded by now
 
     assert isinstance(courier, Courier)
     while not engine.stopping.is_set():
-        if not watch.wait_up(TICK_S):
+        if not pulse.wait_up(TICK_S):
             continue
         try:
             courier.warm()

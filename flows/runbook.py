@@ -22,10 +22,10 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.states import Failed
 from prefect.tasks import Task
 
+from flows.pulse import Health
 from flows.resuming import end_state
 from flows.steps import ENDS_PROCESS, Once, Shown, View
 from flows.submission import Ending, Submission
-from flows.watch import Health
 from mimrun.app.execution import StepFailed
 from mimrun.errors import MimrunError
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from flows.environment import Rooms, server_environment
+from flows.pulse import Health, Pulse
 from flows.template import interface_folder, is_migrated, lay_template, prefect_version
-from flows.watch import Health, Watch
 from mimrun.errors import RunError
 
 __all__ = ["ApiServer", "lay_template"]
@@ -53,7 +53,7 @@ class ApiServer:
         self._stop = threading.Event()
         # It must outlive every child: PR_SET_PDEATHSIG follows the thread that starts the process.
         self._keeper = threading.Thread(target=self._keep, name="prefect-server", daemon=True)
-        self.watch = Watch(self._probe, busy)
+        self.pulse = Pulse(self._probe, busy)
 
     @property
     def url(self) -> str:
@@ -63,7 +63,7 @@ class ApiServer:
     @property
     def health(self) -> Health:
         """What is known of it now."""
-        return self.watch.health
+        return self.pulse.health
 
     @property
     def pid(self) -> int | None:
@@ -72,7 +72,7 @@ class ApiServer:
         return process.pid if process is not None and process.returncode is None else None
 
     def start(self) -> None:
-        """Start the server and learn its port; it answers a few seconds later (`watch.wait_up`).
+        """Start the server and learn its port; it answers a few seconds later (`pulse.wait_up`).
 
         Raises:
             RunError: it did not get as far as taking a port.
@@ -83,12 +83,12 @@ class ApiServer:
         if not self._port_known.wait(PORT_WITHIN_S):
             self.stop()
             raise RunError(f"prefect's api server does not start; see {self._rooms.log}")
-        self.watch.start()
+        self.pulse.start()
 
     def stop(self) -> None:
         """End the server; it is gone when this returns."""
         self._stop.set()
-        self.watch.stop()
+        self.pulse.stop()
         process = self._process
         if process is not None and process.returncode is None:
             process.terminate()
@@ -105,7 +105,7 @@ class ApiServer:
             code = self._live()
             if self._stop.is_set():
                 return
-            self.watch.lost(f"prefect's api server ended with status {code}")
+            self.pulse.lost(f"prefect's api server ended with status {code}")
             left = RESTARTS if time.monotonic() - began > LIVED_WELL_S else left - 1
             if left < 0:
                 _log.error("the api server ended %d times; not started again", RESTARTS + 1)
@@ -147,7 +147,7 @@ class ApiServer:
                 return process.wait(1)
             except subprocess.TimeoutExpired:
                 pass
-            if self.watch.health.up:
+            if self.pulse.health.up:
                 answered = time.monotonic()
                 if not was_up and not migrated:
                     self._rooms.schema.write_text(prefect_version() + "\n", "utf-8")

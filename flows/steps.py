@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from flows.watch import Health
+from flows.pulse import Health
 
 _log = logging.getLogger("mimrun.engine.steps")
 

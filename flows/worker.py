@@ -14,9 +14,9 @@ from prefect.context import FlowRunContext
 
 from flows.execution import RunExecutor
 from flows.health import healthy
+from flows.pulse import Pulse
 from flows.runbook import Drive
 from flows.submission import Submission
-from flows.watch import Watch
 
 ANSWERS_WITHIN_S: Final = 5.0
 
@@ -33,13 +33,13 @@ def worker_drive(run: str, home: str) -> Generator[Drive, None, None]:
     """
     executor = RunExecutor(Path(home))
     _name(executor.name(run))
-    watch = Watch(healthy, lambda: True)
-    watch.start()
+    pulse = Pulse(healthy, lambda: True)
+    pulse.start()
     try:
-        watch.wait_up(ANSWERS_WITHIN_S)
-        yield Drive(Submission(run, executor), lambda: watch.health)
+        pulse.wait_up(ANSWERS_WITHIN_S)
+        yield Drive(Submission(run, executor), lambda: pulse.health)
     finally:
-        watch.stop()
+        pulse.stop()
 
 
 def _name(name: str) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from flows import engine as module
 from flows.engine import Engine
+from flows.pulse import Health
 from flows.submission import Ending, Submission
-from flows.watch import Health
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.pulse import Health
 from flows.steps import Once, Shown, View
-from flows.watch import Health
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Health:
     reason: str = "prefect's api has not answered yet"
 
 
-class Watch:
+class Pulse:
     """Asks for the API's health on a thread of its own.
 
     Arguments:
@@ -45,7 +45,7 @@ class Watch:
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prefect-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="prefect-pulse", daemon=True)
 
     @property
     def health(self) -> Health:
