@@ -19,6 +19,7 @@ from mimrun.app.killswitch import standing_of
 from mimrun.app.launching import find_launcher
 from mimrun.app.presence import nobody_stays
 from mimrun.app.reverts import OPEN, WAITING, list_reverts
+from mimrun.app.server.place import find_server
 from mimrun.app.shells import open_shells
 from mimrun.app.signing import open_signer
 from mimrun.catalog import installed_catalog
@@ -44,6 +45,7 @@ def examine(settings: Settings) -> list[Check]:
         *_anchors(settings),
         *_shells(settings),
         *_worker(settings),
+        *_server(settings),
         *_connectors(),
         _prefect(settings),
         *_programs(),
@@ -170,6 +172,14 @@ def _kill_switch(settings: Settings) -> Iterator[Check]:
         return
     if standing.pulled:
         yield Check("kill switch", standing.why, standing.advice, ok=False)
+
+
+def _server(settings: Settings) -> Iterator[Check]:
+    """Say where the server of this home is, where one is up."""
+    place = find_server(settings)
+    if place is not None:
+        public = f", {place.public_url} for others" if place.public_url else ""
+        yield Check("server", f"{place.url}{public}, process {place.pid}", ok=True)
 
 
 def _worker(settings: Settings) -> Iterator[Check]:

@@ -19,6 +19,7 @@ from mimrun.app.manual_steps import pending_manual
 from mimrun.app.resolving import doubts, meanings
 from mimrun.app.reverts import OPEN, RevertView, list_reverts
 from mimrun.app.runs import RunView, find_run, list_runs, load_plan, load_state
+from mimrun.app.server.place import find_server
 from mimrun.app.shells import open_shells
 from mimrun.app.shown.gate import question_json
 from mimrun.app.shown.manual import manual_json
@@ -246,6 +247,8 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
             "dim",
         )
     )
+    if (place := find_server(home.settings)) is not None:
+        out.print(Text(f"  {place.public_url or place.url}/runs/{summary.run}", "dim"))
     if (glass := glass_view(home, summary.run)) is not None:
         out.print(Text("  ").append_text(glass_line(glass)))
     for line in link_lines(change_of(home.store, summary.run)):

@@ -121,7 +121,7 @@ def serve(settings: Settings, options: Options, tell: Callable[[dict[str, Any]],
         site = make_site(home, options.names(), readiness, open_metrics=options.open_metrics)
         site.state.household = household
         line = _listen(options)
-        server = _Server(_config(site, options), site.state.feed)
+        server = SiteServer(config_of(site, options), site.state.feed)
         server.when_started = lambda: _tell(home, seat, line, options, household, tell)
         try:
             with server.heeding():
@@ -154,6 +154,8 @@ def _tell(
     scheme = "https" if options.tls_cert is not None else "http"
     near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is only compared
     url = f"{scheme}://[{near}]:{port}" if ":" in near else f"{scheme}://{near}:{port}"
+    if options.tls_cert is not None and options.public_url:
+        url = options.public_url  # the name that the certificate is for
     place = ServerPlace(url, os.getpid(), write_moment(utc_now()), options.public_url)
     seat.tell(place)
     household.begin()
@@ -177,11 +179,16 @@ def _listen(options: Options) -> socket.socket:
     return line
 
 
-def _config(site: Site, options: Options) -> uvicorn.Config:
+def config_of(site: Site, options: Options) -> uvicorn.Config:
+    """Say how a site is served.
+
+    Raises:
+        SettingsError: the certificate or its key cannot be used.
+    """
     try:
         config = uvicorn.Config(
             site,
-            http=_PatientProtocol,
+            http=PatientProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -202,7 +209,7 @@ def _config(site: Site, options: Options) -> uvicorn.Config:
     return config
 
 
-class _PatientProtocol(H11Protocol):
+class PatientProtocol(H11Protocol):
     """Waits for a request only so long: whoever sends it drop by drop holds no connection."""
 
     _too_long: asyncio.TimerHandle | None = None
@@ -246,7 +253,7 @@ class _PatientProtocol(H11Protocol):
             self.transport.close()
 
 
-class _Server(uvicorn.Server):
+class SiteServer(uvicorn.Server):
     """The server of requests, which tells when it answers, and ends in order."""
 
     def __init__(self, config: uvicorn.Config, feed: Feed) -> None:

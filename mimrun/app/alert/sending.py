@@ -49,7 +49,7 @@ def post_alert(
         **proof_of(keys, raw, now, f"msg_{secrets.token_hex(12)}"),
     }
     status, answer = _post(url or _server(settings), path, raw, headers)
-    title = str(answer.get("title", ""))[:500] or f"it answered {status}"
+    title = str(answer.get("detail") or answer.get("title") or f"it answered {status}")[:500]
     if status == 200:
         return {name: _count(answer.get(name)) for name in ("accepted", "duplicates")}
     if status == 401:
