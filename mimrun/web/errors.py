@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,8 +16,9 @@ from starlette.exceptions import HTTPException
 
 from mimrun.app.program_log import Event, program_log
 from mimrun.app.server.guesses import TooManyGuessesError
-from mimrun.app.sign_in import NotSignedInError
+from mimrun.app.sign_in import NotSignedInError, doing
 from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedError, RunError, SignInError
+from mimrun.web.acting import Who, who_acts
 
 TITLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("That cannot be done so", "Go back, put right what it says, and send it again; nothing was done."),
@@ -92,7 +94,10 @@ def answer_errors(app: FastAPI) -> None:
 
     def refused(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
-        answer = _answer(request, exc.status_code, str(exc.detail))
+        text = str(exc.detail)
+        if exc.status_code == 404 and text == HTTPStatus.NOT_FOUND.phrase:
+            text = f"there is nothing at {request.url.path[:200]}"
+        answer = _answer(request, exc.status_code, text)
         answer.headers.update(exc.headers or {})
         return answer
 
@@ -125,11 +130,20 @@ def _answer(request: Request, status: int, text: str, error: MimrunError | None 
         return problem(status, text, _places(error))
     if status == 401 and not is_fragment(request) and request.method == "GET":
         return RedirectResponse("/sign-in", status_code=303)
-    who = getattr(request.state, "who", None)
+    who = _who(request)
     title, what_next = TITLES.get(status, OTHERWISE)
     return show(
         request, who, "error.html", status=status, code=status, title=title, text=text, next=what_next
     )
+
+
+def _who(request: Request) -> Who | None:
+    """Say who reads what went wrong, where that is known or can be found: also where there is no such page."""
+    known: Who | None = getattr(request.state, "who", None)
+    if known is None and request.method == "GET":
+        with suppress(MimrunError), doing("status", "web"):
+            known = who_acts(request)
+    return known
 
 
 def _places(error: MimrunError | None) -> Mapping[str, Any]:

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from fastapi import Request
+from fastapi import BackgroundTasks, Request
 from fastapi.responses import FileResponse, Response
-from starlette.background import BackgroundTask
 
 from mimrun.app.exports import Wanted, export_bundle, export_file
 from mimrun.app.home import Home
@@ -72,7 +71,8 @@ def export(request: Request, who: Acting, form: Form) -> Response:  # noqa: ARG0
         shutil.rmtree(folder, ignore_errors=True)
         raise
     # Whoever asked has got it, or gone: either way nothing of it stays here.
-    done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    done = BackgroundTasks()
+    done.add_task(shutil.rmtree, folder, ignore_errors=True)
     return FileResponse(
         file,
         media_type="application/octet-stream",

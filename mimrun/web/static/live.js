@@ -2,9 +2,11 @@
  *
  * <body data-live="/events?incident=INC" data-after="SEQ"> opens the stream behind SEQ. What comes is gathered for half a
  * second and then told once, as the DOM event "log" on <body> with detail {seq, kinds, runs, incidents}: a fragment
- * with hx-trigger="log from:body" loads itself again, and misses nothing. After a break it goes on behind the last
- * entry that it saw. The sign [data-live-sign] says "live" or "reconnecting". Without this script a page is what it
- * was when it was loaded.
+ * with hx-trigger="log from:body" loads itself again, and misses nothing. After a break, or while nobody looks at the
+ * page, it goes on behind the last entry that it saw. The sign [data-live-sign] says "live" or "reconnecting". Without
+ * this script a page is what it was when it was loaded.
+ *
+ * A fragment that loads itself again keeps where the cursor was, and which folds (<details id="...">) were open.
  */
 "use strict";
 (() => {
@@ -71,9 +73,42 @@
     if (place && event.detail && event.detail.successful) place.hidden = true;
   });
 
+  const close = () => {
+    clearTimeout(timer);
+    if (source) source.close();
+    source = null;
+  };
+
   if (path && "EventSource" in window) {
-    open();
-    addEventListener("pagehide", () => { clearTimeout(timer); if (source) source.close(); });
-    addEventListener("pageshow", (event) => { if (event.persisted) open(); });
+    if (!document.hidden) open();
+    // A browser has few connections to one server: pages that nobody looks at give theirs back.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) close(); else if (!source) { wait = FIRST_MS; open(); }
+    });
+    addEventListener("pagehide", close);
+    addEventListener("pageshow", (event) => { if (event.persisted && !source) open(); });
   }
+
+  /* What a person was at when a fragment was replaced. */
+  let kept = null;
+  body.addEventListener("htmx:beforeSwap", (event) => {
+    const target = event.detail && event.detail.target, active = document.activeElement;
+    if (!target) return;
+    kept = {
+      open: [...document.querySelectorAll("details[id][open]")].map((one) => one.id),
+      link: target.contains(active) && active.matches("a[href]") ? active.getAttribute("href") : "",
+    };
+  });
+  body.addEventListener("htmx:afterSettle", () => {
+    if (!kept) return;
+    for (const id of kept.open) {
+      const fold = document.getElementById(id);
+      if (fold) fold.open = true;
+    }
+    if (kept.link && (!document.activeElement || document.activeElement === body)) {
+      const link = document.querySelector('a[href="' + CSS.escape(kept.link) + '"]');
+      if (link) link.focus({preventScroll: true});
+    }
+    kept = null;
+  });
 })();

@@ -43,4 +43,7 @@ def test_what_is_not_there_is_said_with_what_to_do_next(bench: Bench) -> None:
     with bench.home() as home:
         page = Browser(home).get("/nothing-here", 404)
     assert page.one("h1").text == "There is nothing here"
-    assert "lists have everything" in page.text
+    assert "there is nothing at /nothing-here" in page.text
+    assert page.all("nav")
+    with bench.home() as home:
+        assert not Browser(home, "").get("/nothing-here", 404).all("nav")
