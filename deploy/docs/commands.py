@@ -38,7 +38,9 @@ def _command(command: Command) -> Iterator[str]:
         return
     yield f"### mimrun {command.name}\n\n{_help(loaded)}"
     for name, sub in subs.items():
-        yield _section(f"mimrun {command.name} {name}", sub, "####")
+        inner = getattr(sub, "commands", None) or {"": sub}
+        for word, one in inner.items():
+            yield _section(f"mimrun {command.name} {name} {word}".rstrip(), one, "####")
 
 
 def _section(name: str, command: Any, level: str) -> str:

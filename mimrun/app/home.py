@@ -30,6 +30,7 @@ from mimrun.incident.episode import Episodes
 from mimrun.incident.incident import Incidents
 from mimrun.incident.proposal import Proposals
 from mimrun.incident.refused import RefusedRules
+from mimrun.incident.review_item import ReviewItems
 from mimrun.incident.storm import Budgets
 from mimrun.log.anchored import AnchorRecords
 from mimrun.log.blob_key import BlobKeyPlace
@@ -80,6 +81,7 @@ PROJECTORS = (
     Priorities(),
     Incidents(),
     Alerts(),
+    ReviewItems(),
     Episodes(),
     Proposals(),
     Budgets(),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.core import TyperGroup
 
 from mimrun.app.sign_in import doing
 from mimrun.settings import Settings, load_settings
@@ -98,23 +99,63 @@ def _said(verb: str, function: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def group(name: str, help_: str, commands: dict[str, tuple[Callable[..., None], str]]) -> Any:
+class _WithDefault(TyperGroup):
+    """Commands of which one is meant where what comes first is the name of none."""
+
+    meant = ""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command."""
+        if self.meant and args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = [self.meant, *args]
+        return super().resolve_command(ctx, args)
+
+
+Commands: TypeAlias = Mapping[str, tuple[Callable[..., None], str]]
+"""By name: a function, and an example."""
+
+
+def group(
+    name: str,
+    help_: str,
+    commands: Commands,
+    *,
+    groups: Mapping[str, tuple[str, Commands]] | None = None,
+    default: str = "",
+) -> Any:
     """Make a command with commands of its own.
 
     Arguments:
         name: what a person types.
         help_: what it is for.
-        commands: by name: the function, and an example.
+        commands: its commands.
+        groups: by name: what it is for, and its commands in turn.
+        default: the command that is meant where what comes first is the name of none; it may be left away.
     """
+    several = _several(name, help_, commands, groups or {})
+    for sub, (inner_help, inner) in (groups or {}).items():
+        several.add_typer(_several(f"{name} {sub}", inner_help, inner, {}), name=sub)
+    made = typer.main.get_command(several)
+    assert isinstance(made, _WithDefault)
+    made.meant = default
+    return made
+
+
+def _several(
+    name: str, help_: str, commands: Commands, groups: Mapping[str, tuple[str, Commands]]
+) -> typer.Typer:
+    examples = [example for _, example in commands.values()]
+    examples += [example for _, inner in groups.values() for _, example in inner.values()]
     several = typer.Typer(
         name=name,
+        cls=_WithDefault,
         help=help_,
         add_completion=False,
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-        epilog="\n\n".join(["Examples:", *(example for _, example in commands.values())]),
+        epilog="\n\n".join(["Examples:", *examples]),
     )
     for sub, (function, example) in commands.items():
         several.command(sub, epilog=f"Example:\n\n{example}")(_said(f"{name} {sub}", function))
-    return typer.main.get_command(several)
+    return several

@@ -26,14 +26,14 @@ _VERBS: Final[Mapping[str, str]] = {
         | runbook show | runbook lint | reverts list | kill-switch show | breaker list | log show | log verify | log export
         | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
         | policy show | policy diff | policy explain | policy history | policy lint | calendar list | calendar show
-        | calendar check | calendar next | incident list | incident show | incident timeline | incident table | approval request | approval export | oncall show | token list | token scopes | session list | password list | login | logout | whoami | notice list | notice lint | alert list | alert show | alert lint | proposal list | proposal show | rule list | rule show | rule lint | rule test | breakglass list
+        | calendar check | calendar next | incident list | incident show | incident timeline | incident table | approval request | approval export | oncall show | token list | token scopes | session list | password list | login | logout | whoami | notice list | notice lint | alert list | alert show | alert lint | review show | review item list | proposal list | proposal show | rule list | rule show | rule lint | rule test | breakglass list
         | breakglass show | breakglass packs | breakglass log | card""",
     "launch": "run | resume | retry | undo | demo | proposal take | proposal dismiss",
     "approve": """approve | reject | withdraw | approval sign | approval import | reverts cancel
         | change approve | change reject | change review | change standard | change withdraw | breakglass agree | incident priority""",
     "attest": "attest | claim | release | hand-over | check | confirm | dispute | resolve | unlock | breaker close | rule resume | kill-switch lift",
     "stop": "pause | cancel | abort | kill-switch pull",
-    "record": """note | did | attach | shell | alert send | incident declare | incident assess | incident note | incident assign
+    "record": """note | did | attach | shell | alert send | review publish | review item add | review item done | review item drop | incident declare | incident assess | incident note | incident assign
         | incident stage | incident resolve | incident close | incident reopen | incident time | incident link""",
     "change": """change open | change edit | change submit | change link | change schedule | change start | change close
         | change cancel | change sync""",

@@ -42,6 +42,8 @@ def fault(words: list[str]) -> str:
     if subs:
         if not rest or rest[0] in FRONT or rest[0] == "...":
             return ""
+        if rest[0] not in subs and getattr(command, "meant", ""):
+            rest = [command.meant, *rest]
         if rest[0] not in subs:
             return "" if "|" in rest[0] else f"no command {words[0]} {rest[0]!r}"
         return fault_of(subs[rest[0]], rest[1:], words[0], rest[0])
