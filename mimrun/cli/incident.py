@@ -22,7 +22,9 @@ from mimrun.gate.policy import PRIORITIES
 
 def list_all(
     everything: Annotated[bool, typer.Option("--all", help="Sealed packs, too.")] = False,
-    still_open: Annotated[bool, typer.Option("--open", help="Only those that are not closed.")] = False,
+    still_open: Annotated[
+        bool, typer.Option("--open", help="Only those in which something is left to do.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,7 +41,9 @@ def list_all(
     if shown:
         print_list(console(), shown)
     elif found:
-        typer.echo(f"no incident is open; {len(found)} are closed (leave --open away to see them)")
+        typer.echo(
+            f"in none of the {len(found)} incidents is anything left to do (leave --open away to see them)"
+        )
     else:
         typer.echo("the log has no incident; `mimrun incident declare TITLE` or a run opens one")
 

@@ -77,6 +77,8 @@ def severity(one: IncidentView) -> Text:
 def stands(one: IncidentView) -> Text:
     """Give where an incident stands: its stage while it is open, else that it is over."""
     state = one.state
+    if one.is_quiet and state.status == "open":
+        return Text("its runs went well", "dim")
     words = state.stage if state.status == "open" else state.status
     return Text(words, STATUS_STYLE[state.status])
 

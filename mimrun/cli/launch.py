@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
+from rich.text import Text
 
 from mimrun.app.besides import Besides
 from mimrun.app.explaining import explain_plan
 from mimrun.app.home import Home
+from mimrun.app.incident.view import declared_incidents, find_state
 from mimrun.app.policies import asks_at_launch
 from mimrun.app.runs import create_run
 from mimrun.cli.broken_glass import break_the_glass, warn_of_broken_glass
@@ -16,7 +18,7 @@ from mimrun.cli.patience import when_free
 from mimrun.cli.plan_view import print_plan
 from mimrun.cli.policy import print_outlook
 from mimrun.cli.revert_warning import warn_of_nobody
-from mimrun.cli.terminal import console
+from mimrun.cli.terminal import console, safe_line
 from mimrun.runbook.plan import Plan
 
 IncidentOption: TypeAlias = Annotated[
@@ -47,6 +49,9 @@ PriorityOption: TypeAlias = Annotated[
     ),
 ]
 
+_NAMED: Final = 3
+"""So many open incidents are named to whoever launches a run without one."""
+
 
 def show_launch(home: Home, plan: Plan, more: Besides, *, as_json: bool) -> None:
     """Print the plan, how its first gate would stand, and what is out of the ordinary."""
@@ -54,9 +59,24 @@ def show_launch(home: Home, plan: Plan, more: Besides, *, as_json: bool) -> None
         print_plan(console(), plan)
         if asks_at_launch(home.settings):
             print_outlook(console(), explain_plan(home, plan, more.wanted))
+        _tell_incident(home, more.wanted.incident)
     warn_of_nobody(home.settings, plan)
     if more.glass is not None:
         warn_of_broken_glass(plan)
+
+
+def _tell_incident(home: Home, incident: str) -> None:
+    """Say which incident a run belongs to; and which are open, where it would open another one."""
+    if incident:
+        console().print(
+            Text(f"  belongs to {incident}: {safe_line(find_state(home, incident).title)}\n", "bold")
+        )
+        return
+    for one in declared_incidents(home)[:_NAMED]:
+        told = (
+            f"  {one.name} is open ({safe_line(one.title, 80)}): does it belong there? --incident {one.name}"
+        )
+        console().print(Text(told, "yellow"))
 
 
 def ask_for_run(

@@ -54,33 +54,36 @@ def test_the_whole_way_of_an_incident(desk: Desk) -> None:
     early = desk("incident", "stage", "latest", "resolution")
     assert (early.code, "nothing shows that" in early.err) == (5, True)
     book = desk.runbook(mark("one") + VERIFIED)
-    ran = desk.run(book, "--incident", "latest")
+    apart = desk.run(desk.runbook(mark("apart"), name="apart"))
+    assert f"{name} is open (nobody can pay): does it belong there? --incident {name}" in apart.out
+    ran = desk.run(book, "--incident", name)
     assert ran.code == 0, ran.err
+    assert f"belongs to {name}: nobody can pay" in ran.out
     assert desk.status()["incident"] == name
     contained = desk("incident", "stage", name[:14], "resolution")
     assert contained.code == 0, contained.err
     assert f"{name}: in resolution now: contained since" in contained.out
-    shown = desk("incident", "show", "latest", "--json").json
+    shown = desk("incident", "show", name, "--json").json
     verified = json.loads(
         next(
             line
-            for line in desk("log", "show", "--json", "--incident", "latest").out.splitlines()
+            for line in desk("log", "show", "--json", "--incident", name).out.splitlines()
             if json.loads(line)["kind"] == "step.verified"
         )
     )
     assert (shown["verified"], shown["clocks"]["contained"]["at"]) == (verified["seq"], verified["ts"])
-    not_yet = desk("incident", "close", "latest")
+    not_yet = desk("incident", "close", name)
     assert (not_yet.code, "it is not resolved" in not_yet.err) == (5, True)
-    resolved = desk("incident", "resolve", "latest", "fixed", "--cause", "disk_full", "--text", "swept it")
+    resolved = desk("incident", "resolve", name, "fixed", "--cause", "disk_full", "--text", "swept it")
     assert resolved.code == 0, resolved.err
     assert f"next: mimrun incident close {name}" in resolved.out
-    assert desk("incident", "close", "latest").code == 0
+    assert desk("incident", "close", name).code == 0
     late = desk.run(book, "--incident", name)
     assert (late.code, f"{name} is closed" in late.err) == (5, True)
-    assert desk("incident", "list", "--open").out.startswith("no incident is open; 1 are closed")
-    again = desk("incident", "reopen", "latest", "--reason", "the errors are back", "--json").json
+    assert desk("incident", "list", "--open").out.startswith("in none of the 2 incidents is anything left")
+    again = desk("incident", "reopen", name, "--reason", "the errors are back", "--json").json
     assert (again["status"], again["stage"], again["reopened"]) == ("open", "containment", 1)
-    human = desk("incident", "show").out
+    human = desk("incident", "show", name).out
     assert "◉ containment" in human
     assert "reopened 1 x" in human
     assert "technical_lead          billie" in human

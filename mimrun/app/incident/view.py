@@ -18,7 +18,7 @@ from mimrun.incident.incident import Clock, Incident, Incidents, incident_in
 from mimrun.log.kinds import AlertReceived, Kind
 from mimrun.log.moment import write_moment
 from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.transitions import TERMINAL, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,16 @@ class IncidentView:
 
     @property
     def is_open(self) -> bool:
-        """Say whether something is left to do in it."""
-        return self.state.status != "closed"
+        """Say whether something is left to do in it, as far as anybody can tell."""
+        return self.state.status != "closed" and not self.is_quiet
+
+    @property
+    def is_quiet(self) -> bool:
+        """Say whether it is there only because runs belong to an incident: all went well, and nobody said a word of it."""
+        state = self.state
+        said = state.clocks.declared or state.roles or state.links or state.alerted or state.reopened
+        well = all(run.status is RunStatus.SUCCEEDED for run in self.runs)
+        return bool(self.runs) and well and not said and state.stage == "identification"
 
     @property
     def busy(self) -> int:
@@ -62,6 +70,7 @@ class IncidentView:
         return {
             "incident": self.name,
             "title": self.title,
+            "open": self.is_open,
             "opened_at": self.opened_at,
             "opened_by": self.opened_by,
             "priority": self.declared.priority,
@@ -130,6 +139,11 @@ def find_state(home: Home, name: str) -> Incident:
     close = get_close_matches(name.upper(), [one.name for one in every], n=1, cutoff=0.8)
     meant = f"did you mean {close[0]}? " if close else ""
     raise InputError(f"the log has no incident {name!r}; {meant}the last ones are: {known}")
+
+
+def declared_incidents(home: Home) -> list[Incident]:
+    """Give the incidents that somebody, or a rule, declared and that are not resolved, the newest first."""
+    return [one for one in _newest_first(home) if one.clocks.declared and one.status == "open"]
 
 
 def newest_incident(home: Home) -> Incident | None:

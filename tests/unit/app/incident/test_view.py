@@ -33,6 +33,27 @@ def test_latest_is_the_newest_that_is_not_closed(bench: Bench) -> None:
         assert [one.is_open for one in list_incidents(home)] == [False, False]
 
 
+def test_an_incident_of_runs_that_went_well_asks_nobody_for_anything_until_somebody_says_a_word(
+    bench: Bench,
+) -> None:
+    def quiet() -> list[bool]:
+        with bench.home() as home:
+            return [one.is_quiet for one in list_incidents(home)]
+
+    bench.run(a_plan(bench.world, action("1")))
+    assert quiet() == [True]
+    bench.run(a_plan(bench.world, action("1", answer="failed", word="x")))
+    bench.create(a_plan(bench.world, action("1")))
+    with bench.home() as home:
+        declare(home, RESPONDER, MILD)
+    assert quiet() == [False, False, False, True]
+    with bench.home() as home:
+        well = list_incidents(home)[-1]
+        assert not well.is_open
+        working.assess(home, RESPONDER, well.name, MILD)
+    assert quiet() == [False, False, False, False]
+
+
 def test_a_word_is_looked_up_as_a_name_its_beginning_or_something_close_to_one(bench: Bench) -> None:
     with bench.home() as home:
         name = declare(home, RESPONDER, MILD)
