@@ -28,6 +28,7 @@ from mimrun.web.metrics import Figures
 from mimrun.web.page import make_templates
 from mimrun.web.pages import (
     account,
+    after,
     alerts,
     gate,
     incident,
@@ -38,6 +39,7 @@ from mimrun.web.pages import (
     log_export,
     manual,
     now,
+    proposal,
     run,
     run_acts,
     runbooks,
@@ -68,6 +70,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     gate.router,
     launch.router,
     runbooks.router,
+    after.router,
+    proposal.router,
 )
 """What the server answers."""
 

@@ -155,7 +155,7 @@ def _default(spec: Input) -> str:
 
 
 def _help(spec: Input) -> str:
-    said = [spec.help] if spec.help else []
+    said = [spec.help.rstrip(".")] if spec.help else []
     if spec.pattern:
         said.append(f"fits {spec.pattern}")
     if spec.type is InputType.DURATION:
