@@ -17,7 +17,6 @@ from mimrun.runbook.duration import parse_duration
 from mimrun.secret import MASK
 
 DECIDES: Final[Mapping[Kind, tuple[str, ...]]] = {
-    Kind.RUN_WAITING: ("on",),
     Kind.RUN_ENDED: ("status", "recap"),
     Kind.GUARD_TRIPPED: ("guard",),
     Kind.STEP_STARTED: ("form", "targets", "count"),

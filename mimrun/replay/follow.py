@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from mimrun.errors import ErasedError
@@ -26,8 +27,9 @@ from mimrun.replay.standin import RecordedLease
 from mimrun.replay.tape import FOLLOWS, RESTS, Cursor, Lane, Session, Tape, lane_of
 from mimrun.replay.turns import TapeOver, Turns
 from mimrun.replay.wishes import RecordedStop
+from mimrun.run.stop import Halt, halt_of
 from mimrun.run.tally import NOT_BEGUN
-from mimrun.run.wish import Level
+from mimrun.run.wish import WISHES, Level, Wish, wish_after
 from mimrun.runbook.node import PlannedNode, TargetCalls
 
 _AGREED: Final = frozenset({"segment", "plan"})
@@ -84,6 +86,8 @@ class FollowedLog(Scratch):
         self.stop: RecordedStop | None = None
         self._at = self._heard = 0
         self._roused = False
+        self._asked: Halt | None = None
+        """What people asked for last, in this session."""
         self._wanting: list[_Wanting] = []
         self._begun: set[str] = set()
         self.lease = RecordedLease(run, 0)
@@ -104,6 +108,7 @@ class FollowedLog(Scratch):
         self.turns = Turns(self._unstick, late=self._is_late)
         self.lease = RecordedLease(self.run, session.epoch)
         self._wanting, self.working, self.open, self._roused = [], {}, {}, False
+        self._asked = None
         self._move()
 
     def finish(self) -> None:
@@ -115,11 +120,23 @@ class FollowedLog(Scratch):
         entry = self.cursor.next()
         return entry.ts if entry is not None else self.known[-1].ts
 
+    def moments(self) -> tuple[datetime, datetime]:
+        """Between which moments of the record it is now."""
+        return self.known[-1].ts, self.clock()
+
     def _feed(self, place: int) -> None:
         for entry in self.tape.entries[self._at : place]:
             self.take(entry)
             self._heard += 1
+            self._note_wish(entry)
         self._at = max(self._at, place)
+
+    def _note_wish(self, entry: LogEntry) -> None:
+        """Note that people asked for a stop, also where they took it back before anybody noticed."""
+        if isinstance(entry.body, kinds.KillswitchPulled):
+            self._asked = halt_of(Wish(Level.KILL_SWITCH, entry.body.reason))
+        elif entry.kind in WISHES and (wish := wish_after(Wish(), entry)).level:
+            self._asked = halt_of(wish)
 
     def _move(self) -> None:
         """Take up what others said before the next decision, and set the clock."""
@@ -155,8 +172,8 @@ class FollowedLog(Scratch):
             self._wanting.remove(wanting)
             if self.turns.over:
                 raise TapeOver
-            if wanting.halted and self.stop is not None:
-                raise self.stop.halt()
+            if wanting.halted:
+                raise self._halt()
             if self._is_due(wanting):
                 return self._written(draft)
 
@@ -237,9 +254,11 @@ class FollowedLog(Scratch):
     def is_abandoned(self) -> bool:
         """Say whether an abort ended the attempt that this thread is at: it was not asked about any further."""
         lane = self.working.get(threading.get_ident())
-        if lane is None:
+        if lane is None and self.summary.wish.level < Level.ABORT:
             return False
-        coming = list(self.cursor.coming(lane))[:2]
+        # What a dead worker had begun is settled by a thread that has written no intent yet.
+        said = self.cursor.coming(lane) if lane is not None else self.cursor.left()
+        coming = list(islice(said, 2))
         body = coming[0].body if coming else None
         if not isinstance(body, kinds.StepOutcome) or body.status != "unknown":
             return False
@@ -281,7 +300,7 @@ class FollowedLog(Scratch):
 
     def _rank(self, arguments: tuple[Any, ...]) -> int:
         entry = next(self._of_task(arguments), None)
-        return entry.seq if entry is not None else 0
+        return entry.seq if entry is not None else 2**53
 
     # When no thread can go on.
 
@@ -289,21 +308,21 @@ class FollowedLog(Scratch):
         """Let something happen when no thread can go on. The steps, in order:
 
         1. The tape ends: the worker of then has died here.
-        2. A thread begins that had begun late, and that the tape stands at, or that had done nothing.
-        3. It is noticed that people asked to stop.
-        4. Time passes.
-        5. Another thread begins that had begun late.
+        2. A thread begins that had begun late, and that the tape stands at.
+        3. Time passes.
+        4. A thread begins that is not on the tape: it found that nothing was to be done.
+        5. It is noticed that people asked to stop.
         6. What is not on the tape was not begun any more, since people had asked to stop.
         7. Today's code takes another course.
         """
         if self.cursor.is_over and not self._wants_more():
             self.turns.over = True
             return True
-        if self.turns.begin_late(self._rank, below=self._next_seq() + 1) or self._notice():
+        if self.turns.begin_late(self._rank, below=self._next_seq() + 1):
             return True
         if sleeps:
             return False
-        if self.turns.begin_late(self._rank) or self._halt_one():
+        if self.turns.begin_late(self._rank) or self._notice() or self._halt_one():
             return True
         self.part(self._first_parting())
         return True
@@ -326,13 +345,18 @@ class FollowedLog(Scratch):
 
     def _halt_one(self) -> bool:
         """Halt one thread that wants to begin what was not begun any more; says whether there is one."""
-        if self.stop is None or not self.stop.noticed:
+        if self._asked is None and not (self.stop and self.stop.noticed):
             return False
         for one in self._wanting:
             if not one.fits and not one.halted and self._was_not_begun(one):
                 one.halted = True
                 return True
         return False
+
+    def _halt(self) -> Halt:
+        if self.stop is not None and self.stop.noticed:
+            return self.stop.halt()
+        return self._asked or Halt("somebody asked for a stop")
 
     def _was_not_begun(self, wanting: _Wanting) -> bool:
         """Say whether the worker of then need not have begun what a thread wants to write, as it was to stop."""
@@ -358,7 +382,8 @@ class FollowedLog(Scratch):
 def _rank_of(entry: LogEntry | Draft) -> tuple[Kind, str]:
     """Give what two entries have in common of which one may stand for the other."""
     on = entry.body.on if isinstance(entry.body, kinds.RunWaiting) else ""
-    return entry.kind, on
+    # Which of two wishes for a rest was noticed first is no decision.
+    return entry.kind, "rest" if on in ("pause", "killswitch") else on
 
 
 def _ends_with_an_abort(intent: kinds.StepIntent, body: kinds.StepOutcome, *, doubted: bool) -> bool:

@@ -7,6 +7,7 @@ So where the rules of then said no, that is taken as it was; that it opened is c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,6 +17,7 @@ from mimrun.gate.approval import (
     ChangeStanding,
     Closed,
     ClosedBy,
+    Decision,
     Open,
     Verdict,
     Waiting,
@@ -25,14 +27,17 @@ from mimrun.gate.people import CLAIMED, People, Person
 from mimrun.gate.terms import Terms
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment
-from mimrun.replay.tape import Cursor, Lane, Tape
+from mimrun.replay.board import step_of
+from mimrun.replay.tape import GUARDED, Cursor, Lane, Tape
+from mimrun.run.guard import Guard
 from mimrun.run.permit import Known, request_of
 from mimrun.run.state import RunState
 from mimrun.runbook.model import Needed, OnTimeout
 from mimrun.runbook.node import PlannedGate
 
-_SLACK: Final = timedelta(seconds=30)
+_SLACK: Final = timedelta(minutes=5)
 """So much may pass between reading the clock for a request and recording it."""
 
 
@@ -42,10 +47,12 @@ class RecordedPermit:
     Arguments:
         tape: the record.
         cursor: gives how far it has been replayed.
-        clock: the moment of the record.
+        clock: between which moments of the record it is now.
     """
 
-    def __init__(self, tape: Tape, cursor: Callable[[], Cursor], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, tape: Tape, cursor: Callable[[], Cursor], clock: Callable[[], tuple[datetime, datetime]]
+    ) -> None:
         self._tape, self._cursor, self._clock = tape, cursor, clock
         self._people = people_of(tape.entries)
         self._told: dict[str, list[LogEntry]] = {}
@@ -66,11 +73,20 @@ class RecordedPermit:
 
     def verdict(self, gate: PlannedGate, state: RunState) -> Verdict:
         """Say how a gate stands, by the votes on record."""
-        now = self._clock()
+        first, now = self._clock()
         request = request_of(gate, self._known(gate), state)
-        today = check_gate(request, state.gates[gate.path].votes, self._people, now=now)
+        votes = state.gates[gate.path].votes
         then = self._then(gate, now)
-        return then if then is not None and isinstance(today, Open) else today
+        today = check_gate(request, votes, self._people, now=now)
+        if _is_expired(today) and not _is_expired(then):
+            # The clock was read some time before what came of it was recorded.
+            today = check_gate(request, votes, self._people, now=first)
+        if then is None and isinstance(today, Closed) and today.by is ClosedBy.REJECTED:
+            # Whoever rejected had lost the role by then.
+            votes = [vote for vote in votes if vote.decision is not Decision.REJECTED]
+            today = check_gate(request, votes, self._people, now=first)
+        unknown = isinstance(today, Open) or (isinstance(today, Closed) and today.by is ClosedBy.REJECTED)
+        return then if then is not None and unknown else today
 
     def _known(self, gate: PlannedGate) -> Known:
         terms = self._terms_of(gate, self._last_request(gate))
@@ -117,16 +133,21 @@ class RecordedPermit:
 class GuardPermit(RecordedPermit):
     """The same, as it is asked in front of each change: a gate may have closed since it opened."""
 
+    asks: dict[int, str]
+    """By thread, the step that it asks for."""
+
     def _then(self, gate: PlannedGate, now: datetime) -> Verdict | None:
-        for entry in self._cursor().left():
-            match entry.body:
-                case kinds.GuardTripped(guard="gate", reason=reason):
-                    return self._tripped(reason, entry, now)
-                case kinds.StepIntent(effect=effect) if effect != "read":
-                    return None
-                case _:
-                    pass
-        return None
+        path = self.asks.get(threading.get_ident(), "")
+        tripped = next(self._cursor().coming(Lane(path, GUARDED)), None)
+        if (
+            tripped is None
+            or not isinstance(tripped.body, kinds.GuardTripped)
+            or tripped.body.guard != "gate"
+        ):
+            return None
+        before = (entry for entry in self._cursor().left() if entry.seq < tripped.seq)
+        begun = any(e.kind is Kind.STEP_INTENT and step_of(e.step) == path for e in before)
+        return None if begun else self._tripped(tripped.body.reason, tripped, now)
 
     def _tripped(self, reason: str, tripped: LogEntry, now: datetime) -> Verdict:
         """Say how the gate stood when a guard tripped: closed for good, or waiting for something to pass."""
@@ -141,6 +162,21 @@ class GuardPermit(RecordedPermit):
             if entry.seq > tripped.seq and isinstance(entry.body, kinds.GateClosed):
                 return Closed(ClosedBy.VOID, detail)
         return Closed(ClosedBy.VOID, detail)
+
+
+class AskingGuard(Guard):
+    """The guard, which lets its permit know which step asks."""
+
+    asks: dict[int, str]
+
+    def check(self, path: str, *, changes: bool) -> None:
+        """Refuse the effect of a step; see `Guard.check`."""
+        self.asks[threading.get_ident()] = path
+        super().check(path, changes=changes)
+
+
+def _is_expired(verdict: Verdict | None) -> bool:
+    return isinstance(verdict, Closed) and verdict.by is ClosedBy.EXPIRED
 
 
 def people_of(entries: Iterable[LogEntry]) -> People:

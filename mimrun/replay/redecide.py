@@ -13,7 +13,7 @@ from mimrun.errors import ErasedError, MimrunError
 from mimrun.log.entry import Actor, LogEntry
 from mimrun.log.store import RunStore
 from mimrun.replay.follow import FollowedLog, Parting
-from mimrun.replay.permits import GuardPermit, RecordedPermit
+from mimrun.replay.permits import AskingGuard, GuardPermit, RecordedPermit
 from mimrun.replay.standin import RecordedCatalog, stand_in
 from mimrun.replay.tape import Session, Tape
 from mimrun.replay.targets import FollowedTargets
@@ -25,7 +25,6 @@ from mimrun.run.executor import Executor
 from mimrun.run.facts import Facts
 from mimrun.run.fanout import Fanout
 from mimrun.run.fold import fold
-from mimrun.run.guard import Guard
 from mimrun.run.journal import Journal
 from mimrun.run.result import directly
 from mimrun.run.waiting import PeopleSteps
@@ -112,8 +111,10 @@ def _executor(log: FollowedLog, plan: Plan, session: Session) -> Executor:
     catalog = RecordedCatalog(FollowedTargets(log, plan))
     stop = RecordedStop(log, log.run, state.seq, already=state.wish, hints=log)
     log.stop = stop
-    gates = RecordedPermit(log.tape, lambda: log.cursor, log.clock)
-    guard = Guard(plan, journal, stop, GuardPermit(log.tape, lambda: log.cursor, log.clock), log.clock)
+    gates = RecordedPermit(log.tape, lambda: log.cursor, log.moments)
+    permit = GuardPermit(log.tape, lambda: log.cursor, log.moments)
+    guard = AskingGuard(plan, journal, stop, permit, log.clock)
+    guard.asks = permit.asks = {}
     attempts = Attempts(
         journal,
         guard,

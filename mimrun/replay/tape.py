@@ -25,6 +25,10 @@ RESTS: Final = frozenset({Kind.RUN_WAITING, Kind.RUN_ENDED})
 """What a worker writes last that leaves a run in order."""
 
 
+GUARDED: Final = "(guard)"
+"""The target of the lane of a step whose guard tripped: whichever host it was for is not on record."""
+
+
 class Lane(NamedTuple):
     """What happens one after the other: a step on a target, a step as a whole, or the run ("" twice)."""
 
@@ -37,7 +41,7 @@ def lane_of(entry: LogEntry | Draft) -> Lane:
     if entry.kind in RESTS:
         return Lane("", "")
     if entry.kind is Kind.GUARD_TRIPPED:
-        return Lane(entry.step, "(guard)")
+        return Lane(entry.step, GUARDED)
     return Lane(step_of(entry.step), entry.target)
 
 

@@ -47,6 +47,8 @@ class Turns:
     ) -> None:
         self._stuck, self.is_late = stuck, late
         self._waiting: list[_Waiting] = []
+        self._new: deque[_Waiting] = deque()
+        """Threads that have not begun yet: they do before any other goes on, as if all had begun at once."""
         self._late: list[tuple[tuple[Any, ...], Callable[[], None]]] = []
         self.seconds = 0.0
         """The clock: it stands still while somebody is at work."""
@@ -60,7 +62,7 @@ class Turns:
             ready: asked whenever somebody else gives up the turn; decides, and changes nothing.
             due: in seconds of the clock.
         """
-        if not (self.over or ready() or due <= self.seconds):
+        if not self.over and (self._new or not (ready() or due <= self.seconds)):
             self.give_up(ready, due)
 
     def give_up(self, ready: Callable[[], bool], due: float = _NEVER) -> None:
@@ -85,7 +87,7 @@ class Turns:
     def enter(self) -> threading.Event:
         """Let a new thread have a turn; it begins when the event is set."""
         me = _Waiting(lambda: True, _NEVER)
-        self._waiting.append(me)
+        self._new.append(me)
         return me.go
 
     def leave(self) -> None:
@@ -114,6 +116,9 @@ class Turns:
         while True:
             while self.over and self.begin_late(lambda _: 0):
                 pass  # whoever waits for these tasks waits until they are over
+            if self._new:
+                self._new.popleft().go.set()
+                return
             for one in self._waiting:
                 if self.over or one.due <= self.seconds or one.ready():
                     self._waiting.remove(one)
