@@ -66,6 +66,9 @@ class Event(StrEnum):
     RULE_FIRED = "rule_fired"  #: a rule has heeded alerts: `outcome` says what it did, `reason` why it did less than it is for
     RULES_REFUSED = "rules_refused"  #: a file of rules is wrong; what was good of it last stays in force
     RULES_BROKE = "rules_broke"  #: no rule could be followed: `reason` says why; it is tried again
+    WATCH_STARTED = "watch_started"  #: a process asks the queries of watches.yaml
+    WATCH_FAILED = "watch_failed"  #: a query got no answer, or what it answered could not be recorded; it is asked again
+    WATCH_STOPPED = "watch_stopped"  #: it asks no more
     STORM_BEGAN = "storm_began"  #: rules launch nothing any more until somebody says that they may
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log
 

@@ -101,6 +101,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
             Command("down", "setup", "Stop the engine."),
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
+            Command("watch", "watch", "Stay, ask queries, and record what is beyond their numbers as alerts."),
             Command("rule", "rule", "List, check and try the rules that say what alerts lead to."),
             Command("notice", "notice", "Show and try who is told what, over which channel."),
             Command(

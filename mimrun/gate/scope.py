@@ -38,7 +38,7 @@ _VERBS: Final[Mapping[str, str]] = {
     "change": """change open | change edit | change submit | change link | change schedule | change start | change close
         | change cancel | change sync""",
     "token": "token create | token revoke | session revoke | password set | password remove",
-    "admin": """init | serve | up | down | worker | signer | store migrate | store copy | key root | key request | key certify
+    "admin": """init | serve | up | down | worker | watch | signer | store migrate | store copy | key root | key request | key certify
         | key install | key rotate | key retire | key trust | log anchor | log redact | log rebuild | log accept
         | oncall import | policy init | calendar import | notice test | notice now | breakglass pack | breakglass open | breakglass merge""",
 }
