@@ -8,16 +8,15 @@ from mimrun.app.home import Home
 from mimrun.cli.terminal import safe_line
 from mimrun.errors import ErasedError, LogError
 from mimrun.log.entry import LogEntry
-from mimrun.log.kinds import IncidentAttached, IncidentNote
+from mimrun.log.kinds import IncidentAssessed, IncidentAttached, IncidentNote, IncidentResolved
 
 _SHOWN: Final = 160
+_WRITTEN: Final = (IncidentNote, IncidentAttached, IncidentAssessed, IncidentResolved)
 
 
 def said_of(home: Home, entry: LogEntry) -> str:
     """Give the beginning of what a person wrote; what was erased is said to be, and "" where it is another entry."""
-    if not isinstance(entry.body, IncidentNote | IncidentAttached) or not any(
-        ref.n == "text" for ref in entry.blobs
-    ):
+    if not isinstance(entry.body, _WRITTEN) or not any(ref.n == "text" for ref in entry.blobs):
         return ""
     try:
         data = home.store.blob(entry, "text")

@@ -83,6 +83,8 @@ def test_the_whole_way_of_an_incident(desk: Desk) -> None:
     assert desk("incident", "list", "--open").out.startswith("in none of the 2 incidents is anything left")
     again = desk("incident", "reopen", name, "--reason", "the errors are back", "--json").json
     assert (again["status"], again["stage"], again["reopened"]) == ("open", "containment", 1)
+    checked = desk("log", "verify", "--states")
+    assert checked.code == 0, checked.out + checked.err
     human = desk("incident", "show", name).out
     assert "◉ containment" in human
     assert "reopened 1 x" in human

@@ -9,6 +9,7 @@ from mimrun.app.breakglass.glass import list_glasses
 from mimrun.app.home import Home
 from mimrun.incident.assessment_file import load_table
 from mimrun.incident.incident import Incident, incident_in
+from mimrun.incident.proposal import Proposal, Proposals
 from mimrun.log.kinds import Kind
 from mimrun.run.shell import Shell, Shells
 from mimrun.run.summary import RunSummaries, RunSummary
@@ -26,6 +27,7 @@ def blocks_closing(home: Home, incident: str) -> tuple[str, ...]:
         *_runs(home, state),
         *_glasses(home, state),
         *_shells(home, state),
+        *_proposals(home, state),
         *_parts(home, state),
         *_review(home, state),
     )
@@ -59,6 +61,16 @@ def _shells(home: Home, state: Incident) -> Iterator[str]:
         if shell.incident == state.name and shell.open:
             yield (
                 f"the end of {shell.by}'s shell on {shell.target} is not on record (`mimrun shell --settle {shell.seq}`)"
+            )
+
+
+def _proposals(home: Home, state: Incident) -> Iterator[str]:
+    for _, data in home.store.projections(Proposals.name):
+        one = Proposal.decode(data)
+        if one.incident == state.name and one.standing(home.clock()) == "open":
+            yield (
+                f"{one.name} waits for somebody to launch it: {one.title} (`mimrun proposal show {one.name}`,"
+                f" `mimrun proposal dismiss {one.name}`)"
             )
 
 

@@ -13,7 +13,7 @@ from mimrun.app.home import Home
 from mimrun.app.naming import PACK
 from mimrun.app.priority import declared_in
 from mimrun.errors import InputError, LogError
-from mimrun.gate.priority import Declared
+from mimrun.gate.priority import Declared, Priorities
 from mimrun.incident.incident import Clock, Incident, Incidents, incident_in
 from mimrun.log.kinds import AlertReceived, Kind
 from mimrun.log.moment import write_moment
@@ -96,7 +96,11 @@ def list_incidents(home: Home) -> list[IncidentView]:
         summary = RunSummary.decode(state)
         if summary.run:
             runs.setdefault(summary.incident, []).append(summary)
-    return [_view(home, state, runs.get(state.name, ())) for state in _newest_first(home)]
+    said = {name: Declared.model_validate_json(one) for name, one in home.store.projections(Priorities.name)}
+    return [
+        _view(home, state, runs.get(state.name, ()), said.get(state.name, Declared()))
+        for state in _newest_first(home)
+    ]
 
 
 def find_incident(home: Home, name: str) -> IncidentView:
@@ -113,7 +117,7 @@ def find_incident(home: Home, name: str) -> IncidentView:
         RunSummary.decode(home.store.projection(RunSummaries.name, run))
         for run in dict.fromkeys(entry.run for entry in created)
     )
-    return _view(home, state, runs)
+    return _view(home, state, runs, declared_in(home.store, state.name))
 
 
 def find_state(home: Home, name: str) -> Incident:
@@ -156,13 +160,13 @@ def _newest_first(home: Home) -> list[Incident]:
     return sorted((one for one in states if one.opened), key=lambda one: one.opened, reverse=True)
 
 
-def _view(home: Home, state: Incident, runs: Iterable[RunSummary]) -> IncidentView:
+def _view(home: Home, state: Incident, runs: Iterable[RunSummary], declared: Declared) -> IncidentView:
     return IncidentView(
         state.name,
         state.title,
         state.opened_at,
         state.opened_by,
-        declared_in(home.store, state.name),
+        declared,
         tuple(sorted(runs, key=lambda run: run.first_seq, reverse=True)),
         with_alert(home, state),
     )

@@ -186,12 +186,18 @@ def _of_class(entry: LogEntry, cls: Class) -> dict[str, Json]:
             assert_never(cls)
 
 
+_STANDS: Final = {
+    kinds.Kind.INCIDENT_OPENED: (1, "New"),
+    kinds.Kind.INCIDENT_RESOLVED: (4, "Resolved"),
+    kinds.Kind.INCIDENT_CLOSED: (5, "Closed"),
+}
+
+
 def _incident(entry: LogEntry) -> dict[str, Json]:
     info: dict[str, Json] = {"uid": entry.inc or f"{entry.log}/{entry.seq}"}
-    status, name = 2, "In Progress"
     if isinstance(entry.body, kinds.IncidentOpened):
         info["title"] = inert(entry.body.title)
-        status, name = 1, "New"
+    status, name = _STANDS.get(entry.kind, (2, "In Progress"))
     return {"finding_info_list": [info], "assignee": _user(entry), "status_id": status, "status": name}
 
 

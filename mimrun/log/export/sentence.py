@@ -7,7 +7,15 @@ from typing import Final
 
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import (
+    Body,
+    IncidentAssessed,
+    IncidentAssigned,
     IncidentAttached,
+    IncidentLinked,
+    IncidentResolved,
+    IncidentStaged,
+    IncidentTimed,
+    Kind,
     ManualChecked,
     ManualReported,
     ShellClosed,
@@ -32,6 +40,16 @@ _SAID: Final = {
     "changed": ("changed", ""),
 }
 """What is told where such a fact is true, and where it is not."""
+_OF_INCIDENTS: Final = frozenset(
+    {
+        Kind.INCIDENT_ASSESSED,
+        Kind.INCIDENT_ASSIGNED,
+        Kind.INCIDENT_STAGED,
+        Kind.INCIDENT_RESOLVED,
+        Kind.INCIDENT_TIMED,
+        Kind.INCIDENT_LINKED,
+    }
+)
 _LATE: Final = timedelta(minutes=1)
 
 
@@ -68,6 +86,8 @@ def facts_of(entry: LogEntry) -> list[str]:
             return [
                 f"shell {body.shell}, piece {body.part}: {body.events} events until {_span(body.until_ms)}"
             ]
+        case body if entry.kind in _OF_INCIDENTS:
+            return _of_incident(body)
         case ShellClosed() as body:
             how = {"exit": f"exit {body.status}", "left": "the person left", "lost": "lost"}[body.ended]
             return [f"shell {body.shell}: {how} after {_span(body.dur_ms)}", body.reason]
@@ -80,6 +100,26 @@ def facts_of(entry: LogEntry) -> list[str]:
             texts = {name: str(value) for name in _TOLD if isinstance(value := getattr(body, name, ""), str)}
             why = texts.pop("reason")
             return [*texts.values(), *flags, why]
+
+
+def _of_incident(body: Body) -> list[str]:
+    """Give what somebody says of an incident, in a few words each."""
+    match body:
+        case IncidentAssessed():
+            grades = [f"impact {body.impact}", f"urgency {body.urgency}"]
+            return [body.severity, body.priority, *grades, *body.services, *body.flags, body.reason]
+        case IncidentAssigned():
+            return [body.role, body.person or "nobody"]
+        case IncidentStaged():
+            return [body.stage, f"shown by entry {body.verified}" if body.verified else "", body.reason]
+        case IncidentResolved():
+            return [body.how, body.cause, f"service back at {body.restored_at}" if body.restored_at else ""]
+        case IncidentTimed():
+            return [body.what, body.at, body.source, body.reason]
+        case IncidentLinked():
+            return [body.relation, body.to]
+        case _:
+            return []
 
 
 def late_by(entry: LogEntry) -> str:
