@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from mimrun.incident.course import Course, Decision
-from mimrun.incident.incident import Incident
+from mimrun.incident.incident import Clock, Incident
 from mimrun.incident.metrics import Figure
 from mimrun.incident.review_item import ReviewItem
 from mimrun.log.moment import read_moment, write_moment
@@ -52,14 +52,20 @@ class Gap:
 Row: TypeAlias = Event | Gap
 
 
-def with_gaps(events: Sequence[Event], at_least: timedelta, until: datetime | None) -> list[Row]:
+def with_gaps(
+    events: Sequence[Event], at_least: timedelta, until: datetime | None, *, since: datetime | None = None
+) -> list[Row]:
     """Give events in the order of time, and between them the times in which nothing was recorded.
 
     Arguments:
         at_least: shorter ones are none.
         until: when the incident was resolved: what is not recorded afterwards is missed by nobody. None: it is not.
+        since: when it was noticed; from then on something could have been recorded.
     """
     rows: list[Row] = []
+    first = min((event.at for event in events), default=None)
+    if since is not None and first is not None and first - since >= at_least:
+        rows.append(Gap(since, first))
     for event in sorted(events, key=lambda one: (one.at, one.seq)):
         last = rows[-1] if rows else None
         if isinstance(last, Event) and event.at - last.at >= at_least and (until is None or last.at < until):
@@ -120,9 +126,8 @@ class Review:
         }
 
 
-def resolved_at(incident: Incident) -> datetime | None:
-    """Say when an incident was resolved; None where it is not."""
-    clock = incident.clocks.resolved
+def moment_of(clock: Clock) -> datetime | None:
+    """Give when something happened; None where nobody knows."""
     return read_moment(clock.at) if clock else None
 
 

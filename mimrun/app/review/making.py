@@ -14,7 +14,7 @@ from mimrun.app.runs import load_plan
 from mimrun.errors import MimrunError
 from mimrun.incident.course_fold import course_of
 from mimrun.incident.metrics import figures_of
-from mimrun.incident.review import GAP, Event, Review, resolved_at, with_gaps
+from mimrun.incident.review import GAP, Event, Review, moment_of, with_gaps
 from mimrun.incident.review_item import items_of
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind, StepOutcome
@@ -69,7 +69,9 @@ def make_review(home: Home, incident: str, *, gap: timedelta = GAP, full: bool =
         incident=state,
         upto=max((entry.seq for entry in entries), default=state.opened),
         now=now,
-        rows=tuple(with_gaps(shown, gap, resolved_at(state))),
+        rows=tuple(
+            with_gaps(shown, gap, moment_of(state.clocks.resolved), since=moment_of(state.clocks.detected))
+        ),
         figures=figures_of(state.clocks, course, now),
         course=course,
         items=tuple(items_of(home.store, state.name)),

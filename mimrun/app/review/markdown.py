@@ -9,7 +9,7 @@ from mimrun.app.review.blocks import Block, Facts, Prose, Section, Table, sectio
 from mimrun.incident.review import Review
 from mimrun.log.export.inert import inert
 
-_MARKUP: Final = re.compile(r"[`*\[\]{}|<>~&$]|(?<!\w)_|_(?!\w)|://|www\.|@")
+_MARKUP: Final = re.compile(r"[`*\[\]{}|<>~&$]|(?<![^\W_])_|_(?![^\W_])|://|www\.|@")
 """What could be markup, or make a link, anywhere in a line. A backslash takes the meaning of what follows."""
 _WRITTEN: Final = {
     "<": "&lt;",
