@@ -49,6 +49,8 @@ MOST: Final = 8
 LAST_WAIT_S: Final = 5.0
 """How long a worker that stops waits for a checkpoint that it is giving away; the next one gives it again."""
 FIRST_PAUSE_S: Final = 5.0
+YIELDS_S: Final = 2.0
+"""How long a gate that was just decided is left to whoever decided, who is about to go on with the run."""
 LONGEST_PAUSE_S: Final = 300.0
 """How long a run is left alone that broke, or was refused, in this worker; twice as long each time."""
 
@@ -63,6 +65,7 @@ class Lookout:
         refused: runs whose changes could not be taken back, and until when they are left alone.
         known: plan and state of runs that it may go on with, as they were at their last entry.
         taken_back: runs that nobody has to look at any more, which ended since nobody decided in time.
+        yields_s: how long a gate that was just decided is left to others.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -70,6 +73,7 @@ class Lookout:
     refused: dict[str, float] = field(default_factory=dict)
     known: dict[str, _Known] = field(default_factory=dict)
     taken_back: set[str] = field(default_factory=set)
+    yields_s: float = 0.0
 
     def due(self, home: Home, log: FilteringBoundLogger) -> list[tuple[str, Why]]:
         """Ask for what the timer is to take back, and give every run that a worker may go on with.
@@ -126,10 +130,17 @@ class Lookout:
             yield Candidate(
                 summary,
                 held=False,
-                ready=_is_ready(home, summary, known),
+                ready=_is_ready(home, summary, known) and self._is_left(summary, known),
                 by_timer=summary.launched_by == TIMER,
                 away=stays_here(known.plan_of(home, summary.run)),
             )
+
+    def _is_left(self, summary: RunSummary, known: _Known) -> bool:
+        """Say whether nobody else has gone on with a run that could be gone on with for a while."""
+        if summary.waits_on != "gate":
+            return True
+        known.ready_since = self.monotonic() if known.ready_since is None else known.ready_since
+        return self.monotonic() - known.ready_since >= self.yields_s
 
 
 @dataclass(slots=True)
@@ -138,9 +149,11 @@ class _Known:
 
     Arguments:
         last_seq: the run's last entry when it was read.
+        ready_since: when it was first seen that nothing holds it up any more.
     """
 
     last_seq: int
+    ready_since: float | None = None
     plan: Plan | None = None
     state: RunState | None = None
 
@@ -249,6 +262,7 @@ class Worker:
             LogError: the log cannot be read or written.
         """
         self._log.info(Event.WORKER_STARTED)
+        self._lookout.yields_s = YIELDS_S
         try:
             with stays(self._settings), open_home(self._settings, catalog=self._catalog) as home:
                 home.require_key()

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.decisions import PendingGate
+from mimrun.app.demo.console import PEOPLE
 from mimrun.app.demo.report import Report, after_ms
 from mimrun.app.demo.scenes import DemoName, Wishes, play_demo
 from mimrun.app.demo.stage import demo_settings, stop_kept
@@ -189,6 +190,11 @@ def _print(out: Console, report: Report, seconds: float, *, keep: bool) -> None:
     driven = "by Prefect" if report.mode == "prefect" else "directly, without Prefect"
     stays = "the parts are still up" if keep else "nothing is left running"
     out.print(Text(f"Driven {driven}; the demo took {seconds:.0f} s; {stays}.", "dim"))
+    if report.console is not None:
+        out.print(Text("\nThe console", "bold cyan"))
+        out.print(Text(f"  {report.console.url}/", "bold").append("  # open it in a browser", "dim"))
+        people = " or ".join(PEOPLE)
+        out.print(Text(f"  sign in as {people}; the password of each is {report.console.password.reveal()}"))
     out.print(Text("\nWhere to look next", "bold cyan"))
     looks = [(typed(words), purpose) for words, purpose in report.next]
     longest = max((len(words) for words, _ in looks if len(words) <= COLUMN), default=0)

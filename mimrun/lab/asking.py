@@ -7,20 +7,21 @@ import json
 from typing import Any, Final
 
 from mimrun.errors import LabError
+from mimrun.secret import Secret
 
 PATIENCE: Final = 2.0
 """Seconds that an answer may take."""
 
 
-def ask(host: str, port: int, path: str, *, body: object = None, method: str = "") -> Any:
+def ask(host: str, port: int, path: str, *, body: object = None, token: Secret | None = None) -> Any:
     """Ask for a path, and give what is answered.
 
     Arguments:
         host: the part's address.
         port: its port.
         path: what to ask for, with the query.
-        body: what to send, as JSON; nothing where it is None.
-        method: GET, or POST where there is something to send, unless it is said.
+        body: what to post, as JSON; None only asks.
+        token: what to show, as a bearer token.
 
     Returns:
         The answer, read as JSON where it is, else as text.
@@ -32,7 +33,9 @@ def ask(host: str, port: int, path: str, *, body: object = None, method: str = "
     try:
         sent = None if body is None else json.dumps(body)
         headers = {} if sent is None else {"Content-Type": "application/json"}
-        connection.request(method or ("GET" if sent is None else "POST"), path, sent, headers)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+        connection.request("GET" if sent is None else "POST", path, sent, headers)
         answer = connection.getresponse()
         text = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:

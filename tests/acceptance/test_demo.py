@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from builders.old_log import old_sqlite_log
 
@@ -117,12 +119,17 @@ def test_the_demo_fails_over_by_prefect_and_leaves_nothing_running(place: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
     for words in (
         "The primary dies",
+        "the rule orders-cannot-be-saved had opened the incident INC-",
+        "mimrun proposal take prop-",
         "GATE",
         "responder asked for or launched this run and cannot approve it",
         "approved by change-manager",
         "Fence the old primary",
         "Promote the standby",
         "The service desk says that",
+        "that was verified after it had changed something: Send clients to the new primary",
+        "the alert is over (entry ",
+        "contained ",
         "No module named 'mimrun'",
         "everything is as it was recorded",
         "nothing was left out of the incident, nor cut from its end",
@@ -154,8 +161,11 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
     fence = report["fence"]
     assert 0 < fence["fenced"] < fence["proven"] < fence["promoting"]
     assert all(held(report).values())
+    assert 0 < report["alert_ms"] < report["proposal_ms"] < report["outage_ms"]
     texts = [moment["text"] for moment in report["timeline"]]
     assert texts[0] == "the primary is killed"
+    assert texts.index("the alert arrives") < texts.index("the rule proposes postgres-failover")
+    assert "console" not in report, "it is down"
     assert texts.index("done: Fence the old primary") < texts.index("done: Promote the standby")
     for each in report["next"]:
         program, *words = each["command"].split()
@@ -173,6 +183,49 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
     again = mimrun(place, "demo", "--direct", "--json")
     assert again.returncode == 0, "the second time works as the first"
     assert json.loads(again.stdout)["log"]["size"] > report["log"]["size"]
+
+
+@pytest.mark.needs("postgres", "sshd", "prometheus")
+def test_a_real_prometheus_and_alertmanager_tell_of_it_where_they_are_installed(place: Path) -> None:
+    done = mimrun(place, "demo", "--direct", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["monitored"] is True
+    (firing, resolved) = json.loads(mimrun(place, "alert", "list", "--json").stdout)
+    assert {firing["by"], resolved["by"]} == {"alert:alertmanager"}
+    assert {firing["status"], resolved["status"]} == {"firing", "resolved"}
+    assert firing["fingerprint"] == resolved["fingerprint"]
+
+
+@pytest.mark.needs("postgres", "sshd")
+def test_without_them_what_they_would_have_posted_is_posted_and_the_demo_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = place / "programs"
+    programs.mkdir()
+    for folder in ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"):
+        for path in Path(folder).glob("*"):
+            link = programs / path.name
+            if not path.name.startswith("prometheus") and not link.is_symlink():
+                link.symlink_to(path)
+    monkeypatch.setenv("PATH", str(programs))
+    done = mimrun(place, "demo", "--direct")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = " ".join(done.stdout.split())
+    assert "Prometheus and Alertmanager are not installed here" in told
+    assert "yes the alert is over" in told
+    again = mimrun(place, "demo", "--direct", "--json")
+    assert json.loads(again.stdout)["monitored"] is False
+    assert again.returncode == 0, "an episode that is over is no hindrance to the next"
+
+
+@pytest.mark.needs("postgres", "sshd")
+def test_a_demo_after_one_that_was_interrupted_in_its_outage_works_as_the_first(place: Path) -> None:
+    with playing(place, "demo", "--interactive", "--direct") as demo:
+        read_until(demo, "change-manager$ mimrun approve")
+        demo.send_signal(signal.SIGTERM)
+        finish(demo)
+    again = mimrun(place, "demo", "--direct", "--json")
+    assert again.returncode == 0, again.stdout + again.stderr
 
 
 @pytest.mark.needs("postgres", "sshd")
@@ -237,6 +290,17 @@ def test_what_is_kept_stays_up_until_it_is_stopped(place: Path) -> None:
     words = rejoin.partition("#")[0].split()[1:]
     try:
         assert leftover.find_all(place)
+        shown = re.search(r"The console\n +(\S+) .*\n.*the password of each is (\S+)", kept.stdout)
+        assert shown is not None
+        signed = httpx.post(
+            f"{shown[1]}sign-in",
+            data={"person": "change-manager", "password": shown[2]},
+            headers={"accept": "text/html"},
+            follow_redirects=True,
+            timeout=30,
+        )
+        assert signed.status_code == 200
+        assert "Orders cannot be saved" in signed.text
         refused = mimrun(place, "demo", "--direct")
         assert refused.returncode == 5
         assert "mimrun demo stop" in refused.stderr

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from mimrun.app.demo.aftermath import Settled, settle
+from mimrun.app.demo.alarm import Alarm
+from mimrun.app.demo.console import ConsoleDoor, open_console
 from mimrun.app.demo.evidence import Evidence, prove
-from mimrun.app.demo.report import FenceProof, Held, Moment, Report, fence_proof, timeline
+from mimrun.app.demo.noticing import Noticed, notice
+from mimrun.app.demo.report import FenceProof, Held, Moment, Report, after_ms, fence_proof, timeline
 from mimrun.app.demo.run import DemoRun, Narrator
 from mimrun.app.demo.stage import RESPONDER, SERVICE_DESK, Stage
 from mimrun.app.home import Home, open_home
-from mimrun.app.plans import prepare_plan
+from mimrun.app.identity import identify
 from mimrun.app.records import verify_log
+from mimrun.app.rule.proposals import proposal_plan, take_proposal
 from mimrun.errors import LabError
 from mimrun.lab import loopback, patience
 from mimrun.lab.failover import FailoverLab
 from mimrun.lab.writer import Notes
-from mimrun.log.moment import utc_now
+from mimrun.log.moment import read_moment, utc_now
 from mimrun.log.proof.verify import Report as LogReport
 from mimrun.run.transitions import RunStatus
 
@@ -29,6 +34,25 @@ ROWS: Final = 40
 """Rows that the client has written before the primary dies."""
 BACK_S: Final = 10.0
 """Seconds that the client gets to come back after the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen from outside of the run.
+
+    Arguments:
+        outage: seconds without an acknowledged write; None where none came.
+        notes: the client's.
+        lost: rows that were acknowledged and are gone; None where nobody could look.
+        settled: how the incident ended; None where it did not.
+        closed: nothing listens at the old primary's port.
+    """
+
+    outage: float | None
+    notes: Notes
+    lost: Sequence[int] | None
+    settled: Settled | None
+    closed: bool
 
 
 @dataclass(slots=True)
@@ -55,20 +79,27 @@ class FailoverDemo:
             LabError: a part cannot be started; everything is stopped again.
         """
         lab = FailoverLab(self.stage.folder, cluster=CLUSTER)
+        alarm = Alarm(self.stage.settings, lab, RUNBOOK)
         try:
-            self._set_up(lab)
-            self._break(lab)
+            self._set_up(lab, alarm)
             with open_home(self.stage.settings) as home:
-                run = self._fail_over(home, lab)
-                report = self._conclude(run, lab)
+                before = home.store.head().size
+                self._break(lab)
+                noticed = notice(home, self.narrator, alarm, self.died_at, before)
+                door = open_console(home, alarm.server.url) if self.stage.keep or self.interactive else None
+                run = self._fail_over(home, noticed, door)
+                report = self._conclude(run, lab, alarm, noticed)
             if self.stage.keep:
                 lab.keep()
+                alarm.keep()
                 self.stage.note_kept()
+                report = replace(report, console=door)
             return report
         finally:
+            alarm.stop()
             lab.stop()
 
-    def _set_up(self, lab: FailoverLab) -> None:
+    def _set_up(self, lab: FailoverLab, alarm: Alarm) -> None:
         tell = self.narrator
         tell.scene("Real parts, on this machine's loopback only")
         with tell.busy("starting PostgreSQL, ssh hosts, a client"):
@@ -84,6 +115,14 @@ class FailoverDemo:
             f" standby ({two.host}:{two.port}), asynchronously. Each has a host that answers ssh with a strict host"
             f" key. {front} A client writes a row about 30 times a second."
         )
+        with tell.busy("starting mimrun's server, and what watches the client"):
+            alarm.start()
+        watch = (
+            "Prometheus watches the client, and Alertmanager tells mimrun"
+            if alarm.watched
+            else "Prometheus and Alertmanager are not installed"
+        )
+        tell.tell(f"{watch}. mimrun's server takes alerts at {alarm.server.url}.")
         if self.stage.engine.launcher is not None:
             with tell.busy("waking Prefect, which will drive the run"):
                 self.stage.engine.wait()
@@ -105,37 +144,41 @@ class FailoverDemo:
             f"Every process of {one.name} was killed with SIGKILL. The client's next write failed: {why[:150]}"
         )
 
-    def _fail_over(self, home: Home, lab: FailoverLab) -> DemoRun:
-        tell, where = self.narrator, f"--home {self.stage.settings.home}"
-        inputs = [f"cluster={CLUSTER}", *([] if lab.proxy else ["balanced=false"])]
-        tell.scene("The responder reads the plan and says go")
-        tell.command(RESPONDER, f"mimrun run {RUNBOOK} {' '.join(inputs)} -i {lab.inventory_path} {where}")
-        plan = prepare_plan(home, RUNBOOK, inputs, [lab.inventory_path])
+    def _fail_over(self, home: Home, noticed: Noticed, door: ConsoleDoor | None) -> DemoRun:
+        tell, where, name = self.narrator, f"--home {self.stage.settings.home}", noticed.proposal.name
+        tell.scene("The responder reads what is proposed, and says go")
+        tell.command(RESPONDER, f"mimrun proposal take {name} {where}")
+        plan = proposal_plan(home, name)
         tell.plan(plan)
-        run = DemoRun(home, self.stage, tell, plan)
+        direct = self.stage.engine.launcher is None
+        taken = take_proposal(home, identify(home.people(), None), name, plan.digest, direct=direct)
+        run = DemoRun(home, self.stage, tell, plan, taken)
         run.go_on()
-        run.pass_gate(interactive=self.interactive)
+        run.pass_gate(door, interactive=self.interactive)
         if run.state.waits_on == "manual":
             tell.scene("A manual step is signed for")
             tell.command(SERVICE_DESK, f"mimrun attest {run.name} -e link={LINK} --as {SERVICE_DESK} {where}")
-            name = run.sign({"link": LINK})
-            tell.tell(f"The service desk says that '{name}' is done, and leaves the link as evidence.")
+            step = run.sign({"link": LINK})
+            tell.tell(f"The service desk says that '{step}' is done, and leaves the link as evidence.")
             run.go_on()
         return run
 
-    def _conclude(self, run: DemoRun, lab: FailoverLab) -> Report:
+    def _conclude(self, run: DemoRun, lab: FailoverLab, alarm: Alarm, noticed: Noticed) -> Report:
         died = lab.died or 0.0
         lost: list[int] | None = None
+        settled: Settled | None = None
         if run.state.status is RunStatus.SUCCEEDED:
             patience.came_true(lambda: lab.writer.notes().outage(died) is not None, seconds=BACK_S)
             lost = lab.writer.lost(lab.pair.standby)
         notes = lab.writer.notes()
         outage = notes.outage(died)
-        proof = fence_proof(run.plan, run.entries())
+        if outage is not None and run.state.status is RunStatus.SUCCEEDED:
+            back = self.died_at + timedelta(seconds=outage)
+            settled = settle(run, self.narrator, alarm, noticed, self.died_at, back)
         evidence = prove(run.home, run.state.incident, self.narrator)
         checked = verify_log(self.stage.settings)
-        one = lab.pair.primary
-        closed = not loopback.accepts(one.host, one.port)
+        seen = Seen(outage, notes, lost, settled, closed=self._is_closed(lab))
+        proof = fence_proof(run.plan, run.entries())
         return Report(
             demo="failover",
             home=str(self.stage.settings.home),
@@ -143,10 +186,13 @@ class FailoverDemo:
             incident=run.state.incident,
             mode=run.state.mode,
             begin=self.died_at,
-            timeline=self._timeline(run, outage),
-            held=(*self._held(run, outage, proof, checked, closed=closed), *evidence.held()),
+            timeline=self._timeline(run, noticed, seen),
+            held=(*_held(run, seen, proof, checked), *evidence.held()),
             figures={
                 "outage_ms": None if outage is None else round(outage * 1000),
+                "alert_ms": after_ms(self.died_at, noticed.alert.at),
+                "proposal_ms": after_ms(self.died_at, read_moment(noticed.proposal.said.made_at)),
+                "monitored": alarm.watched,
                 "acknowledged": len(notes.acknowledged),
                 "failed_writes": len(notes.failed),
                 "lost": None if lost is None else len(lost),
@@ -156,39 +202,27 @@ class FailoverDemo:
                 "evidence": evidence.as_json(),
                 "summary": _summary(outage, lost, notes),
             },
-            next=self._next(run, lab, evidence),
+            next=self._next(run, lab, alarm, evidence),
         )
 
-    def _timeline(self, run: DemoRun, outage: float | None) -> list[Moment]:
-        moments = [Moment(self.died_at, "the primary is killed"), *timeline(run.plan, run.entries())]
-        if outage is not None:
-            back = self.died_at + timedelta(seconds=outage)
+    @staticmethod
+    def _is_closed(lab: FailoverLab) -> bool:
+        one = lab.pair.primary
+        return not loopback.accepts(one.host, one.port)
+
+    def _timeline(self, run: DemoRun, noticed: Noticed, seen: Seen) -> list[Moment]:
+        moments = [Moment(self.died_at, "the primary is killed"), *noticed.moments()]
+        moments += timeline(run.plan, run.entries())
+        if seen.outage is not None:
+            back = self.died_at + timedelta(seconds=seen.outage)
             moments.append(Moment(back, "the client's first write is acknowledged again"))
+        if seen.settled is not None and seen.settled.over is not None:
+            moments.append(Moment(seen.settled.over.at, "the alert is over", seen.settled.over.seq))
         return sorted(moments, key=lambda moment: moment.at)
 
-    def _held(
-        self,
-        run: DemoRun,
-        outage: float | None,
-        proof: FenceProof,
-        checked: LogReport,
-        *,
-        closed: bool,
-    ) -> Sequence[Held]:
-        ended = f"the run has {run.state.status}"
-        log = f"the log verifies: {checked.size} entries, root {checked.root[:16]}"
-        return (
-            Held(
-                ended if not run.state.reason else f"{ended}: {run.state.reason}",
-                run.state.status is RunStatus.SUCCEEDED,
-            ),
-            Held("the client writes again", outage is not None),
-            Held(str(proof), proof.holds),
-            Held("the old primary's port is closed", closed),
-            Held(log, checked.ok),
-        )
-
-    def _next(self, run: DemoRun, lab: FailoverLab, evidence: Evidence) -> Sequence[tuple[str, str]]:
+    def _next(
+        self, run: DemoRun, lab: FailoverLab, alarm: Alarm, evidence: Evidence
+    ) -> Sequence[tuple[str, str]]:
         where = f"--home {self.stage.settings.home}"
         looks = [
             (f"mimrun status {run.name} {where}", "each step of the run"),
@@ -206,6 +240,24 @@ class FailoverDemo:
             (f"{rejoin} -i {lab.inventory_path} {where}", "bring the old primary back as the standby"),
             (f"mimrun demo stop {where}", "stop what was kept up"),
         )
+
+
+def _held(run: DemoRun, seen: Seen, proof: FenceProof, checked: LogReport) -> Sequence[Held]:
+    ended = f"the run has {run.state.status}"
+    log = f"the log verifies: {checked.size} entries, root {checked.root[:16]}"
+    settled = seen.settled
+    return (
+        Held(
+            ended if not run.state.reason else f"{ended}: {run.state.reason}",
+            run.state.status is RunStatus.SUCCEEDED,
+        ),
+        Held("the client writes again", seen.outage is not None),
+        Held("the alert is over", settled is not None and settled.over is not None),
+        Held("the incident was contained by a verified step", settled is not None and settled.contained),
+        Held(str(proof), proof.holds),
+        Held("the old primary's port is closed", seen.closed),
+        Held(log, checked.ok),
+    )
 
 
 def _summary(outage: float | None, lost: Sequence[int] | None, notes: Notes) -> str:

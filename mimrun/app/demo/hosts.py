@@ -13,7 +13,7 @@ from typing import Final
 
 from mimrun.app.demo.evidence import prove
 from mimrun.app.demo.report import Held, Report, timeline
-from mimrun.app.demo.run import DemoRun, Narrator
+from mimrun.app.demo.run import DemoRun, Narrator, launch
 from mimrun.app.demo.stage import RESPONDER, Stage
 from mimrun.app.home import Home, open_home
 from mimrun.app.plans import prepare_plan
@@ -85,7 +85,7 @@ class HostsDemo:
         self.narrator.command(RESPONDER, f"mimrun run {runbook} {' '.join(inputs)} -i {path} {where}")
         plan = prepare_plan(home, runbook, inputs, [self.stage.folder / "inventory.yaml"])
         self.narrator.plan(plan)
-        run = DemoRun(home, self.stage, self.narrator, plan)
+        run = launch(home, self.stage, self.narrator, plan)
         run.go_on()
         run.pass_gate(interactive=self.interactive)
         return run
@@ -220,7 +220,7 @@ class AccessLockdownDemo(HostsDemo):
         self.narrator.command(RESPONDER, f"mimrun undo {run.name} --home {home.settings.home}")
         plan = plan_undo(home, run.name)
         self.narrator.plan(plan)
-        undo = DemoRun(home, self.stage, self.narrator, plan, run.state.incident)
+        undo = launch(home, self.stage, self.narrator, plan, run.state.incident)
         undo.go_on()
         undo.pass_gate(interactive=False)
         return undo

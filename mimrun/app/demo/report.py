@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from mimrun.app.demo.console import ConsoleDoor
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kind import Kind
@@ -89,6 +90,7 @@ class Report:
         held: what was promised.
         figures: numbers, for `--json`.
         next: commands to look further, with what they are for.
+        console: how to get into the console, where it stays up.
     """
 
     demo: str
@@ -101,6 +103,7 @@ class Report:
     held: Sequence[Held]
     figures: Mapping[str, JsonValue] = field(default_factory=dict)
     next: Sequence[tuple[str, str]] = ()
+    console: ConsoleDoor | None = None
 
     @property
     def ok(self) -> bool:
@@ -119,6 +122,7 @@ class Report:
             "timeline": [moment.as_json(self.begin) for moment in self.timeline],
             "held": [{"text": each.text, "ok": each.ok} for each in self.held],
             **self.figures,
+            **({"console": self.console.as_json()} if self.console is not None else {}),
             "next": [{"command": command, "for": purpose} for command, purpose in self.next],
         }
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from mimrun.app.decisions import PendingGate, attest, decide, pending_gate
+from mimrun.app.demo.console import ConsoleDoor
 from mimrun.app.demo.stage import CHANGE_MANAGER, SERVICE_DESK, Stage
 from mimrun.app.execution import execute_run
 from mimrun.app.following import RESTING, Follower, Seen
@@ -24,6 +25,7 @@ from mimrun.runbook.plan import Plan
 _LOOK_S: Final = 0.1
 _GRACE_LOOKS: Final = 50
 """So many looks at a run that nobody executes, until this process takes it over."""
+_TRIES: Final = 3
 
 
 class Narrator(Protocol):
@@ -54,6 +56,18 @@ class Narrator(Protocol):
         """Say that something takes a moment."""
 
 
+def launch(home: Home, stage: Stage, narrator: Narrator, plan: Plan, incident: str | None = None) -> DemoRun:
+    """Ask for a run as the responder.
+
+    Arguments:
+        incident: the incident it belongs to; without one it opens its own.
+    """
+    identity = identify(home.people(), None)
+    direct = stage.engine.launcher is None
+    name = create_run(home, plan, identity, incident=incident, direct=direct)
+    return DemoRun(home, stage, narrator, plan, name)
+
+
 class DemoRun:
     """One run on the demo's stage.
 
@@ -61,19 +75,14 @@ class DemoRun:
         home: the demo's home, opened.
         stage: gives the engine.
         narrator: shows the run.
-        plan: what to run.
-        incident: the incident it belongs to; without one it opens its own.
+        plan: what it does.
+        name: the run's.
     """
 
-    def __init__(
-        self, home: Home, stage: Stage, narrator: Narrator, plan: Plan, incident: str | None = None
-    ) -> None:
-        self.home, self.plan = home, plan
+    def __init__(self, home: Home, stage: Stage, narrator: Narrator, plan: Plan, name: str) -> None:
+        self.home, self.plan, self.name = home, plan, name
         self._engine, self._narrator = stage.engine, narrator
-        identity = identify(home.people(), None)
-        direct = self._engine.launcher is None
-        self.name = create_run(home, plan, identity, incident=incident, direct=direct)
-        self._follower = Follower(home, self.name)
+        self._follower = Follower(home, name)
         self._epoch = 0
 
     @property
@@ -92,13 +101,18 @@ class DemoRun:
         if launched.mode == "prefect" and self._watch(self._is_held):
             return self._rest()
         reason = self._engine.why_not if launcher is None else launched.reason
-        self._execute(reason or "the engine let go of the run")
-        return self._rest()
+        for _ in range(_TRIES):
+            self._execute(reason or "the engine let go of the run")
+            # The server's worker may have been quicker: then it is watched as well.
+            if self._is_at_rest() or self._watch(self._is_held):
+                return self._rest()
+        raise RunError(f"{self.name} was left {self.state.status}; go on with `mimrun resume`")
 
-    def pass_gate(self, *, interactive: bool) -> None:
+    def pass_gate(self, door: ConsoleDoor | None = None, *, interactive: bool = False) -> None:
         """Have the change manager decide, and go on; where the run does not wait at a gate, do nothing.
 
         Arguments:
+            door: of the console, where somebody else may decide there.
             interactive: somebody else decides, in another terminal.
         """
         if self.state.waits_on != "gate":
@@ -109,6 +123,11 @@ class DemoRun:
         if interactive:
             tell.tell("The run waits in the log. Be the change manager: in a second terminal, type")
             tell.command(CHANGE_MANAGER, command)
+            if door is not None:
+                tell.tell(
+                    f"or open {door.url}/runs/{self.name} in a browser, and sign in as {CHANGE_MANAGER} with the"
+                    f" password {door.password.reveal()}"
+                )
             self._await_decision()
         else:
             tell.tell(f"The responder may not approve what they asked for; mimrun says: {self._refused()}.")
@@ -176,8 +195,6 @@ class DemoRun:
             self._narrator.seen(seen)
         if errors:
             raise errors[0]
-        if self.state.status not in RESTING:
-            raise RunError(f"{self.name} was left {self.state.status}; go on with `mimrun resume`")
 
     def _watch(self, executing: Callable[[], bool], *, grace: int = _GRACE_LOOKS) -> bool:
         """Show the run until it rests under a worker that came after the last rest.
@@ -191,11 +208,15 @@ class DemoRun:
             found = self._follower.news(_LOOK_S)
             for seen in found:
                 self._narrator.seen(seen)
-            if self.state.epoch > self._epoch and self.state.status in RESTING:
+            if self._is_at_rest():
                 return True
             idle = 0 if held or found else idle + 1
             if idle > grace:
                 return False
+
+    def _is_at_rest(self) -> bool:
+        """Say whether it rests, under somebody who took it after its last rest."""
+        return self.state.epoch > self._epoch and self.state.status in RESTING
 
     def _is_held(self) -> bool:
         return self.home.leases.is_held(self.name)

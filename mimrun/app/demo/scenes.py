@@ -46,10 +46,7 @@ def play_demo(name: DemoName, settings: Settings, narrator: Narrator, wishes: Wi
         _require_hosts(name)
     with Stage(settings, keep=wishes.keep, direct=wishes.direct) as stage:
         if stage.put_aside:
-            narrator.tell(
-                "A runbook of the library has changed since an earlier demo without a new version, which mimrun"
-                f" refuses to run on one record. That demo's log is kept as {stage.put_aside}; this one begins anew."
-            )
+            narrator.tell(stage.put_aside)
         match name:
             case "failover":
                 return FailoverDemo(stage, narrator, interactive=wishes.interactive).play()

@@ -19,13 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from mimrun.app.alert.view import open_alerts
 from mimrun.app.home import lay_home, open_home, operating_system_user
 from mimrun.app.launching import Launcher, find_launcher
 from mimrun.app.runbooks import whole_library
+from mimrun.app.runs import list_runs
 from mimrun.app.stores import migrate_store
 from mimrun.errors import LabError, MimrunError, RefusedError, SettingsError, StoreError
 from mimrun.lab import folder, leftover
 from mimrun.run.published import PublishedVersions
+from mimrun.run.transitions import TERMINAL
 from mimrun.settings import Settings, load_settings
 
 RESPONDER: Final = "responder"
@@ -85,7 +88,7 @@ class Stage:
     kept: bool
     """The parts stay when the stage is left."""
     put_aside: str
-    """The name of an earlier log that could not be gone on with, or ""."""
+    """What to say of an earlier log that could not be gone on with, or ""."""
 
     def __init__(self, settings: Settings, *, keep: bool = False, direct: bool = False) -> None:
         self.settings = settings
@@ -251,34 +254,47 @@ def _make_home(settings: Settings) -> None:
 
 
 def _put_aside(settings: Settings) -> str:
-    """Begin a new log where a runbook of the library has changed under the version that ran in the old one.
+    """Begin a new log where the old one cannot be gone on with, and keep that under another name.
 
-    Outside of the demo that is refused, and rightly: the version has to change. Here it would keep whoever
-    works on the library from playing the demo twice. The old log is kept under another name.
+    1. A runbook of the library has changed under the version that ran. Outside of the demo that is refused, and
+       rightly: the version has to change. Here it would keep whoever works on the library from playing twice.
+    2. A demo was interrupted: its run holds what it locked, and what it complained of goes on, of parts that are gone.
+
+    Returns:
+        What to say of it; "" where the log is gone on with.
     """
     if not settings.log.exists():
         return ""
-    library = {
-        f"{entry.runbook.name}@{entry.runbook.version}": entry.digest for entry in whole_library().runbooks
-    }
     try:
-        ran = _versions(settings)
+        why = _why_aside(settings)
     except StoreError:
         # An earlier version of mimrun has played here; where that is not why, this fails as well, and says it.
         migrate_store(settings)
-        ran = _versions(settings)
-    if all(library.get(key, digest) == digest for key, digest in ran.items()):
+        why = _why_aside(settings)
+    if not why:
         return ""
     number = next(n for n in itertools.count(1) if not (settings.home / f"log-{n}.db").exists())
     for file in sorted(settings.home.glob(f"{settings.log.name}*")):
         file.rename(file.with_name(file.name.replace(settings.log.name, f"log-{number}.db", 1)))
-    return f"log-{number}.db"
+    return f"{why} That demo's log is kept as log-{number}.db; this one begins anew."
 
 
-def _versions(settings: Settings) -> dict[str, str]:
-    """Give the digests of the runbooks that ran in the log, by name and version."""
+def _why_aside(settings: Settings) -> str:
+    """Say why the log of an earlier demo cannot be gone on with; "" where it can."""
+    library = {
+        f"{entry.runbook.name}@{entry.runbook.version}": entry.digest for entry in whole_library().runbooks
+    }
     with open_home(settings) as home:
-        return {key: state.decode() for key, state in home.store.projections(PublishedVersions.name)}
+        ran = {key: state.decode() for key, state in home.store.projections(PublishedVersions.name)}
+        interrupted = open_alerts(home) or any(
+            view.summary.status not in TERMINAL for view in list_runs(home)
+        )
+    if any(library.get(key, digest) != digest for key, digest in ran.items()):
+        return (
+            "A runbook of the library has changed since an earlier demo without a new version, which mimrun refuses to"
+            " run on one record."
+        )
+    return "An earlier demo did not come to its end." if interrupted else ""
 
 
 def _take(settings: Settings) -> int:

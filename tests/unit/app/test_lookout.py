@@ -47,3 +47,17 @@ def test_a_run_that_waits_is_read_again_only_when_something_was_added(bench: Ben
     with bench.home() as home:
         assert lookout.due(home, program_log(bench.settings)) == []
         assert lookout.known == {}
+
+
+def test_a_gate_that_was_just_decided_is_left_to_whoever_decided(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    now = [100.0]
+    lookout = Lookout(lambda: now[0], yields_s=2.0)
+    with bench.home() as home:
+        log = program_log(bench.settings)
+        bench.approve(run, ALEX)
+        assert lookout.due(home, log) == []
+        now[0] += 1.9
+        assert lookout.due(home, log) == []
+        now[0] += 0.1
+        assert lookout.due(home, log) == [(run, Why.GATE)]
