@@ -131,9 +131,16 @@ def problems(context: BrowserContext) -> list[str]:
 
 def shoot(page: Page, name: str, *, whole: bool = True) -> Path:
     """Take a picture: `screenshots/NAME-LOOK.png`; of the whole page, or of what fits the window."""
-    path = SCREENSHOTS / f"{name}-{_VISITS[page.context].look.name}.png"
+    look = _VISITS[page.context].look
+    path = SCREENSHOTS / f"{name}-{look.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=path, full_page=whole, animations="disabled", caret="hide")
+    if whole:
+        # In a window as high as the page: what is fixed to an end of the window is at that end of the picture.
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": look.width, "height": min(max(height, look.height), 16_000)})
+    page.screenshot(path=path, animations="disabled", caret="hide")
+    if whole:
+        page.set_viewport_size({"width": look.width, "height": look.height})
     return path
 
 

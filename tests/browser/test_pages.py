@@ -1,0 +1,62 @@
+"""Every page of the console, at a desk by day and by night and on a phone: everybody can use it, and it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from builders.browser import DARK, LIGHT, PHONE, Look, OpenPage, axe, fits, forgive, shoot
+from builders.serving import Server, serving
+from builders.tour import Tour, make_tour
+
+PAGES = {
+    "now": "/",
+    "incidents": "/incidents",
+    "incident": "/incidents/{incident}",
+    "alerts": "/alerts",
+    "log": "/log",
+    "log-entry": "/log/6",
+    "log-verify": "/log/verify",
+    "run-done": "/runs/{done}",
+    "run-gate": "/runs/{gate}",
+    "run-manual": "/runs/{manual}",
+    "run-failed": "/runs/{failed}",
+    "run-doubt": "/runs/{doubt}",
+    "account": "/account",
+    "not-there": "/no-such-page",
+}
+"""Where each page of the tour is."""
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
+    return make_tour(tmp_path_factory.mktemp("tour"))
+
+
+@pytest.fixture(scope="module")
+def server(tour: Tour) -> Iterator[Server]:
+    with serving(tour.desk.home) as server:
+        yield server
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK, PHONE], ids=lambda look: look.name)
+def test_every_page_is_for_everybody_and_fits(
+    tour: Tour, server: Server, open_page: OpenPage, look: Look
+) -> None:
+    page = open_page(look, base_url=server.url)
+    server.sign_in(page, "alex")
+    forgive(page, r"status of 404 .*/no-such-page")
+    faults = []
+    for name, path in PAGES.items():
+        answer = page.goto(path.format(incident=tour.incident, **tour.runs()))
+        assert answer is not None
+        if answer.status != (404 if name == "not-there" else 200):
+            faults.append(f"{path}: {answer.status}")
+            continue
+        shoot(page, name)
+        for check in (axe, fits):
+            try:
+                check(page)
+            except AssertionError as exc:
+                faults.append(str(exc))
+    assert not faults, "\n".join(faults)
