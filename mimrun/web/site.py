@@ -40,6 +40,8 @@ from mimrun.web.pages import (
     manual,
     now,
     proposal,
+    replay,
+    review,
     run,
     run_acts,
     runbooks,
@@ -72,6 +74,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     runbooks.router,
     after.router,
     proposal.router,
+    replay.router,
+    review.router,
 )
 """What the server answers."""
 

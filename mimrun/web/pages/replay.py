@@ -1,0 +1,37 @@
+"""A run told again: any moment of it, with the board as it was, and what today's code would have decided."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from mimrun.app.runs import find_run
+from mimrun.web.acting import Acting
+from mimrun.web.page import show
+from mimrun.web.route import does, new_router
+from mimrun.web.view.replay import AROUND, moment_of, narration_kept, stretch_of
+
+router: Final = new_router()
+Number = Query(ge=0, le=2**31)
+
+
+@router.get("/runs/{run}/replay")
+@does("status")
+def replay(
+    request: Request, who: Acting, run: str, *, at: Annotated[int | None, Number] = None
+) -> HTMLResponse:
+    """Show a moment of a run: the last one, or the one that is named."""
+    view = find_run(who.home, run)
+    told = narration_kept(who.home, view.summary.run)
+    moment = moment_of(told, at)
+    return show(request, who, "replay.html", view=view, narration=told, moment=moment, around=AROUND)
+
+
+@router.get("/runs/{run}/replay/frames")
+@does("status")
+def frames(who: Acting, run: str, *, after: Annotated[int, Number] = 0) -> JSONResponse:
+    """Give a stretch of moments for the scrubber."""
+    view = find_run(who.home, run)
+    return JSONResponse(stretch_of(narration_kept(who.home, view.summary.run), after))

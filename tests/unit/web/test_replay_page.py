@@ -1,0 +1,84 @@
+"""A run told again in the console: any moment of it, with the board as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders.console import Browser
+from builders.plans import a_plan, action, gate
+from builders.runs import Bench
+
+from mimrun.app.replaying import narrate
+
+HOSTS = tuple(f"web{number}" for number in range(1, 13))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def over(bench: Bench) -> str:
+    """Give a run that is over."""
+    plan = a_plan(bench.world, action("1", hosts=HOSTS), gate("2"), action("3"), hosts=(*HOSTS, "a"))
+    run, _ = bench.run(plan)
+    bench.approve(run)
+    bench.execute(run)
+    return run
+
+
+def test_every_moment_can_be_looked_at_without_a_script(bench: Bench) -> None:
+    run = over(bench)
+    with bench.home() as home:
+        browser, told = Browser(home), narrate(home, run)
+        end = browser.get(f"/runs/{run}/replay")
+        board = end.one(id="replay-board")
+        assert "12 changed" in board.text
+        assert end.one(class_="said-now").text == told.frames[-1].text
+        begin = browser.get(f"/runs/{run}/replay?at=0")
+        assert "changed" not in begin.one(id="replay-board").text
+        assert begin.one(class_="said-now").text == told.frames[0].text
+        middle = next(number for number, frame in enumerate(told.frames) if "web7" in (frame.target,))
+        page = browser.get(f"/runs/{run}/replay?at={middle}")
+        assert page.one(id=f"m{middle}").attributes["aria-current"] == "true"
+        links = {one.attributes["href"] for one in page.all("a", class_="button")}
+        assert links == {f"/runs/{run}/replay?at={middle - 1}", f"/runs/{run}/replay?at={middle + 1}"}
+
+
+def test_the_moments_for_the_scrubber_are_those_of_the_log(bench: Bench) -> None:
+    run = over(bench)
+    with bench.home() as home:
+        browser, told = Browser(home), narrate(home, run)
+        first = browser.ask(f"/runs/{run}/replay/frames", headers={"accept": "application/json"}).json()
+        rest = browser.ask(
+            f"/runs/{run}/replay/frames?after=10", headers={"accept": "application/json"}
+        ).json()
+    assert first["count"] == len(told.frames) == len(first["frames"])
+    assert first["hosts"]["1"] == 12
+    assert first["words"]["changed"][2] == "changed"
+    assert rest["frames"] == first["frames"][10:]
+    assert "words" not in rest
+    board: dict[str, dict[str, str]] = {}
+    for frame in first["frames"]:
+        for step, target, word in frame[6]:
+            board.setdefault(step, {})[target] = word
+    assert board == told.board_at(len(told.frames) - 1)
+
+
+@pytest.mark.parametrize("at", [10**6, 2**31])
+def test_a_moment_that_never_was_is_the_last_one(bench: Bench, at: int) -> None:
+    run = over(bench)
+    with bench.home() as home:
+        page = Browser(home).get(f"/runs/{run}/replay?at={at}")
+    assert "succeeded" in page.one("main").text
+
+
+def test_a_run_that_goes_on_is_told_as_far_as_it_is(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    with bench.home() as home:
+        browser = Browser(home)
+        before = browser.get(f"/runs/{run}/replay").one(id="scrubber").attributes["data-count"]
+        bench.approve(run)
+        after = browser.get(f"/runs/{run}/replay").one(id="scrubber").attributes["data-count"]
+    assert int(after) > int(before)
