@@ -85,7 +85,7 @@ class RunExecutor:
         Raises:
             MimrunError: there is no such run, or its plan is not what was frozen.
         """
-        with open_home(self._settings) as home:
+        with open_home(self._settings, watched=False) as home:
             return f"{load_plan(home, run).runbook.name} {run}"
 
     def due(self) -> list[str]:

@@ -154,6 +154,8 @@ def _load(rooms: Rooms, engine: Engine, server: ApiServer | None, make: Callable
     if server is not None:
         server.start()
         settings |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": password(rooms)}
+        # A browser does not speak with it, and each client would ask first whether it wants a token.
+        settings |= {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
         engine.attach(server)
     _set_environment(settings)
     from flows.courier import Courier  # noqa: PLC0415 - it reads the environment set above

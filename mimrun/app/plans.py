@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 
 from mimrun import __version__
 from mimrun.app.home import Home
@@ -106,9 +108,13 @@ def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory
     return load_inventory(paths)
 
 
-def connector_versions() -> dict[str, str]:
-    """Give the version of every installed connector: that of the package it comes with."""
+@cache
+def connector_versions() -> Mapping[str, str]:
+    """Give the version of every installed connector: that of the package it comes with.
+
+    It is read once: what is installed later is not what this process performs.
+    """
     versions = {}
     for point in entry_points(group=GROUP):
         versions[point.name] = point.dist.version if point.dist else __version__
-    return versions
+    return MappingProxyType(versions)
