@@ -40,8 +40,8 @@ class Change(NamedTuple):
 
 def step_of(path: str) -> str:
     """Give the step that a look before or after it belongs to, or the step itself."""
-    for part in PARTS:
-        path = path.removesuffix(part)
+    if path.endswith(PARTS):
+        return path.rpartition(".")[0]
     return path
 
 

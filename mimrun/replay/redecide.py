@@ -14,7 +14,7 @@ from mimrun.log.entry import Actor, LogEntry
 from mimrun.log.store import RunStore
 from mimrun.replay.follow import FollowedLog, Parting
 from mimrun.replay.permits import AskingGuard, GuardPermit, RecordedPermit
-from mimrun.replay.standin import RecordedCatalog, stand_in
+from mimrun.replay.standin import RecordedCatalog, at_once, stand_in
 from mimrun.replay.tape import Session, Tape
 from mimrun.replay.targets import FollowedTargets
 from mimrun.replay.turns import TapeOver
@@ -118,7 +118,7 @@ def _executor(log: FollowedLog, plan: Plan, session: Session) -> Executor:
     attempts = Attempts(
         journal,
         guard,
-        Connections(catalog, plan),
+        Connections(catalog, plan, watch=at_once),
         catalog=catalog,
         masker=facts.masker,
         stop=stop,

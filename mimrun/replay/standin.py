@@ -6,10 +6,10 @@ outside knows; and the answer is that of the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from pydantic import ConfigDict
 
@@ -24,7 +24,11 @@ from mimrun.connector import (
     Probed,
     Settings,
 )
+from mimrun.run.stop import Stop
+from mimrun.run.watchdog import Left
 from mimrun.secret import Secret
+
+T = TypeVar("T")
 
 
 class Said(Protocol):
@@ -110,6 +114,18 @@ def stand_in(reference: str) -> Secret:
 
 _STAND_IN: Final = "stand-in\u2063for\u2063"
 """Not to be found in anything that was said: what it stands for was masked there already."""
+
+
+def at_once(
+    work: Callable[[], T],
+    call: Call,  # noqa: ARG001 - as `Watch` has it
+    stop: Stop,  # noqa: ARG001 - likewise
+    *,
+    late: Callable[[T], None] = lambda _: None,  # noqa: ARG001 - likewise
+    ends: bool = True,  # noqa: ARG001 - likewise
+) -> T | Left:
+    """Let a connector answer: what was said is at hand, and nobody need be waited for."""
+    return work()
 
 
 class RecordedLease:

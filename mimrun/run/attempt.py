@@ -39,7 +39,7 @@ from mimrun.run.move import Move, is_late, last_word, next_move, timeout_ms, wit
 from mimrun.run.state import Cell, CellKey
 from mimrun.run.stop import Halt, Stop
 from mimrun.run.transitions import CellStatus
-from mimrun.run.watchdog import Left, watched
+from mimrun.run.watchdog import Left
 from mimrun.run.work import Recording, Told, may_be_told
 from mimrun.run.work import Until as Until  # noqa: PLC0414 - who hands work in finds it here
 from mimrun.run.work import Work as Work  # noqa: PLC0414 - likewise
@@ -254,7 +254,7 @@ class Attempts:
                 return Failed("not performed: the lease is not held any more", clean=True)
             return connector.perform(action, call)
 
-        outcome = watched(act, call, self._stop, late=late, ends=bool(intent))
+        outcome = self._connections.watch(act, call, self._stop, late=late, ends=bool(intent))
         if isinstance(outcome, Left):
             self._connections.leave(connector)
         else:

@@ -13,6 +13,7 @@ from typing import Self
 
 from mimrun.catalog import Catalog
 from mimrun.connector import AnyConnector, Target
+from mimrun.run.watchdog import Watch, watched
 from mimrun.runbook.plan import Plan
 
 
@@ -22,10 +23,12 @@ class Connections:
     Arguments:
         catalog: the installed connectors.
         plan: whose targets are connected to.
+        watch: lets a connector work, and waits for it.
     """
 
-    def __init__(self, catalog: Catalog, plan: Plan) -> None:
+    def __init__(self, catalog: Catalog, plan: Plan, *, watch: Watch | None = None) -> None:
         self._catalog, self._plan = catalog, plan
+        self.watch: Watch = watch or watched
         self._idle: dict[tuple[str, str], list[AnyConnector]] = {}
         self._taken: list[AnyConnector] = []
         self._lock = threading.Lock()

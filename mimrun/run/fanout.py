@@ -96,22 +96,27 @@ class Fanout:
         conditions: Sequence[Condition],
         tally: Tally,
     ) -> None:
-        def one(target: TargetCalls) -> None:
-            key = CellKey(node.path, target.target)
-            if tally.exceeded and not self._spots.has_begun(key):
-                self._spots.skip(key, tally.reason())
-                self._register(node, target)
-                return
-            self._on_target(node, target, conditions)
-            if self._failing(node, [target]):
-                tally.note(target.target)
-
         with self._pool(min(len(targets), FORKS), thread_name_prefix="target") as pool:
             # What is logged from a thread belongs to this run and step, too.
-            futures = [pool.submit(contextvars.copy_context().run, one, target) for target in targets]
+            futures = [
+                pool.submit(contextvars.copy_context().run, self._one_of_all, node, target, conditions, tally)
+                for target in targets
+            ]
         errors = [error for future in futures if (error := future.exception())]
         if errors:
             raise gravest(errors)
+
+    def _one_of_all(
+        self, node: PlannedAction, target: TargetCalls, conditions: Sequence[Condition], tally: Tally
+    ) -> None:
+        key = CellKey(node.path, target.target)
+        if tally.exceeded and not self._spots.has_begun(key):
+            self._spots.skip(key, tally.reason())
+            self._register(node, target)
+            return
+        self._on_target(node, target, conditions)
+        if self._failing(node, [target]):
+            tally.note(target.target)
 
     def _is_missed(self, node: PlannedAction, conditions: Sequence[Condition]) -> bool:
         """Say whether a step that no host is left for should have been done on one that has failed."""

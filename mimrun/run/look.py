@@ -27,7 +27,7 @@ from mimrun.run.connections import Connections
 from mimrun.run.journal import Journal
 from mimrun.run.key import idempotency_key
 from mimrun.run.stop import Stop
-from mimrun.run.watchdog import Left, watched
+from mimrun.run.watchdog import Left
 from mimrun.run.work import NOT_TOLD, Recording, Work, may_be_told
 from mimrun.secret import Masker
 
@@ -87,7 +87,7 @@ class Looks:
             return ""
         call = self.call(work, Output(self._masker), self._journal.state.cell(work.key).attempts)
         call = replace(call, deadline=min(call.deadline, time.monotonic() + END_S))
-        said = watched(
+        said = self._connections.watch(
             lambda: connector.end(action, call),
             call,
             self._stop,
@@ -149,7 +149,7 @@ class Looks:
         ends = connector.ends_in_probe
         if ends and self._stop.ends_work():
             call.stop.set()
-        found = watched(
+        found = self._connections.watch(
             lambda: connector.probe(action, call),
             call,
             self._stop,

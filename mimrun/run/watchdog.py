@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from mimrun.connector import Call
 from mimrun.run.stop import Stop
@@ -84,6 +84,21 @@ class _Errand(Generic[T]):
             raise self.error
         assert self.value is not None
         return self.value
+
+
+class Watch(Protocol):
+    """Lets a connector work, and waits for it; see `watched`."""
+
+    def __call__(
+        self,
+        work: Callable[[], T],
+        call: Call,
+        stop: Stop,
+        *,
+        late: Callable[[T], None] = ...,
+        ends: bool = True,
+    ) -> T | Left:
+        """Give what it came back with, or say that nobody waits for it any longer."""
 
 
 def watched(
