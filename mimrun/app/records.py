@@ -11,7 +11,7 @@ from typing import Final
 from mimrun.app.anchor.giving import ask_anchors
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
-from mimrun.app.incident.view import find_state
+from mimrun.app.incident.view import incident_name
 from mimrun.app.runs import find_run
 from mimrun.app.signed.evidence import check_bundle, check_home
 from mimrun.app.signing import pinned_root
@@ -37,9 +37,8 @@ def select_entries(
         InputError: there is no such run or incident.
     """
     name = find_run(home, run).summary.run if run else None
-    if incident and next(home.store.readable(inc=incident), None) is None:
-        incident = find_state(home, incident).name
-    return home.store.readable(run=name, inc=incident, after=after)
+    inc = incident_name(home, incident) if incident else None
+    return home.store.readable(run=name, inc=inc, after=after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from mimrun.app.change.scribe import write_due
 from mimrun.app.change.systems import speaking
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
+from mimrun.app.incident.view import incident_name
 from mimrun.app.persons import require_known
 from mimrun.app.plans import prepare_plan
-from mimrun.app.runs import find_run, require_incident
+from mimrun.app.runs import find_run
 from mimrun.cli.change_options import (
     BackOption,
     FromOption,
@@ -104,8 +105,7 @@ def open_(
         identity, file = identify(opened.people(), claimed), changes_of(opened).file()
         system = file.system(within or file.new_records)
         person = require_known(opened, identity, "open a change")
-        if incident:
-            require_incident(opened, incident)
+        incident = incident and incident_name(opened, incident)
         draft = Content(type=type_, title=title or "", risk=risk or "medium", incident=incident)
         if from_plan:
             draft = content_of_plan(prepare_plan(opened, from_plan, inputs or [], inventories or []))

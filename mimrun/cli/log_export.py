@@ -14,6 +14,7 @@ import typer
 
 from mimrun.app.exports import Sink, Wanted, export_bundle, export_file, export_records, follow_records
 from mimrun.app.home import Home, open_home
+from mimrun.app.incident.view import incident_name
 from mimrun.canonical import Json
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import print_json, safe_json
@@ -68,7 +69,9 @@ ClassesOption: TypeAlias = Annotated[
 
 
 def export(
-    incident: Annotated[str, typer.Argument(metavar="INC", help="The incident; `all` for the whole log.")],
+    incident: Annotated[
+        str, typer.Argument(metavar="INC", help="The incident, or `latest`; `all` for the whole log.")
+    ],
     *,
     way: Annotated[Way, typer.Option("--format", help="A bundle that proves itself, or lines.")] = Way.BUNDLE,
     output: OutputOption = None,
@@ -87,6 +90,7 @@ def export(
     log's blobs entries go out with --no-blobs, unrecorded, and it says so.
     """
     with open_home(settings_of(home)) as opened:
+        incident = incident if incident == "all" else incident_name(opened, incident)
         if way is Way.BUNDLE:
             if after or follow or octets or str(output) == "-":
                 raise InputError(

@@ -12,6 +12,7 @@ from rich.text import Text
 from mimrun.app.explaining import Explanation, Wanted, explain_plan, explain_run, terms_words
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
+from mimrun.app.incident.view import incident_name
 from mimrun.app.plans import prepare_plan
 from mimrun.app.policy_draft import doubts_about, write_draft
 from mimrun.app.rules import compare_versions, list_versions
@@ -63,7 +64,8 @@ UnderIncidentOption: TypeAlias = Annotated[
 FileArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="FILE", help="people, policy, changes, allowed_signers, notices, or calendars/NAME."
+        metavar="FILE",
+        help="people, policy, incidents, changes, allowed_signers, notices, or calendars/NAME.",
     ),
 ]
 
@@ -135,7 +137,8 @@ def explain(
         if runbook is not None:
             given = ([run] if run else []) + (inputs or [])
             plan = prepare_plan(opened, runbook, given, inventories or [])
-            wanted = Wanted(identify(opened.people(), claimed), incident or "")
+            name = incident_name(opened, incident) if incident else ""
+            wanted = Wanted(identify(opened.people(), claimed), name)
             found = explain_plan(opened, plan, wanted)
         else:
             found = explain_run(opened, run or "latest")

@@ -257,3 +257,19 @@ def test_a_token_to_record_declares_and_one_to_read_does_not(desk: Desk) -> None
     assert recording.code == 0, recording.err
     # alex may say how urgent it is, and this token may not.
     assert (recording.json["priority"], recording.json["opened_by"]) == (None, "alex")
+
+
+def test_an_incident_is_named_in_one_way_everywhere(desk: Desk) -> None:
+    name = declare(desk, *MILD)
+    desk.run(desk.runbook(mark("one")), "--incident", "latest")
+    for words in (
+        ("log", "show", "--incident", "latest", "--json"),
+        ("log", "export", name[:14], "--format", "jsonl", "-o", "-"),
+        ("log", "export", "latest", "--json"),
+        ("note", "x", "--incident", "latest"),
+        ("change", "open", "--title", "x", "--incident", name[:-1], "--json"),
+        ("policy", "explain", "--runbook", desk.runbook(mark("one")), "--incident", "latest"),
+    ):
+        said = desk(*words)
+        assert said.code == 0, (words, said.err)
+    assert (desk.folder / f"{name}.mimlog").exists()

@@ -120,6 +120,17 @@ def find_incident(home: Home, name: str) -> IncidentView:
     return _view(home, state, runs, declared_in(home.store, state.name))
 
 
+def incident_name(home: Home, word: str) -> str:
+    """Give the name of an incident that somebody typed as for `find_incident`.
+
+    One whose entries are in the log is found by its full name also where nothing says that it was opened.
+
+    Raises:
+        InputError: there is none, or more than one begins so.
+    """
+    return word if next(home.store.readable(inc=word), None) is not None else find_state(home, word).name
+
+
 def find_state(home: Home, name: str) -> Incident:
     """Say how an incident stands; see `find_incident`.
 
