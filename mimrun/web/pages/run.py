@@ -115,13 +115,13 @@ def output(
     run: str,
     entry: Annotated[int, Query(ge=1, le=2**53)],
     *,
-    name: Annotated[str, Query(max_length=32)] = "stdout",
+    name: Annotated[str, Query(max_length=200)] = "stdout",
     begin: Annotated[int, Query(alias="from", ge=0, le=2**30)] = 0,
 ) -> HTMLResponse:
     """Give one more piece of an output."""
     view = find_run(who.home, run)
-    found = who.home.store.entry(entry)
-    if found.run != view.summary.run:
+    found = who.home.store.entry(entry) if entry <= who.home.store.head().size else None
+    if found is None or found.run != view.summary.run:
         raise InputError(f"entry {entry} does not belong to {view.summary.run}")
     piece = piece_of(who.home, found, name, begin)
     template = "output_piece.html" if is_fragment(request) else "output.html"

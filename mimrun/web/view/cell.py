@@ -12,13 +12,15 @@ from mimrun.app.home import Home
 from mimrun.app.shown.call import shown_value
 from mimrun.errors import BlobKeyError, ErasedError, InputError
 from mimrun.log import kinds
-from mimrun.log.entry import BlobRef, LogEntry
+from mimrun.log.entry import LogEntry
 
 OUTPUT: Final = 16_384
 """So many characters of an output are shown at once."""
 _ENTRIES: Final = 400
 """So many entries about one host are shown: the last ones."""
 _ARGS: Final = 4000
+_SHORT: Final = 80
+"""A text of an answer that is no longer stands with the rest of it."""
 STREAMS: Final = frozenset({"stdout", "stderr", "data", "evidence", "reason", "text", "instructions"})
 """What is shown of an entry as output."""
 
@@ -87,30 +89,59 @@ def piece_of(home: Home, entry: LogEntry, name: str, begin: int = 0) -> Piece:
     """Give a piece of one of an entry's outputs.
 
     Arguments:
+        name: of the blob; `data.KEY` for a text in an answer, and `data` for what is left of it.
         begin: where it begins, in characters.
 
     Raises:
         InputError: the entry has no such output.
     """
-    if name not in STREAMS or not any(blob.n == name for blob in entry.blobs):
+    blob, dot, key = name.partition(".")
+    if blob not in STREAMS or (dot and blob != "data") or not any(one.n == blob for one in entry.blobs):
         raise InputError(f"entry {entry.seq} has no {name!r}")
     try:
-        data = home.store.blob(entry, name) or b""
+        text = (home.store.blob(entry, blob) or b"").decode("utf-8", "backslashreplace")
     except (ErasedError, BlobKeyError) as exc:
         return Piece(entry.seq, name, gone=str(exc))
-    text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
-    if name == "data":
-        text = _pretty(text)
+    if blob == "data":
+        texts, rest = _answer(text)
+        if dot and key not in texts:
+            raise InputError(f"entry {entry.seq} has no {name!r}")
+        text = texts[key] if dot else rest
+    text = text.replace("\r\n", "\n")
     begin = min(max(begin, 0), len(text))
     end = min(begin + OUTPUT, len(text))
     return Piece(entry.seq, name, text[begin:end], begin, end, len(text))
 
 
-def _pretty(text: str) -> str:
+def _outputs(home: Home, entry: LogEntry) -> Iterator[Piece]:
+    """Give the beginning of everything that an entry has as output; what is empty says nothing."""
+    for blob in entry.blobs:
+        if blob.n not in ("stdout", "stderr", "data", "evidence") or not blob.len:
+            continue
+        first = piece_of(home, entry, blob.n)
+        if blob.n == "data" and not first.gone:
+            texts, rest = _answer((home.store.blob(entry, "data") or b"").decode("utf-8", "backslashreplace"))
+            yield from (piece_of(home, entry, f"data.{key}") for key, text in texts.items() if text)
+            if not rest:
+                continue
+        yield first
+
+
+def _answer(text: str) -> tuple[dict[str, str], str]:
+    """Take the long texts out of an answer, as they are, and give what is left of it as JSON; "" where nothing is."""
     try:
-        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+        data = json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        return {}, text
+    if not isinstance(data, dict):
+        return {}, json.dumps(data, indent=1, ensure_ascii=False)
+    texts = {
+        key: value
+        for key, value in data.items()
+        if isinstance(value, str) and (key in ("stdout", "stderr") or len(value) > _SHORT or "\n" in value)
+    }
+    rest = {key: value for key, value in data.items() if key not in texts}
+    return texts, json.dumps(rest, indent=1, ensure_ascii=False) if rest else ""
 
 
 def _events(home: Home, entry: LogEntry, *, looped: bool) -> Iterator[Event]:
@@ -119,9 +150,6 @@ def _events(home: Home, entry: LogEntry, *, looped: bool) -> Iterator[Event]:
         return
     word, title, says = told
     look = entry.step.rpartition(".")[2]
-    blobs: list[BlobRef] = [
-        blob for blob in entry.blobs if blob.n in ("stdout", "stderr", "data", "evidence")
-    ]
     yield Event(
         entry.seq,
         entry.ts,
@@ -133,8 +161,7 @@ def _events(home: Home, entry: LogEntry, *, looped: bool) -> Iterator[Event]:
         entry.attempt,
         getattr(entry.body, "dur_ms", 0),
         says,
-        # What is empty says nothing; an answer without anything in it neither.
-        tuple(piece_of(home, entry, blob.n) for blob in blobs if blob.len > (2 if blob.n == "data" else 0)),
+        tuple(_outputs(home, entry)),
     )
 
 
@@ -202,4 +229,6 @@ def _args(home: Home, entry: LogEntry) -> tuple[str, ...]:
         return ()
     if not isinstance(given, dict):
         return (shown_value(given)[:_ARGS],)
-    return tuple(f"{name}: {shown_value(value)}"[:_ARGS] for name, value in given.items())
+    # What was left empty says nothing.
+    said = ((name, value) for name, value in given.items() if value not in ("", None, [], {}))
+    return tuple(f"{name}: {shown_value(value)}"[:_ARGS] for name, value in said)
