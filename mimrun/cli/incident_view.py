@@ -197,8 +197,7 @@ def next_steps(one: IncidentView, blocks: Sequence[str]) -> Iterator[str]:
     elif not one.declared.seq and state.priority and state.status == "open":
         yield f"mimrun incident priority {name} {state.priority} --reason …   (whoever may)"
     if state.status == "resolved":
-        if not blocks:
-            yield f"mimrun incident close {name}"
+        yield f"mimrun incident close {name}" if not blocks else f"mimrun review {name}"
         return
     match state.stage:
         case "identification":

@@ -82,4 +82,4 @@ def _parts(home: Home, state: Incident) -> Iterator[str]:
 
 def _review(home: Home, state: Incident) -> Iterator[str]:
     if state.severity in load_table(home.settings.incidents).review and not state.reviewed:
-        yield f"it is {state.severity}, and its review is not published (`mimrun review {state.name}`)"
+        yield f"it is {state.severity}, and its review is not published (`mimrun review publish {state.name}`)"
