@@ -12,7 +12,10 @@ from mimrun.app.runs import find_run, load_plan
 from mimrun.errors import BlobKeyError, ErasedError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.replay.comparison import Comparison
 from mimrun.replay.narration import Narration, narration_of
+from mimrun.replay.redecide import redecide as decide_again
+from mimrun.replay.verdict import judge
 from mimrun.runbook.plan import Plan
 
 _SWITCH = frozenset({Kind.KILLSWITCH_PULLED, Kind.KILLSWITCH_LIFT_AGREED})
@@ -31,6 +34,22 @@ def narrate(home: Home, run: str) -> Narration:
     name = find_run(home, run).summary.run
     plan, missing = _plan_if_there(home, name)
     return narration_of(entries_of(home, name), plan, missing=missing)
+
+
+def redecide(home: Home, run: str) -> Comparison:
+    """Let today's executor decide a run again, over what its record says happened around it.
+
+    Arguments:
+        run: its name, the beginning of it, or `latest`.
+
+    Raises:
+        InputError: there is no such run.
+        ErasedError: two people had its plan erased, without which nothing can be decided.
+        TamperError: the log is not what was recorded.
+    """
+    name = find_run(home, run).summary.run
+    entries, plan = entries_of(home, name), load_plan(home, name)
+    return judge(name, entries, plan, decide_again(name, entries, plan, home.store))
 
 
 def entries_of(home: Home, run: str) -> list[LogEntry]:

@@ -44,11 +44,13 @@ class Parting:
         recorded: the entry that stands there; None where none does.
         today: what today's code wants to write; None where it writes nothing.
         differences: what is different in an entry of the same kind.
+        said: what today's code does instead, where it wants to write nothing; "" for nothing.
     """
 
     recorded: LogEntry | None
     today: Draft | None
     differences: tuple[Difference, ...] = ()
+    said: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -369,14 +371,16 @@ class FollowedLog(Scratch):
         return new and wanting.place is None and bool(draft.step)
 
     def _first_parting(self) -> Parting:
-        """Find the first place at which a thread wants to write something else than stands there."""
-        entries = self.tape.entries
-        wrong = [(one.place, one.draft) for one in self._wanting if one.place is not None and not one.fits]
-        if wrong:
-            place, draft = min(wrong, key=lambda pair: pair[0])
-            return Parting(entries[place], draft)
-        strays = [one.draft for one in self._wanting if one.place is None]
-        return Parting(self.cursor.next(), strays[0] if strays else None)
+        """Find what today's code wants to write instead of what stands on the tape."""
+        due = self.cursor.next()
+        lane = lane_of(due) if due is not None else Lane("", "")
+
+        def far(one: _Wanting) -> tuple[bool, bool, bool]:
+            same_step = due is not None and step_of(one.draft.step) == step_of(due.step)
+            return lane_of(one.draft) != lane, not same_step, one.fits
+
+        nearest = min(self._wanting, key=far, default=None)
+        return Parting(due, nearest.draft if nearest else None)
 
 
 def _rank_of(entry: LogEntry | Draft) -> tuple[Kind, str]:

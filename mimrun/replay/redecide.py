@@ -93,11 +93,10 @@ def _replay(log: FollowedLog, plan: Plan, session: Session) -> str:
         return str(exc)
     except MimrunError as exc:
         if not log.cursor.is_over:
-            log.part(Parting(log.cursor.next(), None))
-            return f"{type(exc).__name__}: {exc}"
+            log.part(Parting(log.cursor.next(), None, said=f"stop with {type(exc).__name__}: {exc}"))
         return ""
     if not log.cursor.is_over:
-        log.part(Parting(log.cursor.next(), None))
+        log.part(Parting(log.cursor.next(), None, said="do nothing more"))
     return ""
 
 
