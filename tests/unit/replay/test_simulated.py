@@ -44,10 +44,11 @@ def replays_to_itself(simulation: Simulation) -> None:
 
 
 def test_every_schedule_of_a_row_replays_to_itself() -> None:
+    simulations = []
     with seams():
-        simulations = [Simulation(seed) for seed in QUICK]
-        for simulation in simulations:
-            simulation.play()
+        for seed in QUICK:
+            simulations.append(Simulation(seed))
+            simulations[-1].play()
     for simulation in simulations:
         replays_to_itself(simulation)
 
@@ -61,7 +62,6 @@ def test_any_schedule_replays_to_itself_and_is_told_to_its_end(seed: int) -> Non
     state = fold(entry for entry in recorded(simulation) if entry.run == RUN)
     assert narration.status == state.status
     assert narration.recap == state.recap()
-    last = narration.board_at(len(narration.frames) - 1)
-    assert {
-        path: words[""] for path, words in last.items() if words.get("") in ("ok", "failed", "skipped")
-    } == {path: word for path, word in state.finished.items() if last[path].get("") == word}
+    board = narration.board_at(len(narration.frames) - 1)
+    for path, word in state.finished.items():
+        assert board[path][""] in (word, "in_doubt")
