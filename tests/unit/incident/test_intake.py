@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from builders.alerts import JSON_TYPE, MAPPING, case, delivery, value
+from builders.hostile import STRINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from mimrun.incident.intake.reading import READERS, alerts_of
 
 CLOUD = {"content-type": "application/cloudevents+json; charset=UTF-8"}
 HOSTILE = [
+    *STRINGS,
     "{{ 7*7 }}",
     "{% for x in y %}",
     "${jndi:ldap://x}",
