@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
+from mimrun.app.alert.sources import secret_faults
 from mimrun.app.breakglass.glass import list_glasses
 from mimrun.app.calendars import frozen_words
 from mimrun.app.change.file import installed_adapters, load_changes
@@ -20,6 +21,7 @@ from mimrun.gate.people_file import load_people
 from mimrun.gate.people_lint import lint_people
 from mimrun.gate.policy_file import load_policy
 from mimrun.gate.signature import read_signers
+from mimrun.incident.source_file import load_sources
 from mimrun.log.moment import utc_now
 from mimrun.run.notices import Notices, Told
 from mimrun.runbook.document import load_document
@@ -35,6 +37,7 @@ def examine_rules(settings: Settings) -> Iterator[Check]:
     yield from _signers(settings)
     yield from _changes(settings)
     yield from _notices(settings)
+    yield from _alert_sources(settings)
     yield from _alert_rules(settings)
     yield from _broken_glass(settings)
 
@@ -131,6 +134,21 @@ def _notices(settings: Settings) -> Iterator[Check]:
         yield Check("notices", why, "start `mimrun worker`, or `mimrun notice now` from cron", ok=None)
     else:
         yield Check("notices", f"{len(rules.notices)} over {len(rules.channels)} channels", ok=True)
+
+
+def _alert_sources(settings: Settings) -> Iterator[Check]:
+    """Say which monitoring systems may send alerts, and whether it could be told that it is they."""
+    if not settings.alerts.exists():
+        return
+    try:
+        sources = load_sources(settings.alerts)
+    except MimrunError as exc:
+        yield Check("alerts", str(exc), "mimrun alert lint", ok=False)
+        return
+    for name, why in secret_faults(sources).items():
+        told = f"{name}: {why}; until then its alerts are refused where this process takes them in"
+        yield Check("alerts", told, "mimrun alert lint", ok=False)
+    yield Check("alerts", f"from {', '.join(sources.by_name) or 'nobody'}", ok=True)
 
 
 def _alert_rules(settings: Settings) -> Iterator[Check]:

@@ -12,13 +12,13 @@ from rich.text import Text
 
 from mimrun.app.alert.intake import Intake
 from mimrun.app.alert.sending import post_alert
-from mimrun.app.alert.sources import read_source_secret
+from mimrun.app.alert.sources import secret_faults
 from mimrun.app.alert.view import LISTED, AlertView, find_alert, list_alerts, open_alerts, read_alert
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe, safe_line
-from mimrun.errors import InputError, MimrunError
+from mimrun.errors import InputError
 from mimrun.incident.intake.payload import MAX_BYTES
 from mimrun.incident.source_file import load_sources
 from mimrun.log.moment import utc_now
@@ -150,11 +150,7 @@ def lint(home: HomeOption = None, as_json: JsonOption = False) -> None:
             f"{settings.alerts} is not there; docs/how-to/take-alerts-in.md says what goes into it"
         )
     sources = load_sources(settings.alerts)
-    faults = {
-        name: fault
-        for name, source in sources.by_name.items()
-        if (fault := next(filter(None, (_fault(one) for one in (*source.token, *source.secrets))), ""))
-    }
+    faults = secret_faults(sources)
     if as_json:
         print_json({"sources": sources.as_json(), "faults": faults})
     else:
@@ -165,14 +161,6 @@ def lint(home: HomeOption = None, as_json: JsonOption = False) -> None:
             typer.echo(f"{len(sources.by_name)} sources are in order: {said or 'nobody may send alerts'}")
     if faults:
         raise typer.Exit(2)
-
-
-def _fault(reference: str) -> str:
-    try:
-        read_source_secret(reference)
-    except MimrunError as exc:
-        return str(exc)
-    return ""
 
 
 def _read(file: str) -> bytes:

@@ -121,6 +121,20 @@ def test_lint_says_what_is_in_order_and_what_is_not(desk: Desk) -> None:
     assert "did you mean 'grafana'?" in said.err
 
 
+def test_the_doctor_says_who_may_send_alerts(desk: Desk) -> None:
+    def said() -> list[tuple[str, bool]]:
+        checks = desk("doctor", "--json").json
+        return [(one["found"], one["ok"]) for one in checks if one["name"] == "alerts"]
+
+    assert said() == []
+    sources(desk)
+    assert said() == [("from prometheus, pager, grafana, vendor", True)]
+    (desk.home / "token").unlink()
+    assert [ok for _, ok in said()] == [False, True]
+    (desk.home / "alerts.yaml").write_text("sources: 1\n")
+    assert [ok for _, ok in said()] == [False]
+
+
 def test_alerts_are_sent_to_a_server_as_each_source_proves_itself(desk: Desk) -> None:
     sources(desk)
     said = desk("alert", "send", PAYLOAD, "--post")

@@ -132,6 +132,18 @@ class SourcesInForce:
         program_log(self._settings).error(Event.ALERTS_UNREADABLE, reason=f"{why}; {said}")
 
 
+def secret_faults(sources: Sources) -> dict[str, str]:
+    """Say by the names of sources what is wrong with a secret of theirs; nothing where all can be used."""
+    faults: dict[str, str] = {}
+    for name, source in sources.by_name.items():
+        for reference in (*source.token, *source.secrets):
+            try:
+                read_source_secret(reference)
+            except SettingsError as exc:
+                faults.setdefault(name, str(exc))
+    return faults
+
+
 def read_source_secret(reference: str) -> Secret:
     """Fetch what proves a source.
 
