@@ -49,7 +49,7 @@ def test_every_answer_says_what_a_browser_may_do_with_it(site: Site, home: Home)
                 assert answer.headers["content-security-policy"] == CSP, (method, path)
                 assert answer.headers["x-content-type-options"] == "nosniff"
                 assert answer.headers["x-frame-options"] == "DENY"
-                assert answer.headers["referrer-policy"] == "no-referrer"
+                assert answer.headers["referrer-policy"] == "same-origin"
                 assert answer.headers["cross-origin-opener-policy"] == "same-origin"
                 assert "access-control-allow-origin" not in answer.headers
                 assert answer.headers["cache-control"] == "no-store"
