@@ -15,7 +15,9 @@ from mimrun.app.alert.intake import Intake
 from mimrun.app.going_on import Start
 from mimrun.app.home import Home
 from mimrun.app.server.feed import Feed
+from mimrun.app.server.guesses import Guesses
 from mimrun.app.server.idle import Idle
+from mimrun.app.server.oidc import ProviderDoor
 from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.readiness import Readiness
 from mimrun.app.server.starting import start_run
@@ -39,6 +41,7 @@ from mimrun.web.pages import (
     log_export,
     manual,
     now,
+    oidc,
     proposal,
     replay,
     review,
@@ -57,6 +60,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     intake.router,
     events.router,
     sign_in.router,
+    oidc.router,
     account.router,
     theme.router,
     now.router,
@@ -78,6 +82,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     review.router,
 )
 """What the server answers."""
+_PROVIDER_TRIES: Final = 20
+"""So many times a minute somebody may begin to sign in at a provider, from one address."""
 
 
 class Site(FastAPI):
@@ -135,6 +141,7 @@ def make_site(
     site.state.home, site.state.templates = home, make_templates()
     site.state.feed, site.state.streams = Feed(home.store), events.Streams()
     site.state.idle, site.state.passwords = Idle(home.clock), Passwords()
+    site.state.provider, site.state.provider_guesses = ProviderDoor(home), Guesses(each=_PROVIDER_TRIES)
     site.state.start = start
     site.state.repeats, site.state.verifying = Repeats(), Verifying(home)
     site.state.readiness = readiness or Readiness(home)

@@ -59,6 +59,23 @@ class Way:
     clock: Callable[[], datetime]
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Somebody who is on their way to sign in in a browser.
+
+    Arguments:
+        url: where they are sent to.
+        redirect: where the browser brings the answer.
+        state, nonce, verifier: what nobody else knows.
+    """
+
+    url: str
+    redirect: str
+    state: str
+    nonce: str
+    verifier: str
+
+
 class Provider:
     """An OpenID provider, as it describes itself (OpenID Connect Discovery 1.0).
 
@@ -110,35 +127,52 @@ class Provider:
         raise SignInError("nobody has signed in in time; begin again with `mimrun login`")
 
     def by_browser(self, way: Way) -> Subject:
-        """Let a person sign in in a browser on this machine.
+        """Let a person sign in in a browser on this machine."""
+        with Callback() as callback:
+            begun = self.begin(callback.url)
+            way.tell(Told(begun.url))
+            answer = callback.wait(PATIENCE.total_seconds())
+            return self.finish(begun, answer, way.clock())
+
+    def begin(self, redirect: str) -> Begun:
+        """Begin to sign somebody in in a browser.
 
         1. State, nonce and verifier are fresh and random, and each is used once.
         2. The answer must come with our state, and from this provider where it says so (RFC 9207).
         3. The code is good only together with the verifier, which has not left this process.
+
+        Arguments:
+            redirect: where the browser brings the answer.
         """
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        with Callback() as callback:
-            query = {
-                "response_type": "code",
-                "client_id": self.client,
-                "redirect_uri": callback.url,
-                "scope": "openid",
-                "state": state,
-                "nonce": nonce,
-                "code_challenge": challenge,
-                "code_challenge_method": "S256",
-            }
-            way.tell(Told(f"{self._endpoint('authorization_endpoint')}?{urllib.parse.urlencode(query)}"))
-            answer = callback.wait(PATIENCE.total_seconds())
-            form = {
-                "grant_type": "authorization_code",
-                "code": self._code(answer, state),
-                "redirect_uri": callback.url,
-                "client_id": self.client,
-                "code_verifier": verifier,
-            }
-        return self._judge(self.web.post(self._endpoint("token_endpoint"), form), nonce, way.clock())
+        query = {
+            "response_type": "code",
+            "client_id": self.client,
+            "redirect_uri": redirect,
+            "scope": "openid",
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        url = f"{self._endpoint('authorization_endpoint')}?{urllib.parse.urlencode(query)}"
+        return Begun(url, redirect, state, nonce, verifier)
+
+    def finish(self, begun: Begun, answer: Mapping[str, str], now: datetime) -> Subject:
+        """Say who has signed in, by what the browser brought.
+
+        Raises:
+            SignInError: nobody has, or it is not the answer to what was begun.
+        """
+        form = {
+            "grant_type": "authorization_code",
+            "code": self._code(answer, begun.state),
+            "redirect_uri": begun.redirect,
+            "client_id": self.client,
+            "code_verifier": begun.verifier,
+        }
+        return self._judge(self.web.post(self._endpoint("token_endpoint"), form), begun.nonce, now)
 
     def _code(self, answer: Mapping[str, str], state: str) -> str:
         if not hmac.compare_digest(answer.get("state", "").encode(), state.encode()):

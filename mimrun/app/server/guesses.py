@@ -27,10 +27,11 @@ class Guesses:
 
     Arguments:
         monotonic: a clock in seconds.
+        each: so many tries in a minute, for each person and address.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, *, each: int = TRIES) -> None:
+        self._monotonic, self._each = monotonic, each
         self._lock = threading.Lock()
         self._tried: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
 
@@ -43,7 +44,7 @@ class Guesses:
         with self._lock:
             now = self._monotonic()
             # The address first: one that tries many names is not to fill the memory with them.
-            for key, most in ((("", address), TRIES_EACH), ((person.casefold()[:64], address), TRIES)):
+            for key, most in ((("", address), TRIES_EACH), ((person.casefold()[:64], address), self._each)):
                 tried = self._tried.setdefault(key, deque())
                 self._tried.move_to_end(key)
                 while tried and now - tried[0] >= WITHIN_S:

@@ -43,7 +43,7 @@ def sign_in(request: Request, person: _Typed = "", password: _Typed = "", token:
             if token:
                 signed = sign_in_by_token(home, Secret(token))
             else:
-                signed = passwords.sign_in(home, person, Secret(password), _address(request))
+                signed = passwords.sign_in(home, person, Secret(password), address_of(request))
     except ChooseAnotherError:
         return _choose_page(request, person)
     except SignInError as exc:
@@ -66,7 +66,7 @@ def choose_password(
         if new != again:
             raise InputError("the two new passwords are not the same")
         with doing("password set", "web"):
-            signed = passwords.choose(home, person, Secret(password), Secret(new), _address(request))
+            signed = passwords.choose(home, person, Secret(password), Secret(new), address_of(request))
     except (SignInError, InputError) as exc:
         status = 401 if isinstance(exc, SignInError) else 400
         return _choose_page(request, person, status, wrong=str(exc))
@@ -104,8 +104,14 @@ def _check_from_here(request: Request) -> None:
         raise SignInError("this form is not from a page of this server; type it in here")
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Say from where somebody asks."""
     return request.client.host if request.client is not None else ""
+
+
+def sign_in_again(request: Request, wrong: str) -> HTMLResponse:
+    """Show where to sign in, and why that has come to nothing."""
+    return _page(request, 401, wrong=wrong)
 
 
 def _page(request: Request, status: int = 200, *, person: str = "", wrong: str = "") -> HTMLResponse:
