@@ -6,11 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from mimrun.app.home import Home
-from mimrun.app.runs import load_plan, plan_erased
+from mimrun.app.runs import Known, find_run, load_plan, load_state, plan_erased
 from mimrun.app.shown.board import Board
 from mimrun.errors import BlobKeyError, ErasedError
 from mimrun.log.store import Store
@@ -90,3 +92,34 @@ def board_of(home: Home, run: str) -> Iterator[Board]:
     kept = boards.of(run)
     with kept.lock:
         yield kept.caught_up(home, run)
+
+
+def known_of(home: Home, run: str) -> Known:
+    """Give what gates and manual steps need to know of a run as it is now, without its cells: others may go on with it.
+
+    Arguments:
+        run: its name, or the beginning of it.
+
+    Raises:
+        InputError: there is no such run.
+        ErasedError: two people had its plan erased.
+        TamperError: the log is not what was recorded.
+    """
+    name = find_run(home, run).summary.run
+    with board_of(home, name) as board:
+        return asked_of(board) or Known(load_state(home, name), load_plan(home, name))
+
+
+def asked_of(board: Board) -> Known | None:
+    """Give that of a board that somebody holds; None where its plan was erased."""
+    if board.plan is None:
+        return None
+    state = replace(
+        board.state,
+        launchers=set(board.state.launchers),
+        cells={},
+        steps={},
+        gates=deepcopy(board.state.gates),
+        manuals=deepcopy(board.state.manuals),
+    )
+    return Known(state, board.plan)

@@ -14,7 +14,7 @@ from mimrun.app.resolving import Resolution as Resolution  # noqa: PLC0414 - thi
 from mimrun.app.resolving import doubts as doubts  # noqa: PLC0414 - likewise
 from mimrun.app.resolving import resolve as resolve  # noqa: PLC0414 - likewise
 from mimrun.app.rules import note_rules
-from mimrun.app.runs import RunView, find_run, load_plan, load_state
+from mimrun.app.runs import Known, RunView, find_run, known_run
 from mimrun.app.runs import describe as describe  # noqa: PLC0414 - likewise
 from mimrun.app.stopping import request_stop
 from mimrun.errors import InputError, RefusedError, TamperError
@@ -80,11 +80,12 @@ class PendingGate:
     verdict: Verdict
 
 
-def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
+def pending_gate(home: Home, run: str, gate: str | None = None, *, known: Known | None = None) -> PendingGate:
     """Give the gate that a run waits at.
 
     Arguments:
         gate: the path of the gate, to be sure that it is the one that was looked at.
+        known: what whoever only looks knows of the run already.
 
     Raises:
         RefusedError: the run does not wait at a gate, or at another one.
@@ -97,7 +98,8 @@ def pending_gate(home: Home, run: str, gate: str | None = None) -> PendingGate:
         raise RefusedError(
             f"{summary.run} does not wait at {'gate ' + gate if gate else 'a gate'}: {describe(view)}"
         )
-    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
+    found = known_run(home, summary.run, known)
+    state, plan = found.state, found.plan
     node, asked = plan.node(summary.waits_at), state.gates[summary.waits_at]
     if not isinstance(node, PlannedGate):
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a gate")

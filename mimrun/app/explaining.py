@@ -15,7 +15,7 @@ from mimrun.app.identity import Identity
 from mimrun.app.permits import GONE, Permits, permits_of
 from mimrun.app.persons import why_not
 from mimrun.app.priority import declared_in
-from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.runs import Known, find_run, known_run
 from mimrun.gate.approval import Closed, Open, Request, Verdict, Waiting
 from mimrun.gate.people import People, acted
 from mimrun.gate.policy import FREEZE_APPROVER, Policy, Priority, Situation, rule_of, terms
@@ -76,15 +76,19 @@ class Explanation:
         }
 
 
-def explain_run(home: Home, name: str) -> Explanation:
+def explain_run(home: Home, name: str, *, known: Known | None = None) -> Explanation:
     """Explain the gate that a run waits at, or that it came to last, or that it will come to.
+
+    Arguments:
+        known: what whoever only looks knows of the run already.
 
     Raises:
         InputError: there is no such run.
         RefusedError: a rules file cannot be read, so that nobody knows.
     """
     summary = find_run(home, name).summary
-    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
+    found = known_run(home, summary.run, known)
+    state, plan = found.state, found.plan
     node = _gate_of(plan, state, summary.waits_at if summary.waits_on == "gate" else "")
     if summary.status in TERMINAL:
         over = Line(

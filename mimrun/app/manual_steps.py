@@ -15,7 +15,7 @@ from mimrun.app.identity import Identity
 from mimrun.app.manual_evidence import read_evidence
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.resolving import unchanged
-from mimrun.app.runs import RunView, describe, find_run, load_plan, load_state
+from mimrun.app.runs import Known, RunView, describe, find_run, known_run
 from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.gate.people import Person, acted
 from mimrun.log.entry import Blob, Draft
@@ -72,8 +72,11 @@ class Attestation:
     active: timedelta | None = None
 
 
-def pending_manual(home: Home, run: str) -> PendingManual:
+def pending_manual(home: Home, run: str, *, known: Known | None = None) -> PendingManual:
     """Give the manual step that a run waits for.
+
+    Arguments:
+        known: what whoever only looks knows of the run already.
 
     Raises:
         RefusedError: it waits for none.
@@ -82,12 +85,11 @@ def pending_manual(home: Home, run: str) -> PendingManual:
     summary = view.summary
     if summary.waits_on != "manual":
         raise RefusedError(f"{summary.run} does not wait for a manual step: {describe(view)}")
-    plan = load_plan(home, summary.run)
-    node = plan.node(summary.waits_at)
+    found = known_run(home, summary.run, known)
+    node = found.plan.node(summary.waits_at)
     if not isinstance(node, PlannedManual):
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a manual step")
-    state = load_state(home, summary.run).manuals[node.path]
-    return PendingManual(view, node, state, plan.runbook.owner)
+    return PendingManual(view, node, found.state.manuals[node.path], found.plan.runbook.owner)
 
 
 def why_not_work(home: Home, pending: PendingManual, identity: Identity) -> str:

@@ -44,6 +44,14 @@ from mimrun.runbook.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a run already, so that its log need not be read again: for whoever only looks."""
+
+    state: RunState
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """A run as a person sees it.
 
@@ -289,6 +297,11 @@ def _summaries(home: Home, prefix: str = "") -> Iterator[RunSummary]:
 def _view(home: Home, summary: RunSummary) -> RunView:
     """Look whether somebody executes a run; nobody executes one that is over."""
     return RunView(summary, summary.status not in TERMINAL and home.leases.is_held(summary.run))
+
+
+def known_run(home: Home, run: str, known: Known | None = None) -> Known:
+    """Give the state and the plan of a run: what is known already, else as the log has them."""
+    return known or Known(load_state(home, run), load_plan(home, run))
 
 
 def load_state(home: Home, run: str) -> RunState:

@@ -6,7 +6,7 @@ from mimrun.app.change.at_gate import withdraw_from_made_change
 from mimrun.app.decisions import describe, permits_of_state
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.runs import find_run, load_plan, load_state
+from mimrun.app.runs import Known, find_run, known_run
 from mimrun.errors import InputError, RefusedError
 from mimrun.gate.approval import Request, Vote, roles_asked
 from mimrun.gate.decision import check_withdrawal
@@ -50,17 +50,21 @@ def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGa
     return node
 
 
-def why_not_withdraw(home: Home, run: str, identity: Identity) -> str:
-    """Say why a person has no approval to take back; "" where they have one."""
+def why_not_withdraw(home: Home, run: str, identity: Identity, *, known: Known | None = None) -> str:
+    """Say why a person has no approval to take back; "" where they have one.
+
+    Arguments:
+        known: what whoever only looks knows of the run already.
+    """
     try:
-        _taken(home, run, identity)
+        _taken(home, run, identity, known)
     except RefusedError as exc:
         return str(exc)
     return ""
 
 
 def _taken(
-    home: Home, run: str, identity: Identity
+    home: Home, run: str, identity: Identity, known: Known | None = None
 ) -> tuple[RunSummary, PlannedGate, GateState, Request, Vote]:
     """Give the gate of a run that waits, or is open and unused, and a person's approval there.
 
@@ -70,7 +74,8 @@ def _taken(
     """
     view = find_run(home, run)
     summary = view.summary
-    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
+    found = known_run(home, summary.run, known)
+    state, plan = found.state, found.plan
     path = summary.waits_at if summary.waits_on == "gate" else summary.unused
     asked = state.gates.get(path)
     if asked is None or (asked.opened and summary.unused != path):

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from mimrun.app.boards import known_of
 from mimrun.app.change.linking import find_record, link_change
 from mimrun.app.decisions import decide, override_freeze, pending_gate
 from mimrun.app.going_on import carry_on_from_gate
@@ -37,7 +38,7 @@ def gate_news(
     request: Request, who: Acting, run: str, *, key: Annotated[str, Query(max_length=32)] = ""
 ) -> Response:
     """Say that the gate has changed since the page was loaded; nothing where it has not."""
-    page = gate_page(who.home, run)
+    page = gate_page(who.home, run, known_of(who.home, run))
     if page.key == key:
         return Response(status_code=204)
     return show(request, who, "gate_news.html", gate=page)
@@ -123,6 +124,7 @@ def _changed(request: Request, who: Who, run: str) -> HTMLResponse:
 def _show(
     request: Request, who: Who, run: str, at: str, *, status: int = 200, changed: bool = False
 ) -> HTMLResponse:
-    page = gate_page(who.home, run, at)
-    may = may_of(who.home, page, who.identity)
+    known = known_of(who.home, run)
+    page = gate_page(who.home, run, known, at)
+    may = may_of(who.home, page, who.identity, known)
     return show(request, who, "gate.html", status=status, gate=page, allowed=may, changed=changed)

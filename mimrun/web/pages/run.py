@@ -25,7 +25,7 @@ from mimrun.web.route import does, new_router
 from mimrun.web.view.board import rows_of
 from mimrun.web.view.cell import events_of, piece_of
 from mimrun.web.view.hosts import Wanted
-from mimrun.web.view.needs import needs_of_run
+from mimrun.web.view.needs import asked_by, needs_of_run
 from mimrun.web.view.notes import notes_of
 
 router: Final = new_router()
@@ -134,13 +134,13 @@ def _live(who: Who, view: RunView, open_: str, host: str) -> dict[str, Any]:
     wanted = Wanted(view.summary.run, view.status, open_, host.strip())
     with board_of(home, view.summary.run) as seen:
         state, plan = seen.state, seen.plan
-        return {
+        asked = asked_by(home, seen)
+        live = {
             "view": view,
             "summary": view.summary,
             "wanted": wanted,
             "parts": rows_of(seen, wanted, now),
             "recap": state.recap(),
-            "needs": needs_of_run(home, who.identity, view, seen),
             "missing": seen.missing,
             "worked": state.at_work(now).total_seconds(),
             "elapsed": _elapsed(view, now),
@@ -151,6 +151,7 @@ def _live(who: Who, view: RunView, open_: str, host: str) -> dict[str, Any]:
             "changed": any(cell.changed for cell in state.cells.values()),
             "hosts": len(plan.targets) if plan is not None else 0,
         }
+    return {**live, "needs": needs_of_run(home, who.identity, view, asked)}
 
 
 def _elapsed(view: RunView, now: datetime) -> float:

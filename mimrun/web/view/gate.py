@@ -13,7 +13,7 @@ from mimrun.app.decisions import PendingGate, pending_gate, why_not_decide
 from mimrun.app.explaining import Line, explain_run
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.runs import RunView, find_run, load_plan, load_state
+from mimrun.app.runs import Known, RunView, find_run
 from mimrun.app.shown.gate import Fact, change_kind, needs_of, standing_facts, terms_facts
 from mimrun.app.shown.plan import Section, named, segment_steps
 from mimrun.app.shown.plan_facts import way_back
@@ -105,10 +105,11 @@ class GatePage:
         return hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def gate_page(home: Home, run: str, at: str = "") -> GatePage:
+def gate_page(home: Home, run: str, known: Known, at: str = "") -> GatePage:
     """Give the gate that a run waits at, or one that it came to before.
 
     Arguments:
+        known: what is known of the run.
         at: the path of the gate; "" for the one that it waits at, or came to last.
 
     Raises:
@@ -117,18 +118,18 @@ def gate_page(home: Home, run: str, at: str = "") -> GatePage:
     view = find_run(home, run)
     summary = view.summary
     if summary.waits_on == "gate" and summary.status not in TERMINAL and at in ("", summary.waits_at):
-        return _asked(home, pending_gate(home, summary.run))
-    state, plan = load_state(home, summary.run), load_plan(home, summary.run)
+        return _asked(home, pending_gate(home, summary.run, known=known), known)
+    state, plan = known.state, known.plan
     path = at or max(state.gates, key=lambda one: state.gates[one].request, default="")
     if path not in state.gates:
         raise InputError(f"{summary.run} has come to no gate{' ' + at if at else ''}")
     return _before(home, view, state, plan, path)
 
 
-def may_of(home: Home, page: GatePage, identity: Identity) -> May:
+def may_of(home: Home, page: GatePage, identity: Identity, known: Known) -> May:
     """Say what whoever looks may do at a gate."""
     run, pending = page.view.summary.run, page.pending
-    withdraw = why_not_withdraw(home, run, identity)
+    withdraw = why_not_withdraw(home, run, identity, known=known)
     if pending is None:
         over = "it is not asked any more"
         return May(over, over, over, withdraw)
@@ -141,10 +142,10 @@ def may_of(home: Home, page: GatePage, identity: Identity) -> May:
     )
 
 
-def _asked(home: Home, pending: PendingGate) -> GatePage:
+def _asked(home: Home, pending: PendingGate, known: Known) -> GatePage:
     run, request = pending.run.summary.run, pending.request
     try:
-        why = explain_run(home, run).lines
+        why = explain_run(home, run, known=known).lines
     except MimrunError as exc:
         why = (Line("note", str(exc)),)
     back, final = way_back(together(pending.segment.nodes))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from mimrun.app.boards import asked_of
 from mimrun.app.breakglass.glass import GlassView, glass_view
 from mimrun.app.decisions import PendingGate, pending_gate
 from mimrun.app.home import Home
@@ -22,7 +23,7 @@ from mimrun.app.manual_steps import (
 )
 from mimrun.app.persons import require_known, why_not
 from mimrun.app.resolving import doubts, meanings
-from mimrun.app.runs import RunView
+from mimrun.app.runs import Known, RunView
 from mimrun.app.shown.board import Board
 from mimrun.app.shown.gate import needs_of
 from mimrun.app.shown.manual import instructions_of, standing
@@ -143,14 +144,31 @@ class Needs:
     key: str = field(default="", compare=False)
 
 
-def needs_of_run(home: Home, identity: Identity, view: RunView, board: Board) -> Needs:
-    """Say what a run needs now; what cannot be told is told as that.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a run's board says what it needs, taken while somebody held it: to ask the rules may take a while.
 
     Arguments:
-        board: of the run.
+        known: its gates and manual steps; None where its plan was erased.
+        doubts: the first of what is in doubt, and `more_doubts` how many there are besides.
     """
+
+    known: Known | None
+    doubts: tuple[Doubt, ...] = ()
+    more_doubts: int = 0
+
+
+def asked_by(home: Home, board: Board) -> Asked:
+    """Take from a board what says what its run needs."""
+    found = doubts(board.state)
+    shown = (_doubt(home, board, number, key) for number, key in enumerate(found[:DOUBTS], 1))
+    return Asked(asked_of(board), tuple(shown), max(len(found) - DOUBTS, 0))
+
+
+def needs_of_run(home: Home, identity: Identity, view: RunView, asked: Asked) -> Needs:
+    """Say what a run needs now; what cannot be told is told as that."""
     try:
-        found = _Looking(home, identity, view, board).needs()
+        found = _Looking(home, identity, view, asked).needs()
     except MimrunError as exc:
         found = Needs("problem", str(exc))
     key = hashlib.sha256(repr(found).encode("utf-8", "backslashreplace")).hexdigest()[:16]
@@ -162,7 +180,7 @@ class _Looking:
     home: Home
     identity: Identity
     view: RunView
-    board: Board
+    asked: Asked
 
     def needs(self) -> Needs:
         summary, status = self.view.summary, self.view.status
@@ -205,12 +223,12 @@ class _Looking:
         )
 
     def _gate(self) -> GateBrief:
-        pending = pending_gate(self.home, self.view.summary.run)
+        pending = pending_gate(self.home, self.view.summary.run, known=self.asked.known)
         stands, says = _standing(pending)
         return GateBrief(pending.node.name, stands, says, needs_of(pending.request), pending.request.until)
 
     def _by_hand(self) -> ByHand:
-        pending = pending_manual(self.home, self.view.summary.run)
+        pending = pending_manual(self.home, self.view.summary.run, known=self.asked.known)
         state, node = pending.state, pending.node
         second = state.status is ManualStatus.ATTESTED and bool(state.second)
         refusal = why_not_second if second else why_not_work
@@ -249,55 +267,52 @@ class _Looking:
         return tuple(others[:_PEOPLE])
 
     def _locks(self) -> Sequence[tuple[str, str, str]]:
-        plan = self.board.plan
-        needed = set(plan.locks) if plan is not None else set()
+        needed = set(self.asked.known.plan.locks) if self.asked.known is not None else set()
         held = (one for one in list_locks(self.home) if one.resource in needed)
         own = self.view.summary.run
         return [(one.resource, one.holding.holder, one.why) for one in held if one.holding.holder != own]
 
     def _doubts(self) -> Needs:
-        state = self.board.state
-        found = doubts(state)
-        if not found:
+        if not self.asked.doubts:
             return Needs("interrupted", "nothing is in doubt any more")
         why = _refusal(self.home, self.identity, "settle a doubt")
         return Needs(
             "doubt",
-            doubts=tuple(self._doubt(number, key, why) for number, key in enumerate(found[:DOUBTS], 1)),
-            more_doubts=max(len(found) - DOUBTS, 0),
+            doubts=tuple(replace(one, why_not=why) for one in self.asked.doubts),
+            more_doubts=self.asked.more_doubts,
             two_people=self.view.summary.risk == Risk.HIGH,
         )
 
-    def _doubt(self, number: int, key: CellKey, why_not: str) -> Doubt:
-        state = self.board.state
-        proposal = state.proposals.get(key)
-        said = ""
-        if proposal is not None:
-            said = f"{proposal.by} said {proposal.resolution.replace('_', ' ')}: {proposal.reason}"
-        node = self.board.nodes.get(key.step)
-        return Doubt(
-            number,
-            key.step,
-            node.name if node is not None else "",
-            key.target,
-            state.cell(key).reason,
-            {str(word): meaning for word, meaning in meanings(state, key).items()},
-            tuple(self._late(key)),
-            said,
-            why_not,
-        )
 
-    def _late(self, key: CellKey) -> Sequence[str]:
-        """Say what came after the worker had lost the run."""
-        found = []
-        for seq in self.board.entries.get((key.step, key.target), ())[-20:]:
-            try:
-                entry = self.home.store.entry(seq)
-            except LogError:
-                continue
-            if isinstance(entry.body, StepEvidence) and entry.body.iteration == key.iteration:
-                found.append(f"entry {seq}: {entry.body.status}: {entry.body.reason or 'no reason given'}")
-        return found
+def _doubt(home: Home, board: Board, number: int, key: CellKey) -> Doubt:
+    state = board.state
+    proposal, node = state.proposals.get(key), board.nodes.get(key.step)
+    said = ""
+    if proposal is not None:
+        said = f"{proposal.by} said {proposal.resolution.replace('_', ' ')}: {proposal.reason}"
+    return Doubt(
+        number,
+        key.step,
+        node.name if node is not None else "",
+        key.target,
+        state.cell(key).reason,
+        {str(word): meaning for word, meaning in meanings(state, key).items()},
+        tuple(_late(home, board, key)),
+        said,
+    )
+
+
+def _late(home: Home, board: Board, key: CellKey) -> Sequence[str]:
+    """Say what came after the worker had lost the run."""
+    found = []
+    for seq in board.entries.get((key.step, key.target), ())[-20:]:
+        try:
+            entry = home.store.entry(seq)
+        except LogError:
+            continue
+        if isinstance(entry.body, StepEvidence) and entry.body.iteration == key.iteration:
+            found.append(f"entry {seq}: {entry.body.status}: {entry.body.reason or 'no reason given'}")
+    return found
 
 
 def _refusal(home: Home, identity: Identity, what: str) -> str:
