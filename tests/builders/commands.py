@@ -187,13 +187,13 @@ MANUAL = (
 )
 
 
-def until(condition: Callable[[], object], what: str = "") -> None:
+def until(condition: Callable[[], object], what: str = "", *, patience: float = PATIENCE_S) -> None:
     """Wait until something is so.
 
     Raises:
         AssertionError: it is not so in time.
     """
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, f"never came about: {what or condition}"
         time.sleep(0.02)
