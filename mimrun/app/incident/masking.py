@@ -12,6 +12,7 @@ from mimrun.app.known_secrets import known_secrets
 from mimrun.app.plans import read_inventory
 from mimrun.errors import InputError
 from mimrun.runbook.inventory import Inventory
+from mimrun.secret import Masker
 
 
 def masking(home: Home) -> Callable[[str], str]:
@@ -19,10 +20,15 @@ def masking(home: Home) -> Callable[[str], str]:
 
     Where the inventory cannot be read, those of the settings are taken out: an incident does not wait for it.
     """
+    return masker_of(home).mask_text
+
+
+def masker_of(home: Home) -> Masker:
+    """Give what knows the secrets of settings and inventory; see `masking`."""
     inventory: Inventory | None = None
     with suppress(InputError):
         inventory = read_inventory(home.settings, [])
-    return known_secrets(home.settings, inventory).mask_text
+    return known_secrets(home.settings, inventory)
 
 
 def masked(home: Home, said: Declaration) -> Declaration:

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from mimrun.app.attachments import take_attachments
 from mimrun.app.incident import working
 from mimrun.app.incident.declaring import Declaration
+from mimrun.app.incident.masking import masker_of, masking
 from mimrun.app.incident.told import Relation, Timed
 from mimrun.app.incident.view import IncidentView, find_incident
 from mimrun.app.incident.working import How
@@ -23,7 +24,6 @@ from mimrun.runbook.suggestion import suggest
 from mimrun.web.acting import Acting, Who
 from mimrun.web.errors import status_of
 from mimrun.web.form import Form, Given
-from mimrun.web.masking import mask, masker_of
 from mimrun.web.moments import read_when
 from mimrun.web.page import see
 from mimrun.web.pages.incident import Refused, incident_page
@@ -53,7 +53,7 @@ def note(request: Request, who: Acting, incident: str, form: Form) -> Response:
     def act(view: IncidentView) -> str:
         files = take_attachments(form.files_below("file"), masker_of(who.home))
         place = find_place(who.home, view.name, None)
-        write_note(who.home, who.identity, place, mask(who.home, form.text("text")), list(files.values()))
+        write_note(who.home, who.identity, place, masking(who.home)(form.text("text")), list(files.values()))
         return "Noted." if not files else f"Noted, with {len(files)} attached."
 
     return _act(request, who, incident, act, name="note", form=form)
@@ -67,7 +67,7 @@ def did(request: Request, who: Acting, incident: str, form: Form) -> Response:
     def act(view: IncidentView) -> str:
         home, at = who.home, form.text("at")
         when = read_when(at, home.clock()) if at else home.clock()
-        text = mask(home, form.needed("text", "say what you did"))
+        text = masking(home)(form.needed("text", "say what you did"))
         report_work(
             home, who.identity, find_place(home, view.name, None), Report(text, when, form.text("target"))
         )
@@ -89,7 +89,7 @@ def assess(request: Request, who: Acting, incident: str, form: Form) -> Response
             services=services_of(form),
             flags=tuple(form.below("flag.")),
         )
-        reason = mask(who.home, form.text("reason"))
+        reason = masking(who.home)(form.text("reason"))
         state = working.assess(who.home, who.identity, view.name, declaration, reason)
         return f"It is {state.priority} and {state.severity} now."
 
@@ -103,7 +103,7 @@ def priority(request: Request, who: Acting, incident: str, form: Form) -> Respon
 
     def act(view: IncidentView) -> str:
         wanted = read_priority(form.text("priority"))
-        prioritize(who.home, who.identity, view.name, wanted, mask(who.home, form.text("reason")))
+        prioritize(who.home, who.identity, view.name, wanted, masking(who.home)(form.text("reason")))
         return f"{wanted} counts at gates from now on."
 
     return _act(request, who, incident, act, name="priority", form=form)
@@ -128,7 +128,7 @@ def stage(request: Request, who: Acting, incident: str, form: Form) -> Response:
     """Say what is worked on from now on."""
 
     def act(view: IncidentView) -> str:
-        to, reason = read_stage(form.text("stage")), mask(who.home, form.text("reason"))
+        to, reason = read_stage(form.text("stage")), masking(who.home)(form.text("reason"))
         state = working.move_stage(who.home, who.identity, view.name, to, reason=reason)
         proven = f", contained by entry {state.verified}" if state.verified else ""
         return f"It is in {state.stage} now{proven}."
@@ -148,8 +148,8 @@ def resolve(request: Request, who: Acting, incident: str, form: Form) -> Respons
             who.identity,
             view.name,
             _read_how(form.text("how")),
-            cause=mask(home, form.text("cause")),
-            text=mask(home, form.text("text")),
+            cause=masking(home)(form.text("cause")),
+            text=masking(home)(form.text("text")),
             restored_at=read_when(back, home.clock()) if back else None,
         )
         return "It is resolved. What is left before it can be closed is said below."
@@ -170,7 +170,7 @@ def close(request: Request, who: Acting, incident: str, form: Form) -> Response:
     """Say that nothing is left to do."""
 
     def act(view: IncidentView) -> str:
-        working.close(who.home, who.identity, view.name, mask(who.home, form.text("reason")))
+        working.close(who.home, who.identity, view.name, masking(who.home)(form.text("reason")))
         return "It is closed."
 
     return _act(request, who, incident, act, name="close", form=form)
@@ -182,7 +182,7 @@ def reopen(request: Request, who: Acting, incident: str, form: Form) -> Response
     """Say that it was not over."""
 
     def act(view: IncidentView) -> str:
-        working.reopen(who.home, who.identity, view.name, mask(who.home, form.text("reason")))
+        working.reopen(who.home, who.identity, view.name, masking(who.home)(form.text("reason")))
         return "It is open again, in containment."
 
     return _act(request, who, incident, act, name="reopen", form=form)
@@ -206,7 +206,7 @@ def time(request: Request, who: Acting, incident: str, form: Form) -> Response:
             known,
             at,
             source="estimate" if form.has("estimate") else "seen",
-            reason=mask(home, form.text("reason")),
+            reason=masking(home)(form.text("reason")),
         )
         return f"On record: {known} at {at:%Y-%m-%d %H:%M:%S %Z}."
 

@@ -11,13 +11,13 @@ from fastapi.responses import HTMLResponse, Response
 
 from mimrun.app.home import Home
 from mimrun.app.incident.declaring import Declaration, declare
+from mimrun.app.incident.masking import masked
 from mimrun.app.incident.view import IncidentView, list_incidents
 from mimrun.errors import InputError
 from mimrun.incident.assessment import GRADES, IncidentTable, assess, check_flags, read_grade
 from mimrun.incident.assessment_file import load_table
 from mimrun.web.acting import Acting, Who
 from mimrun.web.form import Form, Given
-from mimrun.web.masking import mask
 from mimrun.web.moments import read_when
 from mimrun.web.page import see, show
 from mimrun.web.route import does, new_router
@@ -86,16 +86,17 @@ def read_declaration(home: Home, form: Given) -> Declaration:
         InputError: a grade or a time is none.
     """
     began = form.text("started")
-    return Declaration(
-        title=mask(home, form.text("title")),
+    said = Declaration(
+        title=form.text("title"),
         impact=read_grade(form.text("impact", "unknown"), "impact"),
         urgency=read_grade(form.text("urgency", "unknown"), "urgency"),
         services=services_of(form),
         flags=tuple(form.below("flag.")),
-        text=mask(home, form.text("text")),
+        text=form.text("text"),
         times={"started": read_when(began, home.clock())} if began else {},
         parent=form.text("parent"),
     )
+    return masked(home, said)
 
 
 def services_of(form: Given) -> tuple[str, ...]:
