@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
+from mimrun.app.boards import known_of
 from mimrun.app.breakglass.glass import glass_view
 from mimrun.app.decisions import PendingGate, pending_gate, why_not_decide
 from mimrun.app.home import Home
@@ -15,7 +16,7 @@ from mimrun.app.manual_steps import PendingManual, pending_manual
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.resolving import doubts
 from mimrun.app.rule.proposals import ProposalView, list_proposals
-from mimrun.app.runs import RunView, load_plan, load_state
+from mimrun.app.runs import Known, RunView, load_plan, load_state
 from mimrun.app.shown.gate import needs_of
 from mimrun.errors import ErasedError, GateError, LogError, MimrunError
 from mimrun.gate.approval import FREEZE_ROLE, Closed, Open, Waiting
@@ -139,8 +140,12 @@ class _Looking:
             case _:
                 pass  # it is under way, or rests because somebody wants it to
 
+    def _known(self) -> Known:
+        """Give what is known of the run without reading its log again each time that somebody looks."""
+        return known_of(self.home, self.view.summary.run)
+
     def _at_gate(self) -> Task:
-        pending = pending_gate(self.home, self.view.summary.run)
+        pending = pending_gate(self.home, self.view.summary.run, known=self._known())
         named = replace(self.plain, name=pending.node.name)
         match pending.verdict:
             case Waiting(missing):
@@ -172,7 +177,7 @@ class _Looking:
         )
 
     def _by_hand(self) -> Task:
-        pending = pending_manual(self.home, self.view.summary.run)
+        pending = pending_manual(self.home, self.view.summary.run, known=self._known())
         state, name = pending.state, pending.node.name
         asked = replace(self.plain, name=name, since=write_moment(state.since) if state.since else "")
         if state.status is ManualStatus.ATTESTED and state.second:
