@@ -13,15 +13,24 @@ PAGES = {
     "now": "/",
     "incidents": "/incidents",
     "incident": "/incidents/{incident}",
-    "alerts": "/alerts",
-    "log": "/log",
-    "log-entry": "/log/6",
-    "log-verify": "/log/verify",
+    "review": "/incidents/{incident}/review",
     "run-done": "/runs/{done}",
     "run-gate": "/runs/{gate}",
     "run-manual": "/runs/{manual}",
     "run-failed": "/runs/{failed}",
     "run-doubt": "/runs/{doubt}",
+    "gate": "/runs/{gate}/gate",
+    "replay": "/runs/{done}/replay",
+    "undo": "/runs/{done}/undo",
+    "retry": "/runs/{failed}/retry",
+    "proposal": "/proposals/{proposal}",
+    "runbooks": "/runbooks",
+    "runbook": "/runbooks/close-shop",
+    "launch": "/runbooks/close-shop/launch",
+    "alerts": "/alerts",
+    "log": "/log",
+    "log-entry": "/log/{alert}",
+    "log-verify": "/log/verify",
     "account": "/account",
     "not-there": "/no-such-page",
 }
@@ -35,7 +44,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 @pytest.fixture(scope="module")
 def server(tour: Tour) -> Iterator[Server]:
-    with serving(tour.desk.home) as server:
+    with serving(tour.desk.home, MIMRUN_RUNBOOKS=str(tour.desk.folder)) as server:
         yield server
 
 
@@ -48,7 +57,7 @@ def test_every_page_is_for_everybody_and_fits(
     forgive(page, r"status of 404 .*/no-such-page")
     faults = []
     for name, path in PAGES.items():
-        answer = page.goto(path.format(incident=tour.incident, **tour.runs()))
+        answer = page.goto(tour.path(path))
         assert answer is not None
         if answer.status != (404 if name == "not-there" else 200):
             faults.append(f"{path}: {answer.status}")

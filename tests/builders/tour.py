@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from builders.commands import Desk
@@ -111,6 +111,19 @@ ALERT = {
 }
 
 
+RULES = """\
+rules:
+  - name: shop-answers-503
+    title: The shop answers 503
+    match: {severity: critical, labels: {alertname: ShopAnswers503}}
+    group_by: [site]
+    action: propose
+    runbook: close-shop
+    inventory: [inventory.ini]
+    incident: {title: The shop answers 503, impact: medium, urgency: high, services: [shop]}
+"""
+
+
 @dataclass
 class Tour:
     """What there is to see.
@@ -118,6 +131,8 @@ class Tour:
     Arguments:
         incident: one that is being worked on.
         done, gate, manual, failed, doubt: runs, by how they stand.
+        proposal: what a rule proposes.
+        alert: the entry of an alert.
     """
 
     desk: Desk
@@ -127,16 +142,13 @@ class Tour:
     manual: str
     failed: str
     doubt: str
+    proposal: str
+    alert: int
 
-    def runs(self) -> dict[str, str]:
-        """Give the runs by how they stand."""
-        return {
-            "done": self.done,
-            "gate": self.gate,
-            "manual": self.manual,
-            "failed": self.failed,
-            "doubt": self.doubt,
-        }
+    def path(self, pattern: str) -> str:
+        """Fill names into the pattern of a path: `/runs/{done}`."""
+        names = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "desk"}
+        return pattern.format(**names)
 
 
 def make_tour(folder: Path) -> Tour:
@@ -160,11 +172,16 @@ def make_tour(folder: Path) -> Tour:
     failed = _run(desk, incident, "restart-jobs", "Restart what hangs", "low", "job", _LOOK + _FAILS)
     doubt = _run(desk, incident, "drain-queue", "Drain a queue", "low", "archive", _LOOK + _DOUBT)
     gate = _run(desk, incident, "close-shop", "Show that the shop is closed", "high", "web", back)
+    (desk.home / "rules").mkdir()
+    (desk.home / "rules" / "shop.yaml").write_text(RULES)
+    desk("worker", "--once")
+    (proposal,) = desk("proposal", "list", "--json").json
     desk("incident", "assign", incident, "technical_lead", "robin")
     desk("incident", "stage", incident, "containment")
     desk("note", "the errors began with the release of 02:50", "--incident", incident)
     desk("did", "told the support desk by telephone", "--at", "2m ago", "--incident", incident)
-    return Tour(desk, incident, done, gate, manual, failed, doubt)
+    alert = next(one["seq"] for one in desk("alert", "list", "--json").json if one["status"] == "firing")
+    return Tour(desk, incident, done, gate, manual, failed, doubt, proposal["proposal"], alert)
 
 
 def _run(desk: Desk, incident: str, name: str, title: str, risk: str, hosts: str, steps: str) -> str:
