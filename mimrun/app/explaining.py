@@ -79,9 +79,6 @@ class Explanation:
 def explain_run(home: Home, name: str, *, known: Known | None = None) -> Explanation:
     """Explain the gate that a run waits at, or that it came to last, or that it will come to.
 
-    Arguments:
-        known: what whoever only looks knows of the run already.
-
     Raises:
         InputError: there is no such run.
         RefusedError: a rules file cannot be read, so that nobody knows.

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, BinaryIO, Final, TypeAlias
 
 from fastapi import Depends, Request
-from starlette.datastructures import UploadFile
-
 from mimrun.errors import InputError
 
 _FIELDS: Final = 1000
@@ -64,11 +62,10 @@ async def read_given(request: Request) -> AsyncIterator[Given]:
     texts: dict[str, str] = {}
     files: dict[str, tuple[str, BinaryIO]] = {}
     for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            if value.filename:
-                files[name] = (value.filename, value.file)
-        else:
+        if isinstance(value, str):
             texts[name] = value.replace("\r\n", "\n")
+        elif value.filename:
+            files[name] = (value.filename, value.file)
     try:
         yield Given(texts, files)
     finally:
