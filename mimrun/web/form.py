@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, BinaryIO, Final, TypeAlias
 
 from fastapi import Depends, Request
+
 from mimrun.errors import InputError
 
 _FIELDS: Final = 1000
