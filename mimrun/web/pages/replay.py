@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from mimrun.app.replaying import redecide
 from mimrun.app.runs import find_run
 from mimrun.web.acting import Acting
 from mimrun.web.page import show
@@ -27,6 +28,14 @@ def replay(
     told = narration_kept(who.home, view.summary.run)
     moment = moment_of(told, at)
     return show(request, who, "replay.html", view=view, narration=told, moment=moment, around=AROUND)
+
+
+@router.get("/runs/{run}/replay/redecide")
+@does("status")
+def redecided(request: Request, who: Acting, run: str) -> HTMLResponse:
+    """Show what today's code decides over the recorded answers, and the first place where that is something else."""
+    view = find_run(who.home, run)
+    return show(request, who, "redecide.html", view=view, found=redecide(who.home, view.summary.run))
 
 
 @router.get("/runs/{run}/replay/frames")

@@ -42,7 +42,7 @@ def test_every_moment_can_be_looked_at_without_a_script(bench: Bench) -> None:
         middle = next(number for number, frame in enumerate(told.frames) if "web7" in (frame.target,))
         page = browser.get(f"/runs/{run}/replay?at={middle}")
         assert page.one(id=f"m{middle}").attributes["aria-current"] == "true"
-        links = {one.attributes["href"] for one in page.all("a", class_="button")}
+        links = {one.attributes["href"] for one in page.one(id="scrubber").all("a", class_="button")}
         assert links == {f"/runs/{run}/replay?at={middle - 1}", f"/runs/{run}/replay?at={middle + 1}"}
 
 
@@ -82,3 +82,13 @@ def test_a_run_that_goes_on_is_told_as_far_as_it_is(bench: Bench) -> None:
         bench.approve(run)
         after = browser.get(f"/runs/{run}/replay").one(id="scrubber").attributes["data-count"]
     assert int(after) > int(before)
+
+
+def test_todays_code_decides_again_over_the_recorded_answers(bench: Bench) -> None:
+    run = over(bench)
+    with bench.home() as home:
+        browser = Browser(home)
+        before = home.store.head().size
+        page = browser.get(f"/runs/{run}/replay/redecide")
+        assert home.store.head().size == before
+    assert "It would come to the same today" in page.text
