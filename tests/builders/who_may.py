@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,16 +19,20 @@ from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
 from mimrun.app.incident import working
 from mimrun.app.incident.declaring import Declaration, declare
+from mimrun.app.incident.view import list_incidents
 from mimrun.app.killswitch import lift, pull
 from mimrun.app.locks import unlock
 from mimrun.app.priority import prioritize
+from mimrun.app.rule.drafts import RULES, proposal_draft
+from mimrun.app.rule.proposals import dismiss_proposal, find_proposal, take_proposal
+from mimrun.app.rule.resuming import resume_rules
 from mimrun.app.runs import create_run, find_run
 from mimrun.app.stopping import request_resume, request_stop
 from mimrun.app.withdrawal import withdraw
 from mimrun.gate.people import Person
 from mimrun.gate.role import ROLES
 from mimrun.log.entry import Draft
-from mimrun.log.kinds import GateEscalated
+from mimrun.log.kinds import GateEscalated, StormBegan
 from mimrun.run.wish import Level
 from mimrun.runbook.launch import with_launch_gate
 from mimrun.runbook.node import Node, PlannedGate
@@ -251,6 +256,26 @@ def over(folder: Path, *, closed: bool = False, table: str = "") -> Bench:
     return bench
 
 
+def proposed(folder: Path) -> Bench:
+    """A plan that a rule proposes."""
+    bench = declared(folder)
+    plan = a_plan(bench.world, action("1"))
+    with bench.home() as home:
+        inc = list_incidents(home)[0].name
+        until = home.clock() + timedelta(hours=1)
+        home.store.append([proposal_draft("primary-down", "prop-1", plan, inc, until)])
+    return bench
+
+
+def stormy(folder: Path) -> Bench:
+    """A storm of alerts."""
+    bench = declared(folder)
+    with bench.home() as home:
+        inc = list_incidents(home)[0].name
+        home.store.append([Draft(RULES, StormBegan(incident=inc, reason="too many runs"), inc=inc)])
+    return bench
+
+
 def settle(home: Home, who: Identity) -> None:
     """Say that the step in doubt happened."""
     resolve(home, "latest", who, step="1", target="a", resolution="applied", reason="looked")
@@ -373,6 +398,22 @@ TRIES: Final[Mapping[tuple[str, str], Try]] = {
     ("link", "an incident with a record"): (
         declared,
         lambda home, who: working.link(home, who, "latest", "record", "INC0010042"),
+    ),
+    ("take", "what a rule proposes"): (
+        proposed,
+        lambda home, who: take_proposal(home, who, "prop-1", find_proposal(home, "prop-1").digest),
+    ),
+    ("take", "what a rule proposes, with another digest"): (
+        proposed,
+        lambda home, who: take_proposal(home, who, "prop-1", OTHER),
+    ),
+    ("dismiss", "what a rule proposes"): (
+        proposed,
+        lambda home, who: dismiss_proposal(home, who, "prop-1", "a drill"),
+    ),
+    ("let rules launch again", "after a storm"): (
+        stormy,
+        lambda home, who: resume_rules(home, who, "the network is back"),
     ),
     ("want the glass broken", "a plan behind a gate"): (set_up, want),
     ("agree to break the glass", "a run that the launcher wants past its gates"): (

@@ -19,7 +19,7 @@ from mimrun.app.rule.loading import RulesNow
 from mimrun.app.rule.opening import incident_for, storm_drafts
 from mimrun.app.rule.planning import UnderWay, rule_plan, why_not_launch
 from mimrun.app.runs import create_run
-from mimrun.errors import InputError, RefusedError
+from mimrun.errors import LogError, MimrunError, RefusedError
 from mimrun.gate.people import Person
 from mimrun.incident.burning import Ending, Firing
 from mimrun.incident.episode import Outcome, episode_in
@@ -175,13 +175,9 @@ class Firings:
             return self._hold(firing, rules, early.reason)
         if self._still_waits(firing, rules, budget):
             return None
-        plan, wrong = None, ""
-        if rule.action != "notify":
-            try:
-                plan = rule_plan(home, rule, firing.facets)
-                facts = self._facts(plan, firing, rules, budget)
-            except InputError as exc:
-                wrong = str(exc)
+        plan, wrong = self._plan(firing)
+        if plan is not None:
+            facts = self._facts(plan, firing, rules, budget)
         action = rule.action if plan is not None else "notify"
         judged = judge(action, rule.concurrency, facts, rules.limits, budget, now=now)
         if judged.outcome == "held" and plan is not None:
@@ -189,6 +185,19 @@ class Firings:
             return self._hold(firing, rules, judged.reason)
         self._waiting.pop(firing.episode, None)
         return self._do(firing, rules, judged, budget, plan, wrong=wrong)
+
+    def _plan(self, firing: Firing) -> tuple[Plan | None, str]:
+        """Give the plan of a rule that has one, or why it cannot be made."""
+        if firing.rule.action == "notify":
+            return None, ""
+        try:
+            return rule_plan(self._home, firing.rule, firing.facets), ""
+        except LogError:
+            raise
+        except MimrunError as exc:
+            return None, str(exc) or "the plan cannot be made"
+        except Exception as exc:  # noqa: BLE001 - a mistake in planning one runbook must not silence all other rules
+            return None, f"the plan cannot be made: {exc!r}"
 
     def _facts(self, plan: Plan, firing: Firing, rules: RulesNow, budget: Budget) -> Facts:
         """Say what counts besides the rule, where it would launch something."""

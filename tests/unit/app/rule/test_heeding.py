@@ -13,7 +13,7 @@ from mimrun.app.incident.view import find_incident, list_incidents
 from mimrun.app.incident.working import close, resolve
 from mimrun.app.killswitch import lift, pull
 from mimrun.app.rule.heeding import Heeding, seq_before
-from mimrun.app.rule.proposals import list_proposals, proposal_plan
+from mimrun.app.rule.proposals import dismiss_proposal, list_proposals, proposal_plan
 from mimrun.app.runs import list_runs, load_plan
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import utc_now
@@ -167,6 +167,51 @@ def test_a_label_that_the_runbook_does_not_allow_is_a_failure_that_people_see(al
         assert not list_runs(home)
 
 
+def test_what_an_alert_says_is_data_to_the_last(alarm: Alarm) -> None:
+    """Where the runbook allows any text, it is that text: not rendered, not split, not a file, not a secret."""
+    more = "  note: {type: string}\n"
+    alarm.runbook("look", version="2.0.0", more=more)
+    path = alarm.library / "look@2.0.0.yaml"
+    path.write_text(path.read_text().replace("cat, /etc/hostname", 'echo, "{{ note }}"'))
+    alarm.rule(inputs="{cluster: orders, note: {label: note}}", group_by="[note]")
+    hostile = ["{{ 7*7 }}", "@/etc/passwd", "a=b; $(reboot)", "env:HOME", "<b>\n&amp;", "[1, 2]", '{"a": 1}']
+    alarm.rules("limits: {runs_per_runbook: 20}\n", "limits.yaml")
+    with alarm.home() as home:
+        for number, text in enumerate(hostile):
+            send(home, an_alert(str(number), labels={"alertname": "Down", "note": text}))
+        Heeding(home).look()
+        assert [fired.outcome for fired in firings(home)] == ["launched"] * len(hostile)
+        plans = [load_plan(home, run.summary.run) for run in reversed(list_runs(home))]
+        assert [plan.inputs["note"] for plan in plans] == hostile
+        assert [plan.nodes[0].targets[0].calls[0].args["argv"] for plan in plans] == [  # type: ignore[union-attr]
+            ["echo", text] for text in hostile
+        ]
+
+
+def test_a_mistake_in_one_rule_does_not_silence_the_others(
+    alarm: Alarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mimrun.app.rule import planning  # noqa: PLC0415 - to break it
+
+    alarm.rules(
+        "rules:\n"
+        "  - {name: bad, title: Bad, action: propose, runbook: look, inputs: {cluster: orders}}\n"
+        "  - {name: good, title: Good, action: notify}\n"
+    )
+
+    def broken(*_: object) -> object:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(planning, "prepare_plan", broken)
+    with alarm.home() as home:
+        send(home, an_alert())
+        Heeding(home).look()
+        assert [(fired.rule, fired.outcome, fired.reason) for fired in firings(home)] == [
+            ("bad", "failed", "the plan cannot be made: RuntimeError('a mistake')"),
+            ("good", "notified", ""),
+        ]
+
+
 def test_a_rule_that_only_notifies_opens_no_incident_unless_it_names_one(alarm: Alarm) -> None:
     alarm.rules(
         "rules:\n"
@@ -198,6 +243,7 @@ def test_the_next_episode_of_a_group_belongs_to_its_incident_while_that_is_open(
         third = episode(home)
         assert third != first
         resolve(home, RESPONDER, third, "no_fault")
+        dismiss_proposal(home, RESPONDER, "latest", "it got well by itself")
         close(home, RESPONDER, third)
         assert episode(home) not in (first, third)
 
