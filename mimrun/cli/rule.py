@@ -192,8 +192,8 @@ def _wrong(rule: Rule, inputs: Mapping[str, str]) -> str:
         specs = load_named(rule.runbook).runbook.inputs if inputs else {}
     except RunbookError as exc:
         return str(exc)
-    found = (wrong_label(name, specs[name], value) for name, value in inputs.items() if name in specs)
-    return "; ".join(one for one in found if one)
+    found = {name: wrong_label(name, specs[name], value) for name, value in inputs.items() if name in specs}
+    return "; ".join(f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in found.items() if why)
 
 
 COMMANDS = {
