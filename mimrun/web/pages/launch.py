@@ -15,7 +15,7 @@ from mimrun.app.checking import check_plan
 from mimrun.app.explaining import explain_plan
 from mimrun.app.going_on import carry_on
 from mimrun.app.home import Home
-from mimrun.app.incident.view import list_incidents
+from mimrun.app.incident.view import find_incident, list_incidents
 from mimrun.app.launch_once import launch_once, launched_before
 from mimrun.app.plans import require_secrets
 from mimrun.app.policies import asks_at_launch
@@ -215,11 +215,14 @@ def _form(
         fields=fields_of(book, None if new else form.texts, wrong),
         problems=said or (["see what is marked below"] if wrong else []),
         chosen={name: form.text(name) for name in _BESIDES},
-        incidents=_incidents(who.home),
+        incidents=_incidents(who.home, form.text("incident")),
         inventories=inventories_at_server(who.home.settings),
     )
 
 
-def _incidents(home: Home) -> list[tuple[str, str]]:
-    open_ = [one for one in list_incidents(home) if one.is_open and not one.is_pack][:_INCIDENTS]
-    return [("", "a new one"), *((one.name, f"{one.name}: {one.title}") for one in open_)]
+def _incidents(home: Home, chosen: str) -> list[tuple[str, str]]:
+    """Give the incidents that a run can belong to: those that are open, and the one that was chosen before."""
+    found = [one for one in list_incidents(home) if one.is_open and not one.is_pack][:_INCIDENTS]
+    if chosen and chosen not in {one.name for one in found}:
+        found.append(find_incident(home, chosen))
+    return [("", "a new one"), *((one.name, f"{one.name}: {one.title}") for one in found)]
