@@ -386,8 +386,8 @@ class FollowedLog(Scratch):
 def _rank_of(entry: LogEntry | Draft) -> tuple[Kind, str]:
     """Give what two entries have in common of which one may stand for the other."""
     on = entry.body.on if isinstance(entry.body, kinds.RunWaiting) else ""
-    # Which of two wishes for a rest was noticed first is no decision.
-    return entry.kind, "rest" if on in ("pause", "killswitch") else on
+    # Which of several reasons for a rest was noticed first is no decision.
+    return entry.kind, "rest" if on in ("pause", "killswitch", "lock") else on
 
 
 def _ends_with_an_abort(intent: kinds.StepIntent, body: kinds.StepOutcome, *, doubted: bool) -> bool:

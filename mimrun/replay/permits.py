@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,6 +31,7 @@ from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment
 from mimrun.replay.board import step_of
+from mimrun.replay.steps import Pairs
 from mimrun.replay.tape import GUARDED, Cursor, Lane, Tape
 from mimrun.run.guard import Guard
 from mimrun.run.permit import Known, request_of
@@ -55,10 +57,7 @@ class RecordedPermit:
     ) -> None:
         self._tape, self._cursor, self._clock = tape, cursor, clock
         self._people = people_of(tape.entries)
-        self._told: dict[str, list[LogEntry]] = {}
-        for entry in tape.entries:
-            if isinstance(entry.body, kinds.GateRequested | kinds.GateOpened | kinds.GateEscalated):
-                self._told.setdefault(entry.step, []).append(entry)
+        self._told = gates_told(tape.entries)
         self._terms: dict[tuple[str, int], Terms] = {}
 
     def terms(self, gate: PlannedGate) -> Terms:
@@ -179,6 +178,15 @@ def _is_expired(verdict: Verdict | None) -> bool:
     return isinstance(verdict, Closed) and verdict.by is ClosedBy.EXPIRED
 
 
+def gates_told(entries: Iterable[LogEntry]) -> dict[str, list[LogEntry]]:
+    """Give what workers recorded of each gate, by its path."""
+    told: dict[str, list[LogEntry]] = {}
+    for entry in entries:
+        if isinstance(entry.body, kinds.GateRequested | kinds.GateOpened | kinds.GateEscalated):
+            told.setdefault(entry.step, []).append(entry)
+    return told
+
+
 def people_of(entries: Iterable[LogEntry]) -> People:
     """Give everybody who decided something in a run, in the roles in which they did."""
     roles: dict[str, set[str]] = {}
@@ -243,3 +251,65 @@ def _escalation(told: Iterable[LogEntry], count: int) -> tuple[str, ...]:
     """Give who is asked besides, one after the other; who was never asked has no name in the record."""
     named = {body.round: body.to for body in (e.body for e in told) if isinstance(body, kinds.GateEscalated)}
     return tuple(named.get(number, "a role that was not asked") for number in range(1, count + 1))
+
+
+class PlayedPermit:
+    """What the gates of a changed plan ask for: what their runbook says, and what the rules of then said besides.
+
+    Arguments:
+        tape: the record.
+        pairs: which step is which.
+        clock: the moment.
+    """
+
+    def __init__(self, tape: Tape, pairs: Pairs, clock: Callable[[], datetime]) -> None:
+        self._pairs, self._clock = pairs, clock
+        self._told = gates_told(tape.entries)
+        self._people = people_of(tape.entries)
+
+    def know(self, person: Person) -> None:
+        """Let somebody count who is not in the record."""
+        self._people = replace(self._people, by_id={**self._people.by_id, person.id: person})
+
+    def terms(self, gate: PlannedGate) -> Terms:
+        """Give what a gate asks for."""
+        own = terms_of(gate, (), None)
+        was = self._pairs.was(gate.path)
+        told = self._told.get(was.path, ()) if was is not None else ()
+        asked = next((entry for entry in told if isinstance(entry.body, kinds.GateRequested)), None)
+        if was is None or asked is None or not isinstance(was.node, PlannedGate):
+            return own
+        then = terms_of(was.node, told, asked)
+        rules = then.model_copy(update={"approvals": _besides(was.node, then)})
+        expires = own.expires_ms if then.expires_ms == was.node.expires_ms else then.expires_ms
+        approvals = _joined(gate.approvals, rules.approvals)
+        changes = {"approvals": approvals, "expires_ms": expires, "on_timeout": own.on_timeout}
+        return rules.model_copy(update=changes)
+
+    def verdict(self, gate: PlannedGate, state: RunState) -> Verdict:
+        """Say how a gate stands, by what people said."""
+        terms = self.terms(gate)
+        change = ChangeStanding(ref="of then") if terms.change != "none" else None
+        request = request_of(gate, Known(terms, by_policy=True, change=change), state)
+        return check_gate(request, state.gates[gate.path].votes, self._people, now=self._clock())
+
+    def asked(self, gate: PlannedGate, state: RunState) -> None:
+        """Make no change record."""
+
+    def ungated(self) -> str:
+        """Ask for nothing: what the rules of now would ask is not known here."""
+        return ""
+
+
+def _besides(gate: PlannedGate, terms: Terms) -> tuple[Needed, ...]:
+    """Give what was asked besides what the runbook asks."""
+    own = {need.role: need.count for need in gate.approvals}
+    return tuple(need for need in terms.approvals if need.count > own.get(need.role, 0))
+
+
+def _joined(one: Iterable[Needed], other: Iterable[Needed]) -> tuple[Needed, ...]:
+    """Give every role with the larger count."""
+    counts: dict[str, int] = {}
+    for need in (*one, *other):
+        counts[need.role] = max(need.count, counts.get(need.role, 0))
+    return tuple(Needed(role=role, count=count) for role, count in counts.items())

@@ -10,25 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mimrun.errors import ErasedError, MimrunError
-from mimrun.log.entry import Actor, LogEntry
+from mimrun.log.entry import LogEntry
 from mimrun.log.store import RunStore
 from mimrun.replay.follow import FollowedLog, Parting
-from mimrun.replay.permits import AskingGuard, GuardPermit, RecordedPermit
-from mimrun.replay.standin import RecordedCatalog, at_once, stand_in
+from mimrun.replay.permits import GuardPermit, RecordedPermit
+from mimrun.replay.rig import Ground, executor_on
+from mimrun.replay.standin import RecordedCatalog
 from mimrun.replay.tape import Session, Tape
 from mimrun.replay.targets import FollowedTargets
 from mimrun.replay.turns import TapeOver
-from mimrun.replay.wishes import RecordedStop
-from mimrun.run.attempt import Attempts
-from mimrun.run.connections import Connections
 from mimrun.run.executor import Executor
-from mimrun.run.facts import Facts
-from mimrun.run.fanout import Fanout
 from mimrun.run.fold import fold
-from mimrun.run.journal import Journal
-from mimrun.run.result import directly
-from mimrun.run.waiting import PeopleSteps
-from mimrun.run.walk import Parts, Walk
 from mimrun.runbook.plan import Plan
 
 
@@ -101,34 +93,21 @@ def _replay(log: FollowedLog, plan: Plan, session: Session) -> str:
 
 
 def _executor(log: FollowedLog, plan: Plan, session: Session) -> Executor:
-    """Put today's executor together as a worker does, on other ground."""
+    """Let a worker of today take over where one of then did."""
     taken = log.tape.entries[: session.first]
     state = fold(entry for entry in taken if entry.run == log.run)
-    actor = Actor("worker", taken[-1].actor.id, "replay")
-    journal = Journal(log, state, log.lease, actor, locks=plan.locks)
-    facts = Facts(plan, read=stand_in)
-    catalog = RecordedCatalog(FollowedTargets(log, plan))
-    stop = RecordedStop(log, log.run, state.seq, already=state.wish, hints=log)
-    log.stop = stop
-    gates = RecordedPermit(log.tape, lambda: log.cursor, log.moments)
-    permit = GuardPermit(log.tape, lambda: log.cursor, log.moments)
-    guard = AskingGuard(plan, journal, stop, permit, log.clock)
-    guard.asks = permit.asks = {}
-    attempts = Attempts(
-        journal,
-        guard,
-        Connections(catalog, plan, watch=at_once),
-        catalog=catalog,
-        masker=facts.masker,
-        stop=stop,
+    guards = GuardPermit(log.tape, lambda: log.cursor, log.moments)
+    guards.asks = {}
+    ground = Ground(
+        log=log,
+        lease=log.lease,
+        turns=log.turns,
+        hints=log,
+        catalog=RecordedCatalog(FollowedTargets(log, plan)),
         clock=log.clock,
+        worker=taken[-1].actor.id,
+        gates=RecordedPermit(log.tape, lambda: log.cursor, log.moments),
+        guards=guards,
     )
-    parts = Parts(
-        Fanout(journal, attempts, facts, catalog, pool=log.turns.pool),
-        PeopleSteps(plan, journal, facts, gates, log.clock),
-        facts,
-        pool=log.turns.pool,
-        monotonic=lambda: log.turns.seconds,
-    )
-    walk = Walk(plan, journal, parts, stop=stop, clock=log.clock, around_step=directly)
-    return Executor(plan, journal, walk, stop=stop)
+    executor, log.stop = executor_on(ground, plan, state)
+    return executor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from mimrun.errors import LogError
 from mimrun.log.chain import Head
@@ -11,9 +11,14 @@ from mimrun.log.entry import NOTHING, LogEntry
 from mimrun.log.kinds import Kind, LockReleased, LockTaken
 from mimrun.log.merkle import Frontier
 from mimrun.log.moment import write_moment
+from mimrun.log.store import RunStore, View
 from mimrun.run.killswitch import KillSwitch
 from mimrun.run.lock import Holding, Locks
 from mimrun.run.summary import RunSummaries, RunSummary, summarize
+
+
+class WorkLog(RunStore, View, Protocol):
+    """What a replayed worker takes for its log."""
 
 
 class Scratch:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import pytest
 from builders.world import World, WorldAction, WorldSettings
 
-from mimrun.app import decisions, execution, killswitch
+from mimrun.app import execution, killswitch, runs
 from mimrun.app.home import Home
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Connector, Outcome, Probed
@@ -300,7 +300,7 @@ def seams() -> Iterator[pytest.MonkeyPatch]:
         }
         for name, value in replaced.items():
             patch.setattr(execution, name, value)
-        for module in (execution, decisions):
+        for module in (execution, runs):
             patch.setattr(module, "load_plan", lambda *_: Stage.now.plan)
         patch.setattr(killswitch, "Latch", NoLatch)
         patch.setattr(Home, "people", lambda *_: Stage.now.people)
