@@ -1,6 +1,6 @@
 """Writes the reference pages that the program itself knows best, so that they cannot say anything else.
 
-deploy/bin/write-docs            writes docs/reference/{cli,errors,kinds,exports,actions}.md, connectors/README.md, and
+deploy/bin/write-docs            writes docs/reference/{api,cli,errors,kinds,exports,actions}.md, connectors/README.md, and
                                  the tables of docs/explanation/semantics.md
 deploy/bin/write-docs --check    says which of them differ, and ends with 1 if one does
 """
@@ -136,6 +136,26 @@ def connectors_page(catalog: Catalog) -> str:
         *(_connector(catalog.connector(name)) for name in catalog.names),
         "A connector of your own is one class and an entry point:"
         " [CONTRIBUTING](../../../CONTRIBUTING.md#adding-a-connector-three-places).",
+    )
+
+
+def api_page() -> str:
+    """Give the page of the API: every operation, as its OpenAPI description has it."""
+    return _page(
+        "API",
+        "the API's own description",
+        "Everything that the console does a program can do: `mimrun serve` answers at `/api/v1`, and describes itself as"
+        " OpenAPI 3.1 at\n`/api/v1/openapi.json`. How to begin is in [run the server](../how-to/run-the-server.md#speak-with-the-api).",
+        "- A program signs in with a [token](tokens.md): `Authorization: Bearer mimrun_…`. Each operation says which scope it"
+        " needs.\n- A thing is named whole in a path: no beginning of a name, and no `latest`.\n- What is launched,"
+        " approved or rejected is named by the digest of what was looked at; with another one nothing is done.\n- Lists come in"
+        " pages. `next` is asked for as `after` where the oldest comes first, as `before` where the newest does; it is null at the"
+        " end.\n- What creates something takes an `Idempotency-Key`, 16 characters or more that are made at random: asked again"
+        " with the same key, nothing is done twice. For runs that holds for ever, for everything else for a day and this server."
+        "\n- What was not done is explained as [Problem](#problem), `application/problem+json` (RFC 9457): 400 what was asked for is"
+        " wrong, 401 nobody has signed in, 403 it is not theirs to do, 404 there is no such thing, 409 not as things stand, 422 it has"
+        " not the form that is described, 429 too often, 503 the log cannot be written.",
+        *_beside("api").api_parts(),
     )
 
 
@@ -278,6 +298,7 @@ def pages() -> Mapping[Path, str]:
         "kinds.md": kinds_page,
         "exports.md": exports_page,
         "actions.md": lambda: actions_page(catalog),
+        "api.md": api_page,
         "cli.md": cli_page,
         "../explanation/semantics.md": semantics_page,
         "connectors/README.md": lambda: connectors_page(catalog),

@@ -22,7 +22,6 @@ from mimrun.secret import Secret
 from mimrun.settings import Settings
 
 
-
 class NotSignedInError(SignInError):
     """Nobody has signed in: nothing was given, or what was given is not good."""
 
@@ -125,7 +124,7 @@ def sign_in_with_token(settings: Settings, given: Secret, store: Store, now: dat
 
 
 def still_good(
-    settings: Settings, store: Store, now: datetime, person: str, auth: str, until: str
+    settings: Settings, store: Store, now: datetime, *, person: str, auth: str, until: str
 ) -> SignedIn:
     """Say who acts in a session that was opened at the server, where what opened it still counts.
 
@@ -139,7 +138,9 @@ def still_good(
     if auth.startswith("token:"):
         known = Token.model_validate_json(store.projection(Tokens.name, auth.removeprefix("token:")))
         if known.state(now) != "valid":
-            raise NotSignedInError(f"the {auth} that opened this session is {known.state(now)}; sign in again")
+            raise NotSignedInError(
+                f"the {auth} that opened this session is {known.state(now)}; sign in again"
+            )
         return _with_token(settings, known)
     people = load_people(settings.people)
     if person not in people.by_id:

@@ -25,6 +25,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+LONGEST_HEAD: Final = 16 * 1024
+"""Bytes of a request's address and headers."""
 LONGEST_BODY: Final = 1024 * 1024
 LONGEST_FILES: Final = 20 * 1024 * 1024
 """A form with files: evidence of manual steps."""
@@ -114,6 +116,8 @@ def guarded(app: App, names: Names) -> App:
 def _refused(scope: Scope, names: Names) -> App | None:
     """Give what refuses a request at once; None where it may be looked at."""
     headers = scope["headers"]
+    if len(scope.get("query_string", b"")) + sum(len(name) + len(value) for name, value in headers) > LONGEST_HEAD:
+        return _problem(431, f"headers and address may have {LONGEST_HEAD} bytes at most")
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) != 1 or not names.knows(hosts[0].decode("latin-1")):
         return _problem(

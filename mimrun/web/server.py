@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -32,11 +31,9 @@ from mimrun.app.server.starting import end_started
 from mimrun.errors import InputError, SettingsError
 from mimrun.log.moment import utc_now, write_moment
 from mimrun.settings import Settings
-from mimrun.web.security import Names, host_name, is_loopback
+from mimrun.web.security import LONGEST_HEAD, Names, host_name, is_loopback
 from mimrun.web.site import Site, make_site
 
-LONGEST_HEAD: Final = 16 * 1024
-"""Bytes of a request's first line and headers."""
 HEAD_S: Final = 10.0
 """So long somebody may take for them, or say nothing."""
 FINISH_S: Final = 5
@@ -122,7 +119,7 @@ def serve(settings: Settings, options: Options, tell: Callable[[dict[str, Any]],
         site.state.household = household
         line = _listen(options)
         server = SiteServer(config_of(site, options), site.state.feed)
-        server.when_started = lambda: _tell(home, seat, line, options, household, tell)
+        server.when_started = _Started(home, seat, line, options, household, tell)
         try:
             with server.heeding():
                 server.run(sockets=[line])
@@ -142,25 +139,36 @@ def _household(settings: Settings, options: Options) -> Household:
     )
 
 
-def _tell(
-    home: Home,
-    seat: Seat,
-    line: socket.socket,
-    options: Options,
-    household: Household,
-    tell: Callable[[dict[str, Any]], object],
-) -> None:
-    host, port = line.getsockname()[:2]
-    scheme = "https" if options.tls_cert is not None else "http"
-    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is only compared
-    url = f"{scheme}://[{near}]:{port}" if ":" in near else f"{scheme}://{near}:{port}"
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """What is done as soon as the server answers."""
+
+    home: Home
+    seat: Seat
+    line: socket.socket
+    options: Options
+    household: Household
+    tell: Callable[[dict[str, Any]], object]
+
+    def __call__(self) -> None:
+        """Say where it is, and start what is kept up beside it."""
+        options, now = self.options, write_moment(utc_now())
+        place = ServerPlace(_address(self.line, options), os.getpid(), now, options.public_url)
+        self.seat.tell(place)
+        self.household.begin()
+        program_log(self.home.settings).info(Event.SERVER_STARTED, url=place.url)
+        states = self.household.states()
+        self.tell({"url": place.url, "public_url": options.public_url or None, "pid": place.pid, **states})
+
+
+def _address(line: socket.socket, options: Options) -> str:
+    """Give the address by which this machine reaches a server."""
     if options.tls_cert is not None and options.public_url:
-        url = options.public_url  # the name that the certificate is for
-    place = ServerPlace(url, os.getpid(), write_moment(utc_now()), options.public_url)
-    seat.tell(place)
-    household.begin()
-    program_log(home.settings).info(Event.SERVER_STARTED, url=url)
-    tell({"url": url, "public_url": options.public_url or None, "pid": place.pid, **household.states()})
+        return options.public_url  # the name that the certificate is for
+    host, port = line.getsockname()[:2]
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is only compared
+    scheme = "https" if options.tls_cert is not None else "http"
+    return f"{scheme}://[{near}]:{port}" if ":" in near else f"{scheme}://{near}:{port}"
 
 
 def _listen(options: Options) -> socket.socket:
@@ -249,7 +257,7 @@ class PatientProtocol(H11Protocol):
 
     def _give_up(self) -> None:
         self._too_long = None
-        if not self.transport.is_closing() and self.conn.their_state in (h11.IDLE, h11.DONE, h11.SEND_BODY):
+        if not self.transport.is_closing():
             self.transport.close()
 
 

@@ -117,8 +117,8 @@ def test_what_is_imported_is_asked_for_and_what_is_asked_for_is_imported(code: l
     optional = {canonicalize_name(Requirement(line).name) for lines in extras for line in lines}
     # OpenTelemetry's distributions share one name; each of them comes with the two that are asked for.
     assert not [name for name, dists in used.items() if not dists & (declared | optional)]
-    # fastapi stands there only for its upper bound; see the decision about libraries.
-    assert declared <= set().union(*used.values()) | {"fastapi"}
+    # Starlette imports it where a form is read.
+    assert declared <= set().union(*used.values()) | {"python-multipart"}
 
 
 def test_strangers_are_found() -> None:

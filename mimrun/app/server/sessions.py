@@ -86,7 +86,8 @@ def recognise(home: Home, cookie: Secret, idle: Idle | None = None, *, acts: boo
         changed = last_change(home, known.person).at
         if changed and opened < read_moment(changed):
             raise NotSignedInError("your password has changed; sign in again")
-    signed = still_good(home.settings, home.store, home.clock(), known.person, known.auth, known.expires_at)
+    said = {"person": known.person, "auth": known.auth, "until": known.expires_at}
+    signed = still_good(home.settings, home.store, home.clock(), **said)
     if idle is not None and acts:
         idle.used(known.name)
     return signed

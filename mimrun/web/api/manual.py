@@ -71,7 +71,7 @@ class Manual(Shown):
     active_ms: int
 
 
-class Taking(Given):
+class TakingUp(Given):
     """Why somebody takes it up; needed where another person does it."""
 
     reason: Reason = ""
@@ -115,14 +115,14 @@ def show(who: Acting, run: str) -> dict[str, Any]:
 
 @router.post("/claim", response_model=Manual)
 @does("claim")
-def take_up(who: Acting, run: str, given: Taking) -> dict[str, Any]:
+def take_up(who: Acting, run: str, given: TakingUp) -> dict[str, Any]:
     """Say that one does it, so that nobody else begins it."""
     return _shown(who, claim(who.home, _named(who, run), who.identity, _masked(who, given.reason)))
 
 
 @router.post("/release", response_model=Manual)
 @does("release")
-def put_down(who: Acting, run: str, given: Taking) -> dict[str, Any]:
+def put_down(who: Acting, run: str, given: TakingUp) -> dict[str, Any]:
     """Say that one does it no more."""
     return _shown(who, release(who.home, _named(who, run), who.identity, _masked(who, given.reason)))
 

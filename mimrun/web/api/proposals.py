@@ -67,7 +67,7 @@ class ProposalDetail(Proposal):
     plan: dict[str, JsonValue]
 
 
-class Taking(Given):
+class TakingProposal(Given):
     """The plan that was looked at."""
 
     plan: Digest
@@ -105,7 +105,9 @@ def show(who: Acting, proposal: str) -> dict[str, Any]:
 
 @router.post("/{proposal}/take", response_model=Run, status_code=201)
 @does("proposal take")
-def take(who: Acting, start: Starter, proposal: str, given: Taking, response: Response) -> dict[str, Any]:
+def take(
+    who: Acting, start: Starter, proposal: str, given: TakingProposal, response: Response
+) -> dict[str, Any]:
     """Launch what was proposed, in one's own name; with another plan than the one that was looked at nothing is done."""
     name = take_proposal(who.home, who.identity, proposal_named(who.home, proposal).name, given.plan)
     carry_on(who.home, name, start)

@@ -50,7 +50,7 @@ class Asked(Given):
     inputs: dict[str, JsonValue] = Field(default={}, max_length=200)
 
 
-class Line(Shown):
+class OutlookLine(Shown):
     """One thing about a gate."""
 
     about: str
@@ -62,7 +62,7 @@ class Outlook(Shown):
 
     gate: str
     stands: str
-    lines: list[Line]
+    lines: list[OutlookLine]
     who: dict[str, list[str]] = Field(description="By role that is missing: the people who could.")
 
 
