@@ -58,7 +58,8 @@ def launch_form(
 ) -> HTMLResponse:
     """Show the form."""
     loaded = named_at_server(f"{name}@{version}" if version else name)
-    return _form(request, who, loaded, Given({"incident": incident}), new=True)
+    named = find_incident(who.home, incident).name if incident else ""
+    return _form(request, who, loaded, Given({"incident": named}), new=True)
 
 
 @router.post("/runbooks/{name}/launch")

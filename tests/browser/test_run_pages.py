@@ -1,0 +1,169 @@
+"""A run in a browser with a script: launched, followed without loading anything again, looked into, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from builders.browser import LIGHT, PHONE, OpenPage, axe, fits, shoot
+from builders.serving import Server, serving
+from builders.shelf import Shelf
+from playwright.sync_api import expect
+
+from mimrun.app.execution import execute_run
+from mimrun.app.identity import Identity
+from mimrun.app.plans import prepare_plan
+from mimrun.app.runs import create_run
+from mimrun.gate.people import Person
+
+PEOPLE = """\
+people:
+  robin: {roles: [responder]}
+  alex: {roles: [change_manager]}
+  sam: {roles: [service_desk]}
+  kim: {roles: [service_desk]}
+"""
+SLOWLY = """\
+schema: mimrun/1
+name: go-slowly
+version: 1.0.0
+title: Go slowly
+stage: containment
+owner: testers
+risk: low
+hosts: all
+steps:
+  - name: It is looked at
+    local.command: {argv: [echo, "looked at {{ inventory_hostname }}"], changed: false}
+    effect: {class: read, reason: It only looks.}
+  - name: It takes its time
+    local.command: {argv: [sh, -c, "sleep 2; echo done"]}
+  - name: It is approved
+    gate: {change: emergency, approvals: [{role: change_manager}], expires: 30m, on_timeout: fail}
+  - name: It is done
+    local.command: {argv: [echo, "all is well"]}
+"""
+BY_HAND = """\
+schema: mimrun/1
+name: by-hand
+version: 1.0.0
+title: Do it by hand
+stage: containment
+owner: testers
+risk: low
+steps:
+  - name: Tell the service desk
+    manual: {role: service_desk, instructions: Tell them., checklist: [They know], evidence: {words: {type: text}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    with pytest.MonkeyPatch.context() as patch:
+        shelf = Shelf(tmp_path_factory.mktemp("shelf"), patch)
+        shelf.settings.people.write_text(PEOPLE)
+        shelf.inventory.write_text(
+            "".join(f"web{number:02} ansible_connection=local\n" for number in range(12))
+        )
+        for name, text in (("go-slowly", SLOWLY), ("by-hand", BY_HAND)):
+            (shelf.library / f"{name}.yaml").write_text(text)
+        yield shelf
+
+
+@pytest.fixture(scope="module")
+def server(shelf: Shelf) -> Iterator[Server]:
+    with serving(
+        shelf.settings.home, MIMRUN_RUNBOOKS=str(shelf.library), MIMRUN_INVENTORY=str(shelf.inventory)
+    ) as server:
+        yield server
+
+
+def test_a_run_is_launched_and_fills_before_ones_eyes(server: Server, open_page: OpenPage) -> None:
+    robin = open_page(LIGHT, base_url=server.url)
+    server.sign_in(robin, "robin")
+    robin.goto("/runbooks/go-slowly/launch")
+    robin.get_by_role("button", name="Show the plan").click()
+    expect(robin.get_by_role("heading", name="What runs, in this order")).to_be_visible()
+    robin.get_by_role("button", name="Go: run exactly this").click()
+    expect(robin.locator("[data-live-sign]")).to_have_text("live")
+    robin.evaluate("window.loadedOnce = true")
+    expect(robin.locator("#step-2")).to_contain_text("12 running")
+    expect(robin.locator("#step-2")).to_contain_text("12 changed", timeout=60_000)
+    expect(robin.locator("#needs")).to_contain_text("It waits at a gate", timeout=60_000)
+    assert robin.evaluate("window.loadedOnce"), "the page was loaded again"
+    shoot(robin, "run-live")
+
+    alex = open_page(PHONE, base_url=server.url)
+    server.sign_in(alex, "alex")
+    alex.goto(robin.url.partition("?")[0] + "/gate")
+    axe(alex)
+    fits(alex)
+    alex.get_by_role("button", name="Approve exactly this").click()
+    expect(robin.locator("#run-head")).to_contain_text("succeeded", timeout=60_000)
+    assert robin.evaluate("window.loadedOnce"), "the page was loaded again"
+    expect(robin.locator("#needs")).not_to_contain_text("It waits at a gate")
+
+
+def test_what_a_host_said_opens_above_the_page(shelf: Shelf, server: Server, open_page: OpenPage) -> None:
+    page = open_page(LIGHT, base_url=server.url)
+    server.sign_in(page, "robin")
+    run = _ran(shelf, "leave-a-note", "word=hello")
+    page.goto(f"/runs/{run}")
+    page.locator("a.host").first.click()
+    expect(page.locator("#peek")).to_be_visible()
+    expect(page.locator("#peek")).to_contain_text("local.command")
+    axe(page)
+    shoot(page, "run-peek", whole=False)
+    page.keyboard.press("Escape")
+    expect(page.locator("#peek")).not_to_be_visible()
+    assert page.url.endswith(run)
+
+
+def test_what_somebody_types_is_not_taken_from_under_their_hands(
+    shelf: Shelf, server: Server, open_page: OpenPage
+) -> None:
+    run = _ran(shelf, "by-hand")
+    sam, kim = (open_page(LIGHT, base_url=server.url) for _ in range(2))
+    server.sign_in(sam, "sam")
+    server.sign_in(kim, "kim")
+    sam.goto(f"/runs/{run}")
+    kim.goto(f"/runs/{run}")
+    expect(sam.locator("[data-live-sign]")).to_have_text("live")
+    sam.get_by_label("words").fill("I have told them that")
+    kim.get_by_role("button", name="I do it").click()
+    expect(sam.locator("[data-changed]")).to_contain_text("This has changed since")
+    assert sam.get_by_label("words").input_value() == "I have told them that"
+    sam.reload()
+    expect(sam.locator("#manual")).to_contain_text("kim does it since")
+
+
+def test_a_finger_on_any_moment(shelf: Shelf, server: Server, open_page: OpenPage) -> None:
+    run = _ran(shelf, "leave-a-note", "word=again")
+    page = open_page(LIGHT, base_url=server.url)
+    server.sign_in(page, "robin")
+    page.goto(f"/runs/{run}/replay")
+    scrub = page.locator("[data-range]")
+    expect(scrub).to_be_visible()
+    last = int(scrub.get_attribute("max") or "0")
+    expect(page.locator('[data-path="1"]')).to_contain_text("changed")
+    scrub.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("[data-number]")).to_have_text("0")
+    expect(page.locator('[data-path="1"]')).to_contain_text("not begun")
+    page.keyboard.press("End")
+    expect(page.locator("[data-number]")).to_have_text(str(last))
+    expect(page.locator('[data-path="1"]')).to_contain_text("changed")
+    page.locator("[data-speed]").select_option("600")
+    page.locator("[data-play]").click()
+    expect(page.locator("[data-number]")).to_have_text(str(last), timeout=30_000)
+    expect(page.locator("[data-play]")).to_have_text("Play")
+    axe(page)
+
+
+def _ran(shelf: Shelf, name: str, *inputs: str) -> str:
+    """Give a run that was executed beside the server."""
+    with shelf.home() as home:
+        plan = prepare_plan(home, name, inputs, [])
+        run = create_run(home, plan, Identity(Person("robin", "robin"), "os-user"))
+    execute_run(shelf.settings, run, catalog=shelf.catalog)
+    return run
