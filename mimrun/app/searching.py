@@ -22,9 +22,11 @@ from mimrun.runbook.suggestion import suggest
 
 PAGE: Final = 100
 """So many entries are found at a time."""
-_WINDOW: Final = 2_000
-_WIDE: Final = 50_000
-"""Places of the log that are looked at together: fewer where every entry is one that may be meant."""
+_FIRST: Final = 250
+_WIDEST: Final = 4_000
+_SPREAD: Final = 12
+"""Places of the log that are looked at together: few at first, then twice as many each time, so many at most; and so
+many times as many where only what belongs to a run or an incident is read of them."""
 _WINDOWS: Final = 10
 """So many windows are looked at in one search."""
 
@@ -95,21 +97,33 @@ def search_log(home: Home, sought: Sought, *, window: int = 0) -> Found:
     run = find_run(home, sought.run).summary.run if sought.run else None
     incident = find_state(home, sought.incident).name if sought.incident else None
     _check_kind(sought.kind)
-    size, window = home.store.head().size, window or (_WIDE if sought.is_narrow else _WINDOW)
-    end = min(sought.before or size + 1, size + 1)
+    size, spread = home.store.head().size, _SPREAD if sought.is_narrow else 1
+    first, widest = (window, window) if window else (_FIRST * spread, _WIDEST * spread)
+    end, window = min(sought.before or size + 1, size + 1), first
     hits: list[Hit] = []
     for _ in range(_WINDOWS):
         begin = max(end - window, 1)
         rows = home.store.readable(run=run, inc=incident, after=begin - 1)
         inside = list(_matching(home, takewhile(lambda one: one.seq < end, rows), sought))  # noqa: B023 - read at once
         hits += reversed(inside)
-        end = begin
+        end, window = begin, min(window * 2, widest)
         if len(hits) >= PAGE or end == 1:
             break
+    shown = tuple(_told(home, hits[:PAGE]))
     if len(hits) > PAGE:
         last = hits[PAGE - 1].entry.seq
-        return Found(tuple(hits[:PAGE]), last, last)
-    return Found(tuple(hits), end, end if end > 1 else 0)
+        return Found(shown, last, last)
+    return Found(shown, end, end if end > 1 else 0)
+
+
+def _told(home: Home, hits: list[Hit]) -> list[Hit]:
+    """Give hits with what they say, where nobody had to read it to find them."""
+    words = Words(home)
+    told = [
+        hit if hit.sentence or isinstance(hit.entry, Unreadable) else Hit(hit.entry, words.of(hit.entry))
+        for hit in reversed(hits)
+    ]
+    return told[::-1]
 
 
 def _check_kind(kind: str) -> None:
@@ -132,7 +146,10 @@ def _matching(home: Home, rows: Iterator[LogEntry | Unreadable], sought: Sought)
             continue
         if sought.actor and sought.actor.casefold() not in entry.actor.id.casefold():
             continue
+        if not text:
+            yield Hit(entry, "")
+            continue
         sentence = words.of(entry)
         said = (entry.kind.value, entry.inc, entry.run, entry.target, entry.actor.id, sentence)
-        if not text or text in "\n".join(said).casefold():
+        if text in "\n".join(said).casefold():
             yield Hit(entry, sentence)

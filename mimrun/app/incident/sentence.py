@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from mimrun.app.home import Home
@@ -18,10 +19,14 @@ _WRITTEN: Final = frozenset(
 
 
 class Words:
-    """Gives the sentences of entries that come in order; reads no more of the log than they need."""
+    """Gives the sentences of entries that come in order; reads no more of the log than they need.
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    Arguments:
+        taught: from which kinds it takes what things are called; fewer where only some kinds are told.
+    """
+
+    def __init__(self, home: Home, taught: Collection[Kind] = TEACH) -> None:
+        self._home, self._taught = home, taught
         self._names = Names()
         self._known: set[str] = set()
 
@@ -34,9 +39,13 @@ class Words:
         self._names.learn(entry)
         return plain_of(entry, self._names, self._said(entry) if entry.kind in _WRITTEN else "")
 
+    def pass_over(self, entry: LogEntry) -> None:
+        """Take note of an entry that is not told: others may speak of what it names."""
+        self._names.learn(entry)
+
     def _learn(self, entry: LogEntry) -> None:
         """Take up what was said of a run's names before."""
-        for one in self._home.store.entries(run=entry.run, kinds=TEACH):
+        for one in self._home.store.entries(run=entry.run, kinds=self._taught):
             if one.seq >= entry.seq:
                 return
             self._names.learn(one)

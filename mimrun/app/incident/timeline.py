@@ -130,10 +130,10 @@ def timeline(home: Home, incident: str, *, after: int = 0, limit: int | None = N
     last = read_moment(state.opened_at)
     for entry in _entries(home, state.name, after):
         if isinstance(entry, Unreadable):
-            lines.append(_unreadable(entry, last, state.name))
+            lines.append(unreadable_line(entry, last, state.name))
             continue
         last = max(last, entry.ts)
-        lines.append(_line(words, entry))
+        lines.append(line_of(words, entry))
     lines.sort(key=lambda line: (line.at, line.seq))
     return lines if limit is None else lines[len(lines) - min(limit, len(lines)) :]
 
@@ -151,23 +151,28 @@ def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry | Unrea
         yield entry
 
 
-def _unreadable(entry: Unreadable, at: datetime, incident: str) -> Line:
+def unreadable_line(entry: Unreadable, at: datetime, incident: str) -> Line:
     """Give the line of an entry that cannot be read, where it stands in the log."""
     return Line(entry.seq, at, incident, "other", "unreadable", "", "", "", "", "", entry.why)
 
 
-def _line(words: Words, entry: LogEntry) -> Line:
+def source_of(kind: Kind) -> Source:
+    """Say what a line about an entry of a kind is about."""
+    return _KINDS.get(kind) or _NOUNS.get(kind.value.split(".", 1)[0], "other")
+
+
+def line_of(words: Words, entry: LogEntry) -> Line:
+    """Give the line of an entry."""
     at, later = entry.ts, None
     if isinstance(entry.body, ManualReported):
         with suppress(ValueError):
             at = read_moment(entry.body.at)
             later = entry.ts if (entry.ts - at).total_seconds() >= 60 else None
-    noun = entry.kind.value.split(".", 1)[0]
     return Line(
         seq=entry.seq,
         at=at,
         inc=entry.inc,
-        source=_KINDS.get(entry.kind) or _NOUNS.get(noun, "other"),
+        source=source_of(entry.kind),
         kind=entry.kind.value,
         actor=entry.actor.id,
         via=entry.actor.via,

@@ -12,7 +12,7 @@ from mimrun.app.alert.attached import attached_alerts
 from mimrun.app.home import Home
 from mimrun.app.incident.closing import blocks_closing
 from mimrun.app.incident.declaring import may_prioritize
-from mimrun.app.incident.timeline import timeline
+from mimrun.app.incident.pages import timeline_news, timeline_page
 from mimrun.app.incident.view import IncidentView, find_incident, list_incidents
 from mimrun.app.incident.working import HOWS, RELATIONS, TIMED
 from mimrun.app.persons import why_not
@@ -28,7 +28,7 @@ from mimrun.web.page import show
 from mimrun.web.pages.incidents import grade_choices
 from mimrun.web.route import does, new_router
 from mimrun.web.view.incident import clocks_of, moves_of, rail_of, times_of
-from mimrun.web.view.timeline import SIGNS, chips_of, page_of
+from mimrun.web.view.timeline import SIGNS, chips_of, read_place, wanted_of, write_place
 
 router: Final = new_router()
 _RUNS: Final = 30
@@ -70,14 +70,19 @@ def timeline_part(
 ) -> HTMLResponse:
     """Give more of a timeline: what came behind an entry, or what was before a place."""
     view = find_incident(who.home, incident)
-    lines = timeline(who.home, view.name, after=after)
-    page = page_of(lines, shown=shown, before=before, seen=who.seen)
+    wanted, earlier = wanted_of(shown), ""
+    if before:
+        page = timeline_page(who.home, view.name, wanted, upto=who.seen, before=read_place(before))
+        lines, earlier = page.lines, write_place(page.before)
+    else:
+        lines = timeline_news(who.home, view.name, wanted, after=after, upto=who.seen)[::-1]
     return show(
         request,
         who,
         "incident_timeline.html",
         view=view,
-        page=page,
+        lines=lines,
+        earlier=earlier,
         shown=shown,
         signs=SIGNS,
         news=not before,
@@ -96,13 +101,14 @@ def incident_page(
 ) -> HTMLResponse:
     """Show the page of an incident."""
     home, path = who.home, f"/incidents/{view.name}"
-    page = page_of(timeline(home, view.name), shown=shown, before=before, seen=who.seen)
+    page = timeline_page(home, view.name, wanted_of(shown), upto=who.seen, before=read_place(before))
     return show(
         request,
         who,
         "incident.html",
         status=status,
-        page=page,
+        lines=page.lines,
+        earlier=write_place(page.before),
         shown=shown,
         before=before,
         how_when=HOW,

@@ -1,20 +1,16 @@
-"""The timeline of an incident on its page: the newest first, a page at a time, and only what is asked for."""
+"""The timeline of an incident on its page: what of it can be asked for, and how a place in it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, get_args
 
-from mimrun.app.incident.timeline import Line, Source
+from mimrun.app.incident.pages import Place, Wanted
+from mimrun.app.incident.timeline import Source
 from mimrun.errors import InputError
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment, write_moment
-
-PAGE: Final = 200
-"""So many lines are shown at once."""
 
 SHOWN: Final[Mapping[str, tuple[str, frozenset[Source]]]] = MappingProxyType(
     {
@@ -32,8 +28,7 @@ SHOWN: Final[Mapping[str, tuple[str, frozenset[Source]]]] = MappingProxyType(
 """What of a timeline can be asked for: its name, and the sources that belong to it. Without any of it, its story is told."""
 
 DETAILS: Final = frozenset(
-    kind.value
-    for kind in (
+    (
         *(Kind.PLAN_FROZEN, Kind.RUN_MODE, Kind.LOOP_EXPANDED, Kind.LOCK_TAKEN, Kind.LOCK_RELEASED),
         *(Kind.STEP_INTENT, Kind.STEP_OUTCOME, Kind.STEP_PROBED, Kind.STEP_EVIDENCE, Kind.STEP_VERIFIED),
         *(Kind.STEP_CAPTURED, Kind.STEP_COMPARED, Kind.SHELL_RECORDED, Kind.NOTICE_SENDING),
@@ -60,57 +55,39 @@ SIGNS: Final[Mapping[Source, tuple[str, str]]] = MappingProxyType(
 """A sign and a tone for each source; the page says its name, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some lines, the newest first.
+def wanted_of(shown: str) -> Wanted:
+    """Say which lines are asked for.
 
     Arguments:
-        earlier: names the place behind the last of them, to ask for those before; "" where there are none.
-    """
-
-    lines: tuple[Line, ...]
-    earlier: str = ""
-
-
-def page_of(lines: Iterable[Line], *, shown: str, before: str, seen: int) -> Page:
-    """Give a page of a timeline.
-
-    Arguments:
-        lines: in the order of time.
-        shown: what is asked for, of `SHOWN`; "" for the story.
-        before: a place as `Page.earlier` names it; "" for the end.
-        seen: only what was recorded up to this entry: what comes later is told as news.
+        shown: one of `SHOWN`; "" for the story.
 
     Raises:
-        InputError: that is no place, or there is no such thing to be asked for.
+        InputError: there is no such thing to be asked for.
     """
-    sources, end = _sources(shown), _place(before)
-    wanted = [
-        line
-        for line in lines
-        if line.seq <= seen
-        and (line.kind not in DETAILS if sources is None else line.source in sources)
-        and (end is None or (line.at, line.seq) < end)
-    ]
-    last = wanted[-PAGE:]
-    more = len(wanted) > len(last)
-    return Page(tuple(reversed(last)), f"{write_moment(last[0].at)},{last[0].seq}" if more else "")
-
-
-def _sources(shown: str) -> frozenset[Source] | None:
     if not shown:
-        return None
+        return lambda kind, _: kind is None or kind not in DETAILS
     if shown not in SHOWN:
         raise InputError(f"a timeline cannot be asked for {shown!r}; it has {', '.join(SHOWN)}")
-    return SHOWN[shown][1]
+    sources = SHOWN[shown][1]
+    return lambda _, source: source in sources
 
 
-def _place(text: str) -> tuple[datetime, int] | None:
+def write_place(place: Place | None) -> str:
+    """Write a place for the address of a page; "" for none."""
+    return f"{write_moment(place.at)},{place.seq},{place.end}" if place is not None else ""
+
+
+def read_place(text: str) -> Place | None:
+    """Read what `write_place` wrote.
+
+    Raises:
+        InputError: it wrote no such thing.
+    """
     if not text:
         return None
-    at, _, seq = text.partition(",")
     try:
-        return read_moment(at), int(seq)
+        at, seq, end = text.split(",")
+        return Place(read_moment(at), int(seq), int(end))
     except ValueError as exc:
         raise InputError(f"{text!r} is no place in a timeline; go back, and load the page again") from exc
 
