@@ -5,18 +5,32 @@ Nothing outside is touched and nothing is written: no connector is loaded, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from mimrun.app.home import Home
+from mimrun.app.checkpoints import see_that_it_goes_on
+from mimrun.app.home import Home, open_home
+from mimrun.app.plans import read_inventory
+from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import find_run, load_plan
-from mimrun.errors import BlobKeyError, ErasedError
+from mimrun.catalog import Catalog
+from mimrun.errors import BlobKeyError, ErasedError, InputError, RunbookError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
+from mimrun.log.sequenced import SequencedStore
+from mimrun.replay.against import Trial
 from mimrun.replay.comparison import Comparison
 from mimrun.replay.narration import Narration, narration_of
+from mimrun.replay.premise import Includes, Premise
 from mimrun.replay.redecide import redecide as decide_again
 from mimrun.replay.verdict import judge
+from mimrun.replay.weighing import weigh
+from mimrun.runbook.library import find_runbook, includes_from
+from mimrun.runbook.loader import LoadedRunbook, parse_runbook
 from mimrun.runbook.plan import Plan
+from mimrun.settings import Settings
 
 _SWITCH = frozenset({Kind.KILLSWITCH_PULLED, Kind.KILLSWITCH_LIFT_AGREED})
 
@@ -50,6 +64,91 @@ def redecide(home: Home, run: str) -> Comparison:
     name = find_run(home, run).summary.run
     entries, plan = entries_of(home, name), load_plan(home, name)
     return judge(name, entries, plan, decide_again(name, entries, plan, home.store))
+
+
+def against(
+    home: Home,
+    run: str,
+    runbook: str,
+    *,
+    inputs: Sequence[str] = (),
+    inventories: Sequence[Path] = (),
+    assume_approved: bool = False,
+    any_arguments: bool = False,
+) -> Comparison:
+    """Try a runbook on the record of a run: it is planned with what the record has, and executed over its answers.
+
+    Arguments:
+        run: its name, the beginning of it, or `latest`.
+        runbook: its name, name@version, or the path of its file.
+        inputs: as on the command line; they win over those of the record.
+        inventories: where hosts come from; without one, from the record.
+        assume_approved: where nobody decided at a gate then, everybody who is asked agrees.
+        any_arguments: a step that asks otherwise than then is answered as then.
+
+    Raises:
+        InputError: there is no such run, or runbook, inputs and hosts do not go together.
+        ErasedError: two people had the plan of the run erased.
+        TamperError: the log is not what was recorded.
+    """
+    name = find_run(home, run).summary.run
+    entries, then = entries_of(home, name), load_plan(home, name)
+    if then.undo_of:
+        raise InputError(
+            f"{name} takes back what {then.undo_of} did, and no runbook says how; replay {then.undo_of} against one"
+        )
+    folders = library_folders()
+    premise = Premise(
+        then,
+        find_runbook(runbook, folders),
+        inputs,
+        read_inventory(home.settings, inventories) if inventories else None,
+        _includes(home, entries, includes_from(folders)),
+    )
+    now = premise.plan()
+    trial = Trial(name, entries, then, now, home.store)
+    tried = trial.play(assume_approved=assume_approved, any_arguments=any_arguments)
+    return weigh(name, entries, tried, taken=premise.taken(now))
+
+
+def _includes(home: Home, entries: Sequence[LogEntry], library: Includes) -> Includes:
+    """Give what finds runbooks that are included: in the library, else among those that the run was made of."""
+
+    def find(reference: str) -> LoadedRunbook:
+        try:
+            return library(reference)
+        except RunbookError:
+            for source in _sources(home, entries):
+                loaded = parse_runbook(source, f"the record's {reference}")
+                if f"{loaded.runbook.name}@{loaded.runbook.version}" == reference:
+                    return loaded
+            raise
+
+    return find
+
+
+def _sources(home: Home, entries: Sequence[LogEntry]) -> list[str]:
+    """Give the runbooks that a run was made of; none where they were erased."""
+    frozen = next((entry for entry in entries if entry.kind is Kind.PLAN_FROZEN), None)
+    with suppress(ErasedError):
+        data = home.store.blob(frozen, "runbooks") if frozen is not None else None
+        return list(json.loads(data or b"{}").values())
+    return []
+
+
+@contextmanager
+def open_record(settings: Settings) -> Iterator[Home]:
+    """Open the home folder to read what is on record: nothing is signed, and nothing can be executed.
+
+    Raises:
+        SettingsError: there is no home folder yet.
+        StoreError: the log cannot be opened.
+        TamperError: it is not the log that was seen before.
+    """
+    with open_home(settings, watched=False, catalog=Catalog()) as home:
+        if isinstance(home.store, SequencedStore):
+            see_that_it_goes_on(settings, home.store)
+        yield home
 
 
 def entries_of(home: Home, run: str) -> list[LogEntry]:

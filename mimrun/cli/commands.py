@@ -84,6 +84,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         (
             Command("runs", "status", "List runs, the newest first."),
             Command("status", "status", "Show where a run stands and what it needs."),
+            Command("replay", "replay", "Tell a run again, or try a changed runbook on what was recorded."),
             Command("alert", "alert", "Show alerts, hand one in, and check who may send them."),
             Command("review", "review", "Write the review of an incident, and follow what is to be done after it."),
             Command("locks", "locks", "Show which run holds which resource, why, and what to do."),

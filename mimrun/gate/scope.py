@@ -22,7 +22,7 @@ SCOPES: Final[Mapping[str, str]] = {
 """Every scope, and what it is for."""
 
 _VERBS: Final[Mapping[str, str]] = {
-    "read": """change list | change show | change conflicts | plan | runs | status | locks | doctor | schema | inventory hosts | inventory show | runbook list
+    "read": """change list | change show | change conflicts | plan | runs | status | replay | locks | doctor | schema | inventory hosts | inventory show | runbook list
         | runbook show | runbook lint | reverts list | kill-switch show | breaker list | log show | log verify | log export
         | log anchors | log attachment | log cast | log verifier | key show | people list | people show | people lint
         | policy show | policy diff | policy explain | policy history | policy lint | calendar list | calendar show

@@ -137,9 +137,8 @@ class Changed:
 
     @property
     def is_same(self) -> bool:
-        """Whether the same is done, and nothing had to be taken for something else."""
-        steps = self.added or self.removed or self.reordered or self.changed
-        return not (steps or self.unmatched or self.unused)
+        """Whether the same is done, in the same order. What is only written otherwise is no difference."""
+        return not (self.added or self.removed or self.reordered or self.unmatched or self.unused)
 
     def as_json(self) -> dict[str, JsonValue]:
         """The changes for machines."""

@@ -6,12 +6,14 @@ outside knows; and the answer is that of the record.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, JsonValue
 
 from mimrun.catalog import Catalog
 from mimrun.connector import (
@@ -24,6 +26,7 @@ from mimrun.connector import (
     Probed,
     Settings,
 )
+from mimrun.replay.steps import PINNED
 from mimrun.run.stop import Stop
 from mimrun.run.watchdog import Left
 from mimrun.secret import Secret
@@ -41,12 +44,39 @@ class Said(Protocol):
         """Give what a probe found."""
 
 
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The classes that an action is known to have.
+
+    Arguments:
+        weakest: of all that are known.
+        by_args: by its arguments, see `args_digest`.
+    """
+
+    weakest: Effect
+    by_args: Mapping[str, Effect]
+
+
+_UNKNOWN: Final = Effects(Effect.ONCE, {})
+
+
+def args_digest(args: Mapping[str, JsonValue]) -> str:
+    """Name arguments, without what a plan knows besides of files that they name."""
+    return json.dumps({key: value for key, value in args.items() if key != PINNED}, sort_keys=True)
+
+
 class RecordedAction(Action):
     """Any action, with any arguments: whether they fit was seen by the connector then."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     effect = Effect.ONCE
+    effects: ClassVar[Effects]
+
+    def effect_class(self) -> Effect:
+        """The class that an action with these arguments had then."""
+        known = type(self).effects
+        return known.by_args.get(args_digest(self.model_dump(mode="json")), known.weakest)
 
 
 class RecordedConnector(Connector[Settings, RecordedAction]):
@@ -78,10 +108,10 @@ class RecordedCatalog(Catalog):
 
     Arguments:
         said: what targets said.
-        effects: the class of each action that is known from the record, by its full name.
+        effects: the classes of each action that are known from the record, by its full name.
     """
 
-    def __init__(self, said: Said | None = None, effects: Mapping[str, Effect] | None = None) -> None:
+    def __init__(self, said: Said | None = None, effects: Mapping[str, Effects] | None = None) -> None:
         super().__init__()
         self._said, self._effects = said, dict(effects or {})
         self._actions: dict[str, type[Action]] = {}
@@ -97,9 +127,11 @@ class RecordedCatalog(Catalog):
     def action(self, full_name: str) -> type[Action]:
         """Give what stands for an action."""
         if full_name not in self._actions:
+            effects = self._effects.get(full_name, _UNKNOWN)
             given: dict[str, Any] = {
                 "verb": full_name.partition(".")[2],
-                "effect": self._effects.get(full_name, Effect.ONCE),
+                "effect": effects.weakest,
+                "effects": effects,
                 "__module__": __name__,
                 "__annotations__": {},
             }

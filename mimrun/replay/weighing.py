@@ -1,0 +1,227 @@
+"""Weighing a trial: where a changed plan leaves the course of the record, and what is different in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mimrun.log import kinds
+from mimrun.log.entry import LogEntry
+from mimrun.replay.against import Tried, begun
+from mimrun.replay.board import Board, Change, Changes, board_of, step_of
+from mimrun.replay.comparison import Changed, Comparison, Divergence, Ending, Verdict
+from mimrun.replay.decision import decision_of
+from mimrun.replay.steps import Pairs, Step, added, changed, removed, renamed, reordered
+from mimrun.replay.verdict import ending_of
+from mimrun.run.fold import apply, fold
+from mimrun.run.state import RunState
+from mimrun.runbook.batch import step_of as without_batch
+
+_GONE = "nothing: the step is not there any more"
+_NEW = "nothing: there was no such step"
+
+
+def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterable[str]) -> Comparison:
+    """Say what trying a changed plan came to.
+
+    Arguments:
+        entries: the recorded run's, in order.
+        tried: what came of it.
+        taken: what was taken from where, a line each.
+    """
+    own = [entry for entry in entries if entry.run == run]
+    changes = _changes(tried)
+    course = _Course(own, tried, frozenset(one.now for one in changes.reordered))
+    divergence = course.first()
+    recorded, replayed = ending_of(fold(own)), _ending(tried)
+    verdict: Verdict = "same" if divergence is None and changes.is_same else "differs"
+    if tried.erased and not (tried.unmatched or changes.added or changes.removed or changes.reordered):
+        verdict = "unknown"
+    return Comparison(
+        run=run,
+        how="against",
+        verdict=verdict,
+        divergence=divergence,
+        compared=course.alike,
+        sessions=tried.sessions,
+        recorded=recorded,
+        replayed=replayed,
+        taken=tuple(taken),
+        missing=tuple(f"step {note.step} on {note.target}: {note.why}" for note in tried.erased),
+        changes=changes,
+    )
+
+
+def _changes(tried: Tried) -> Changed:
+    pairs = tried.pairs
+    return Changed(
+        added=tuple(added(pairs)),
+        removed=tuple(removed(pairs)),
+        renamed=tuple(renamed(pairs)),
+        reordered=tuple(reordered(pairs)),
+        changed=tuple(changed(pairs)),
+        unmatched=tuple(tried.unmatched),
+        substituted=tuple(tried.substituted),
+        unused=tuple(tried.unused),
+        assumed=tuple(tried.assumed),
+    )
+
+
+def _ending(tried: Tried) -> Ending:
+    """Give how the replay ended, or why it could not go on."""
+    ending = ending_of(tried.state)
+    if not tried.stuck:
+        return ending
+    status = "unknown" if tried.unmatched or tried.erased else ending.status
+    return Ending(status, tried.stuck, ending.recap, ending.worked_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in the record: what was begun there, and where that stands among all that was."""
+
+    entry: LogEntry
+    number: int
+
+
+class _Course:
+    """The course that a changed plan takes, held against that of the record.
+
+    Arguments:
+        recorded: the entries of the run.
+        tried: what came of trying.
+        moved: the places of the steps that stand elsewhere in the order.
+    """
+
+    def __init__(self, recorded: Sequence[LogEntry], tried: Tried, moved: frozenset[str]) -> None:
+        self._tried, self._moved = tried, moved
+        self._recorded = {entry.seq: entry for entry in recorded}
+        self._first: datetime = recorded[0].ts
+        self._began: dict[str, _Place] = {}
+        for number, entry in enumerate(begun(recorded)):
+            self._began.setdefault(without_batch(entry.step), _Place(entry, number))
+        self._then = final_board(recorded)
+        self._status = fold(recorded).status
+        self.alike = 0
+        """So many times a step came to the same on a target."""
+
+    def first(self) -> Divergence | None:
+        """Give the first place at which the course is another one; None where there is none."""
+        return next(self._all(), None)
+
+    def _all(self) -> Iterator[Divergence]:
+        state, changes = RunState(), Changes()
+        board: Board = {}
+        begins = {entry.seq for entry in begun(self._tried.entries)}
+        passed: set[str] = set()
+        for entry in self._tried.entries:
+            apply(state, entry)
+            for change in changes.take(entry, state):
+                board.setdefault(change.step, {})[change.target] = change.word
+            if entry.seq in begins:
+                yield from self._at_begin(entry, passed)
+            if isinstance(entry.body, kinds.StepFinished):
+                yield from self._at_end(entry, board)
+        yield from self._where_nobody_knows()
+        yield from self._at_the_end(state, passed)
+
+    def _at_begin(self, entry: LogEntry, passed: set[str]) -> Iterator[Divergence]:
+        """Hold the beginning of a step against the record."""
+        place = without_batch(entry.step)
+        was = self._tried.pairs.was(entry.step)
+        if was is None:
+            yield self._divergence(entry.step, "", None, _NEW, decision_of(entry))
+            return
+        began = self._began.get(was.place)
+        passed.add(was.place)
+        if began is None:
+            yield self._divergence(entry.step, "", None, "nothing: it was not begun then", decision_of(entry))
+            return
+        yield from self._left_out(began.number, passed)
+        if entry.step in self._moved or place in self._moved:
+            said = f"{decision_of(began.entry)}, as number {began.number + 1} of all steps"
+            yield self._divergence(entry.step, "", began.entry, said, decision_of(entry))
+
+    def _left_out(self, before: int, passed: set[str]) -> Iterator[Divergence]:
+        """Give the steps that were begun before a place in the record, and are gone."""
+        kept = {step.place for step in self._tried.pairs.of.values()}
+        for place, began in self._began.items():
+            if began.number < before and place not in kept and place not in passed:
+                passed.add(place)
+                yield self._divergence(began.entry.step, "", began.entry, decision_of(began.entry), _GONE)
+
+    def _at_end(self, entry: LogEntry, board: Board) -> Iterator[Divergence]:
+        """Hold what came of a step on each target against the record."""
+        was = self._tried.pairs.was(entry.step)
+        if was is None:
+            return
+        for target, word in sorted(board.get(entry.step, {}).items()):
+            then = _then(self._then, was, target)
+            if then == word:
+                self.alike += bool(target)
+            elif then or target:
+                where = self._entry_of(was, target)
+                yield self._divergence(entry.step, target, where, then or "nothing", word)
+
+    def _entry_of(self, was: Step, target: str) -> LogEntry | None:
+        """Give the last entry of the record about a step on a target."""
+        paths = {node.path for node in was.nodes}
+        about = (
+            entry
+            for entry in self._recorded.values()
+            if step_of(entry.step) in paths and entry.target == target
+        )
+        return max(about, key=lambda entry: entry.seq, default=None)
+
+    def _where_nobody_knows(self) -> Iterator[Divergence]:
+        for note in (*self._tried.unmatched, *self._tried.erased):
+            entry = self._recorded.get(note.seq)
+            said = decision_of(entry) if entry is not None else _NEW
+            today = f"do {note.action}, and {note.why}" if note.action else note.why
+            yield self._divergence(note.step, note.target, entry, said, today, item=note.item)
+
+    def _at_the_end(self, state: RunState, passed: set[str]) -> Iterator[Divergence]:
+        yield from self._left_out(len(self._began) + 1, passed)
+        if state.status != self._status:
+            today = self._tried.stuck or state.reason
+            told = f"{state.status.value}: {today}" if today else state.status.value
+            yield self._divergence("", "", None, self._status.value, told)
+
+    def _divergence(
+        self, step: str, target: str, entry: LogEntry | None, recorded: str, today: str, *, item: int = 0
+    ) -> Divergence:
+        names = _names(self._tried.pairs)
+        offset = int((entry.ts - self._first).total_seconds() * 1000) if entry is not None else 0
+        return Divergence(
+            step=step,
+            name=names.get(step, ""),
+            target=target,
+            item=item,
+            seq=entry.seq if entry is not None else 0,
+            offset_ms=offset,
+            recorded=recorded,
+            today=today,
+        )
+
+
+def _names(pairs: Pairs) -> Mapping[str, str]:
+    """Give what steps are called: those of now, and those of then that are gone."""
+    then = {node.path: node.name for step in pairs.then for node in step.nodes}
+    return then | {node.path: node.name for step in pairs.now for node in step.nodes}
+
+
+def final_board(entries: Iterable[LogEntry]) -> Board:
+    """Give the board of a run as it is in the end."""
+    state, changes = RunState(), Changes()
+    found: list[Change] = []
+    for entry in entries:
+        apply(state, entry)
+        found += changes.take(entry, state)
+    return board_of(found)
+
+
+def _then(board: Board, was: Step, target: str) -> str:
+    """Give where a step of then stood in the end, on a target or as a whole."""
+    words = [board[node.path][target] for node in was.nodes if target in board.get(node.path, {})]
+    return words[-1] if words else ""
