@@ -63,8 +63,9 @@ def show_run(
     Arguments:
         more: for the template, besides what it shows of the run: what was typed, and what is wrong with it.
     """
-    live, aside = _live(who, view, open_, host), _aside(who.home, view)
-    return show(request, who, "run.html", status=status, **live, **aside, **more)
+    live, about = _live(who, view, open_, host), _about(who.home, view)
+    notes = notes_of(who.home, view.summary.run)
+    return show(request, who, "run.html", status=status, notes=notes, **live, **about, **more)
 
 
 @router.get("/runs/{run}/board")
@@ -80,7 +81,8 @@ def board(
 ) -> HTMLResponse:
     """Give what moves of a run's page; what it needs only where that is not what is shown already."""
     view = find_run(who.home, run)
-    return show(request, who, "run_board.html", known=needs, **_live(who, view, open_, host))
+    live, about = _live(who, view, open_, host), _about(who.home, view)
+    return show(request, who, "run_board.html", known=needs, **live, **about)
 
 
 @router.get("/runs/{run}/cell")
@@ -160,12 +162,11 @@ def _elapsed(view: RunView, now: datetime) -> float:
     return (end - read_moment(summary.created_at)).total_seconds()
 
 
-def _aside(home: Home, view: RunView) -> dict[str, Any]:
-    """Give what stands beside a run: where it belongs, what it holds, what people wrote about it."""
+def _about(home: Home, view: RunView) -> dict[str, Any]:
+    """Give what stands beside a run: where it belongs, what it holds, what comes of it later."""
     name = view.summary.run
     with board_of(home, name) as seen:
-        plan, locks = seen.plan, sorted(seen.state.locks)
-        gates, manuals = bool(seen.state.gates), bool(seen.state.manuals)
+        plan, locks, gates = seen.plan, sorted(seen.state.locks), bool(seen.state.gates)
     try:
         reverts = [one for one in list_reverts(home, name) if one.status in OPEN]
     except BlobKeyError:
@@ -176,7 +177,5 @@ def _aside(home: Home, view: RunView) -> dict[str, Any]:
         "change": change_of(home.store, name),
         "glass": glass_view(home, name),
         "reverts": reverts,
-        "notes": notes_of(home, name),
         "was_asked": gates,
-        "by_hand_before": manuals,
     }

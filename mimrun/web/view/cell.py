@@ -176,7 +176,7 @@ def _told(home: Home, entry: LogEntry) -> tuple[str, str, tuple[str, ...]] | Non
             if body.status == "failed":
                 word = "unreachable" if body.unreachable else "failed"
             clean = "; provably without effect" if body.status == "failed" and body.clean else ""
-            title = "" if body.performed else "not performed"
+            title = "what came of it" if body.performed else "not performed"
             return word, title, _lines(f"{body.reason}{clean}".removeprefix("; "))
         case kinds.StepVerified() as body:
             return (

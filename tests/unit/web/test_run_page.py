@@ -157,7 +157,7 @@ def test_what_is_in_doubt_is_settled_by_a_form_with_reason_and_evidence(bench: B
         page = browser.get(f"/runs/{run}")
         doubts = page.one(id="doubts")
         assert "the answer was lost" in doubts.text
-        assert "it happened: go on behind it" in doubts.text
+        assert "It happened: go on behind it" in doubts.text
         said = {"resolution": "applied", "reason": "saw it in the journal", "evidence": "line 7"}
         page = browser.press(page, "Settle it", **said)
         assert "succeeded" in page.one(id="run-head").text
