@@ -123,7 +123,7 @@ class Burning:
 
     def concerns(self, said: AlertReceived) -> bool:
         """Say whether the labels of an alert have to be read: else the entry itself is enough."""
-        return said.status == "firing" and any(rule.may_heed(said) for rule in self.rules.values())
+        return any(rule.may_heed(said) for rule in self.rules.values())
 
     def hear(self, seq: int, at: datetime, alert: Alert, *, doubt: str = "") -> None:
         """Take up an alert of the log. An alert that is known to be over already counts for nothing.
@@ -132,13 +132,14 @@ class Burning:
             seq, at: the number and the moment of its entry.
             doubt: why it is not enough to launch something; "" where it is.
         """
-        thing = f"{alert.source}\0{alert.fingerprint}"
+        # What only tells something about a thing does not change how it stands with it.
+        thing = f"{alert.source}\0{alert.fingerprint}" + ("\0info" if alert.status == "info" else "")
         known = self._things.get(thing)
         if alert.status == "resolved":
             if known is None or not known.starts_at or alert.starts_at >= known.starts_at:
                 self._put_out(thing, at)
             self._remember(thing, alert.starts_at)
-        elif alert.status == "firing" and not self._is_late(thing, alert.starts_at):
+        elif alert.status in ("firing", "info") and not self._is_late(thing, alert.starts_at):
             heeding = [rule for rule in self.rules.values() if rule.may_heed(alert) and rule.heeds(alert)]
             grouped = {(rule.name, group_name(facets := rule.facets(alert))): facets for rule in heeding}
             for place in known.places if known is not None else ():

@@ -114,6 +114,9 @@ class Match(Part):
     )
     service: OneOf | None = Field(None, description="What is affected: one value, a list, or `regex`.")
     source: OneOf | None = Field(None, description="A source of alerts.yaml, or several.")
+    status: Literal["firing", "info"] = Field(
+        "firing", description="info: what only tells something, and is never resolved; it launches nothing."
+    )
     auth: Auth = Field(
         "none", description="How well it must be known who sent it: none, person, token, signature."
     )
@@ -214,7 +217,7 @@ class Rule(Part):
     def may_heed(self, said: AlertReceived | Alert) -> bool:
         """Say whether it may heed an alert, by what stands in the log's entry; its labels have the last word."""
         match = self.match
-        if not self.enabled or TRUSTED[said.auth] < TRUSTED[match.auth]:
+        if not self.enabled or said.status != match.status or TRUSTED[said.auth] < TRUSTED[match.auth]:
             return False
         bad = said.severity in match.severity or (
             said.severity == "unknown" and not _AS_BAD.isdisjoint(match.severity)

@@ -151,6 +151,8 @@ def _runbook(rule: Rule) -> Iterator[Found]:
     elif not rule.runbook:
         yield (), f"a rule that is to {rule.action} needs a runbook", "write `runbook: NAME`"
     match = rule.match
+    if rule.action == "launch" and match.status == "info":
+        yield ("action",), "what only tells something launches nothing", "write `action: propose`"
     if rule.action == "launch" and not (match.labels or match.service or match.source):
         hint = "name labels, a service or a source in `match`"
         yield (), "a rule that launches does not heed every alert there is", hint

@@ -112,7 +112,8 @@ def test_everything_in_the_home_folder_is_on_the_page_of_settings() -> None:
     made += [settings.kill_switch, settings.program_log, settings.signer_folder, settings.root_key]
     made += [settings.blob_key_file, settings.seen_folder, settings.anchors]
     made += [settings.policy, settings.calendars, settings.changes, settings.allowed_signers]
-    made += [settings.notices]
+    made += [settings.notices, settings.incidents, settings.inventories, settings.alerts]
+    made += [settings.rules, settings.watches]
     names = {path.name for path in made}
     assert names <= {name.rstrip("/") for name in quoted("settings.md")}
     properties = {name for name, kind in vars(Settings).items() if isinstance(kind, property)}
@@ -125,7 +126,12 @@ def test_every_event_of_the_program_log_is_on_its_page() -> None:
     named = [
         name
         for name in told
-        if name.startswith(("run_", "step_", "worker_", "revert_", "spans_", "anchor", "change_", "notice"))
+        if name.startswith(
+            (
+                *("run_", "step_", "worker_", "revert_", "spans_", "anchor", "change_", "notice", "server_"),
+                *("alerts_", "rule_", "rules_", "storm_", "watch_"),
+            )
+        )
     ]
     assert set(named) == {event.value for event in Event}
 

@@ -254,6 +254,22 @@ def test_what_was_held_back_fires_when_it_is_looked_at_again_and_still_burns() -
     assert world.episodes["down", ORDERS].count == 1
 
 
+def test_what_only_tells_something_is_heeded_by_rules_that_ask_for_it_and_ends_nothing() -> None:
+    world = World([a_rule(), a_rule(name="told", match={"status": "info"}, ends_after="1h")])
+    world.come(0, an_alert("1"))
+    world.look(0)
+    world.come(1, an_alert("1", "info"))
+    world.look(1)
+    assert {rule for rule, _ in world.episodes} == {"down", "told"}
+    assert all(episode.goes_on for episode in world.episodes.values())
+    world.come(2, an_alert("1", "resolved"))
+    world.look(2)
+    assert [(rule, one.goes_on) for (rule, _), one in world.episodes.items()] == [
+        ("down", False),
+        ("told", True),
+    ]
+
+
 def test_what_may_not_launch_is_a_doubt_until_enough_comes_that_may() -> None:
     world = World([a_rule(count={"at_least": 2, "within": "60s"})])
     world.come(0, an_alert("1"), doubt="nobody knows")

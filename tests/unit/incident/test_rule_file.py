@@ -152,6 +152,11 @@ def test_a_rule_that_launches_does_not_heed_every_alert() -> None:
     assert "a rule that launches does not heed every alert there is" in refused(text)[0]
 
 
+def test_what_only_tells_something_launches_nothing() -> None:
+    said = refused(GOOD.replace("auth: token", "status: info", 1))
+    assert "what only tells something launches nothing; write `action: propose`" in said[0]
+
+
 def test_two_rules_of_one_name_are_refused() -> None:
     text = "rules:\n  - {name: a, title: A, action: notify}\n  - {name: a, title: B, action: notify}\n"
     assert refused(text) == ["r.yaml:3:12: there are two rules called 'a'"]
