@@ -212,6 +212,31 @@ def test_a_mistake_in_one_rule_does_not_silence_the_others(
         ]
 
 
+def test_a_surge_of_tickets_proposes_and_executes_nothing(alarm: Alarm) -> None:
+    """Tickets of different people about one service within a while; a desk is no monitoring system that may launch."""
+    alarm.runbook("write", form=WRITING)
+    alarm.rule(
+        match="{labels: {kind: ticket}}",
+        count="{at_least: 3, within: 10m, distinct_by: [reporter]}",
+        group_by="[alert.service]",
+        ends_after="30m",
+        runbook="write",
+        inputs="{cluster: orders}",
+    )
+    with alarm.home() as home:
+        heeding = Heeding(home)
+        for number, reporter in enumerate(["ann", "ann", "ann", "bob"]):
+            labels = {"kind": "ticket", "reporter": reporter}
+            send(home, an_alert(f"T{number}", source="quiet", service="shop", labels=labels))
+            assert heeding.look() == 0, "three tickets of one person are no surge"
+        send(
+            home, an_alert("T9", source="quiet", service="shop", labels={"kind": "ticket", "reporter": "cyd"})
+        )
+        assert heeding.look() == 1
+        assert outcomes(home) == [("alert.service=shop", "proposed")]
+        assert not list_runs(home)
+
+
 def test_a_rule_that_only_notifies_opens_no_incident_unless_it_names_one(alarm: Alarm) -> None:
     alarm.rules(
         "rules:\n"
