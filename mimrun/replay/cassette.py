@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import Kind
 from mimrun.replay.answers import Answer, answer_of_attempt
 from mimrun.replay.board import PARTS, step_of
 from mimrun.replay.difference import Content, Difference, same_value
@@ -23,6 +24,7 @@ from mimrun.replay.steps import PINNED
 from mimrun.replay.tape import Lane, Tape, lane_of
 from mimrun.replay.targets import retries_of
 from mimrun.run.state import CellKey
+from mimrun.run.tally import NOT_BEGUN
 from mimrun.runbook.node import Node, PlannedAction, PlannedCall, PlannedGate
 from mimrun.runbook.plan import Plan, Segment
 
@@ -48,6 +50,11 @@ class RecordedCall:
     left: LogEntry | None = None
     resolved: list[LogEntry] = field(default_factory=list)
     given: int = 0
+
+    def settled(self) -> LogEntry | None:
+        """Give what a person said of the attempt that was given away last; None where nobody was asked."""
+        intent = self.attempts[self.given - 1][0].seq if self.given else 0
+        return next((entry for entry in self.resolved if getattr(entry.body, "intent", 0) == intent), None)
 
     @property
     def digest(self) -> str:
@@ -117,6 +124,10 @@ class Cassette:
         self._content = content
         self._planned = frozen_nodes(tape, plan, content)
         self.calls: dict[CellKey, RecordedCall] = {}
+        self.left_alone: set[tuple[str, str]] = set()
+        """Steps and hosts that were not begun, as too many others had failed before."""
+        self.begun: set[str] = set()
+        """The steps that were begun."""
         self._by_work: dict[tuple[str, str, str], list[RecordedCall]] = defaultdict(list)
         self._by_step: dict[tuple[str, str, str], list[RecordedCall]] = defaultdict(list)
         self._read(tape, plan)
@@ -124,6 +135,8 @@ class Cassette:
     def _read(self, tape: Tape, plan: Plan) -> None:
         lanes: dict[Lane, list[LogEntry]] = defaultdict(list)
         for entry in tape.entries:
+            if entry.kind is Kind.STEP_STARTED:
+                self.begun.add(entry.step)
             if entry.step and entry.target:
                 lanes[lane_of(entry)].append(entry)
         for entries in lanes.values():
@@ -141,6 +154,8 @@ class Cassette:
                     if call.attempts and _died(call.attempts[-1]):
                         call.attempts.pop()
                     call.attempts.append((entry, answer))
+            case kinds.StepSkipped(reason=reason) if reason.startswith(NOT_BEGUN):
+                self.left_alone.add((entry.step, entry.target))
             case kinds.StepCaptured(when="after") if key in self.calls:
                 self.calls[key].left = entry
             case kinds.StepResolved() if key in self.calls:

@@ -152,9 +152,9 @@ class Crowd:
         spoken = False
         for key in sorted(state.in_doubt()):
             call = self._log.recorded_call(key)
-            if call is None or not call.resolved:
+            entry = call.settled() if call is not None else None
+            if entry is None:
                 continue
-            entry = call.resolved.pop(0)
             assert isinstance(entry.body, kinds.StepResolved)
             body = entry.body.model_copy(
                 update={"intent": state.cell(key).intent, "iteration": key.iteration}

@@ -30,7 +30,7 @@ from mimrun.run.key import idempotency_key
 from mimrun.run.roster import Roster
 from mimrun.run.state import CellKey
 from mimrun.run.way import LeftOff
-from mimrun.runbook.node import Node, PlannedAction
+from mimrun.runbook.node import Node, PlannedAction, PlannedNode, TargetCalls
 
 
 class Unanswered(LeftOff):
@@ -80,7 +80,7 @@ class PlayedLog(Scratch):
         super().__init__(run)
         self._cassette, self._pairs, self._source = cassette, pairs, source
         self._begins, self._any = begins, any_arguments
-        self.turns = Turns(lambda _: False)
+        self.turns = Turns(self._unstick, late=self._is_late)
         self.nodes: Mapping[str, Node] = {}
         self._blobs: dict[tuple[int, str], bytes | LogEntry] = {}
         self._matched: dict[CellKey, RecordedCall] = {}
@@ -294,7 +294,24 @@ class PlayedLog(Scratch):
         """Give the recorded call that answers for a cell."""
         return self._matched.get(key)
 
-    # What the record tells of moments: here nothing.
+    # What the record tells of moments.
+
+    def _unstick(self, sleeps: bool) -> bool:  # noqa: FBT001 - `Turns` calls it
+        """Begin what was begun late then, when there is nothing else to do but to let time pass."""
+        return not sleeps and self.turns.begin_late(lambda _: 0)
+
+    def _is_late(self, arguments: tuple[object, ...]) -> bool:
+        """Say whether a host, or a branch, was left alone then since others had failed before its turn came."""
+        node = next((one for one in arguments if isinstance(one, PlannedNode)), None)
+        target = next((one.target for one in arguments if isinstance(one, TargetCalls)), None)
+        if node is None:
+            return False
+        if target is not None:
+            was = self._pairs.was(node.path)
+            return was is not None and (_place_then(was.nodes, target), target) in self._cassette.left_alone
+        inside = [step for step in self._pairs.now if f"{step.path}.".startswith(f"{node.path}.")]
+        then = [was for step in inside if (was := self._pairs.was(step.path)) is not None]
+        return bool(then) and not any(one.path in self._cassette.begun for was in then for one in was.nodes)
 
     def is_abandoned(self) -> bool:
         """Say whether an abort ended the attempt that this thread is at."""

@@ -82,7 +82,7 @@ class Teller:
             case kinds.GuardTripped() as body:
                 return f"a guard stops {self._name(entry.step)}{_why(body.reason)}"
             case _:
-                return _way_of(entry) or self._wish(entry)
+                return _way_of(entry) or self._wish(entry) or _by_rule(entry)
 
     def _wish(self, entry: LogEntry) -> str:
         who = entry.actor.id
@@ -185,6 +185,16 @@ def span(length: timedelta) -> str:
 
 def _why(reason: str) -> str:
     return f": {reason}" if reason else ""
+
+
+def _by_rule(entry: LogEntry) -> str:
+    match entry.body:
+        case kinds.ProposalTaken() as body:
+            return f"{entry.actor.id} takes what was proposed ({body.proposal})"
+        case kinds.RuleFired() as body:
+            return f"the rule {body.rule} launches it"
+        case _:
+            return ""
 
 
 def _way_of(entry: LogEntry) -> str:

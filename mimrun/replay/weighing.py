@@ -156,11 +156,12 @@ class _Course:
         was = self._tried.pairs.was(entry.step)
         if was is None:
             return
+        paths = _paths_then(self._tried.pairs, was, entry.step)
         for target, word in sorted(board.get(entry.step, {}).items()):
-            then = _then(self._then, was, target)
+            then = _then(self._then, paths if not target else [node.path for node in was.nodes], target)
             if then == word:
                 self.alike += bool(target)
-            elif then or target:
+            elif target or (then and paths):
                 where = self._entry_of(was, target)
                 yield self._divergence(entry.step, target, where, then or "nothing", word)
 
@@ -221,7 +222,14 @@ def final_board(entries: Iterable[LogEntry]) -> Board:
     return board_of(found)
 
 
-def _then(board: Board, was: Step, target: str) -> str:
-    """Give where a step of then stood in the end, on a target or as a whole."""
-    words = [board[node.path][target] for node in was.nodes if target in board.get(node.path, {})]
+def _then(board: Board, paths: Sequence[str], target: str) -> str:
+    """Give where a step of then stood in the end, on a target or as a whole ("")."""
+    words = [board[path][target] for path in paths if target in board.get(path, {})]
     return words[-1] if words else ""
+
+
+def _paths_then(pairs: Pairs, was: Step, path: str) -> list[str]:
+    """Give the paths of then of a step on the very same hosts: of those of its batches."""
+    now = next((step for step in pairs.now if step.place == without_batch(path)), None)
+    hosts = dict(zip((n.path for n in now.nodes), now.batches, strict=True)).get(path, ()) if now else ()
+    return [n.path for n, batch in zip(was.nodes, was.batches, strict=True) if set(batch) == set(hosts)]
