@@ -24,7 +24,7 @@ def worker(
     """Stay, and go on with runs that nobody is there for.
 
     Those whose worker died, within five seconds; those behind a gate that was decided or a lock that came
-    free; and what was done for a time only, when its time is up. Never a paused run, one in doubt, or a
+    free; what was done for a time only, when its time is up; and what the rules ask for because of alerts. Never a paused run, one in doubt, or a
     manual step. Several workers may run at once. On SIGTERM or Ctrl-C it takes nothing new and ends when
     the steps that are under way are finished; another worker, or `mimrun resume`, goes on from there. What
     it does stands in the program log, and here, a line for each run.

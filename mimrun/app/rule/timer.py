@@ -108,7 +108,8 @@ def tell_fired(settings: Settings, fired: Fired) -> None:
     log = program_log(settings)
     facts = {"rule": fired.rule, "group": fired.group, "outcome": fired.outcome, "reason": fired.reason}
     facts |= {"incident": fired.incident, "run": fired.run, "proposal": fired.proposal}
-    tell = log.warning if fired.outcome in ("failed", "held") else log.info
+    # In a storm very many are held back, each of which is on record.
+    tell = {"failed": log.warning, "held": log.debug}.get(fired.outcome, log.info)
     tell(Event.RULE_FIRED, **{name: value for name, value in facts.items() if value})
     if fired.storm:
         log.warning(Event.STORM_BEGAN, incident=fired.storm, reason=fired.reason)
