@@ -31,6 +31,7 @@ PAGES = {
     "log": "/log",
     "log-entry": "/log/{alert}",
     "log-verify": "/log/verify",
+    "kill-switch": "/kill-switch",
     "account": "/account",
     "not-there": "/no-such-page",
 }
