@@ -98,8 +98,7 @@ def pending_gate(home: Home, run: str, gate: str | None = None, *, known: Known 
         raise RefusedError(
             f"{summary.run} does not wait at {'gate ' + gate if gate else 'a gate'}: {describe(view)}"
         )
-    found = known_run(home, summary.run, known)
-    state, plan = found.state, found.plan
+    state, plan = known_run(home, summary.run, known)
     node, asked = plan.node(summary.waits_at), state.gates[summary.waits_at]
     if not isinstance(node, PlannedGate):
         raise RefusedError(f"{summary.run}: step {summary.waits_at} is not a gate")

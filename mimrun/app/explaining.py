@@ -84,8 +84,7 @@ def explain_run(home: Home, name: str, *, known: Known | None = None) -> Explana
         RefusedError: a rules file cannot be read, so that nobody knows.
     """
     summary = find_run(home, name).summary
-    found = known_run(home, summary.run, known)
-    state, plan = found.state, found.plan
+    state, plan = known_run(home, summary.run, known)
     node = _gate_of(plan, state, summary.waits_at if summary.waits_on == "gate" else "")
     if summary.status in TERMINAL:
         over = Line(

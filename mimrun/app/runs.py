@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -43,8 +44,7 @@ from mimrun.runbook.node import PlannedInclude
 from mimrun.runbook.plan import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is known of a run already, so that its log need not be read again: for whoever only looks."""
 
     state: RunState

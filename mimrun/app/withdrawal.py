@@ -74,8 +74,7 @@ def _taken(
     """
     view = find_run(home, run)
     summary = view.summary
-    found = known_run(home, summary.run, known)
-    state, plan = found.state, found.plan
+    state, plan = known_run(home, summary.run, known)
     path = summary.waits_at if summary.waits_on == "gate" else summary.unused
     asked = state.gates.get(path)
     if asked is None or (asked.opened and summary.unused != path):
