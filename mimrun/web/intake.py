@@ -1,15 +1,17 @@
 """Alerts in: `POST /alerts/KIND`. Whoever sends them proves it by the bytes themselves, and not by signing in.
 
-Threads of their own take them in, so that a storm of alerts and the pages of people do not wait for each other. What
-came while they were busy is then taken in together; more than can be taken soon is told to come again.
+Threads of their own take them in, so that a storm of alerts and the pages of people do not wait for each other. A lone
+alert is taken in at once; in a storm what comes within a moment is taken in together, by one append. More than can be
+taken soon is told to come again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from fastapi import APIRouter, Request
@@ -28,9 +30,12 @@ from mimrun.errors import (
 from mimrun.log.moment import utc_now
 from mimrun.web.errors import problem
 from mimrun.web.route import VerbRoute, open_to_all
+from mimrun.web.security import Receive, Scope, Send
 
 THREADS: Final = 2
 """While one waits for the disk, the other reads what has come since."""
+GATHER_S: Final = 0.01
+"""In a storm so long passes between two appends; each costs as much as reading several alerts does."""
 TOGETHER: Final = 64
 """Deliveries that are taken in together at most,"""
 TOGETHER_BYTES: Final = 1024 * 1024
@@ -54,10 +59,14 @@ _Answer: TypeAlias = "asyncio.Future[Received | MimrunError]"
 class PlainRoute(VerbRoute):
     """A route whose function takes the request as it is. Five hundred in a second leave no time for more."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give the function itself."""
-        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return endpoint
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+        super().__init__(path, endpoint, **given)
+        self.app = self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        response: Response = await self.endpoint(request)
+        await response(scope, receive, send)
 
 
 router: Final = APIRouter(route_class=PlainRoute, include_in_schema=False)
@@ -74,6 +83,8 @@ class Door:
         self.intake = intake
         self._waiting: deque[tuple[Arrival, _Answer]] = deque()
         self._changed = threading.Condition()
+        self._turn = threading.Lock()
+        self._taken_at = 0.0
         self._threads: list[threading.Thread] = []
 
     async def take(self, arrival: Arrival) -> Received:
@@ -115,14 +126,19 @@ class Door:
 
     def _next(self) -> list[tuple[Arrival, _Answer]]:
         """Give what waits, as far as it is taken in together; waits until there is something."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting)
-            taken, size = [self._waiting.popleft()], 0
-            while self._waiting and len(taken) < TOGETHER:
-                size += len(self._waiting[0][0].raw)
-                if size > TOGETHER_BYTES:
-                    break
-                taken.append(self._waiting.popleft())
+        with self._turn:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+            # Not by the condition: whoever is woken by each that comes has gathered nothing.
+            time.sleep(max(0.0, self._taken_at + GATHER_S - time.monotonic()))
+            self._taken_at = time.monotonic()
+            with self._changed:
+                taken, size = [self._waiting.popleft()], 0
+                while self._waiting and len(taken) < TOGETHER:
+                    size += len(self._waiting[0][0].raw)
+                    if size > TOGETHER_BYTES:
+                        break
+                    taken.append(self._waiting.popleft())
             return taken
 
 

@@ -237,7 +237,7 @@ def test_what_cannot_be_read_is_refused_with_a_reason(
     before = size(server)
     answered, problem, _ = ask(server, "/alerts/alertmanager", body, headers)
     assert answered == status == problem["status"]
-    assert said in problem["title"]
+    assert said in problem["detail"]
     assert size(server) == before
 
 

@@ -49,13 +49,13 @@ def post_alert(
         **proof_of(keys, raw, now, f"msg_{secrets.token_hex(12)}"),
     }
     status, answer = _post(url or _server(settings), path, raw, headers)
-    title = str(answer.get("detail") or answer.get("title") or f"it answered {status}")[:500]
+    said = str(answer.get("detail") or answer.get("title") or f"it answered {status}")[:500]
     if status == 200:
         return {name: _count(answer.get(name)) for name in ("accepted", "duplicates")}
     if status == 401:
-        raise AlertAuthError(f"the server did not take it: {title}")
+        raise AlertAuthError(f"the server did not take it: {said}")
     raise (InputError if status in (400, 404, 413, 415) else StoreError)(
-        f"the server did not take it: {title}"
+        f"the server did not take it: {said}"
     )
 
 
