@@ -116,7 +116,10 @@ def guarded(app: App, names: Names) -> App:
 def _refused(scope: Scope, names: Names) -> App | None:
     """Give what refuses a request at once; None where it may be looked at."""
     headers = scope["headers"]
-    if len(scope.get("query_string", b"")) + sum(len(name) + len(value) for name, value in headers) > LONGEST_HEAD:
+    if (
+        len(scope.get("query_string", b"")) + sum(len(name) + len(value) for name, value in headers)
+        > LONGEST_HEAD
+    ):
         return _problem(431, f"headers and address may have {LONGEST_HEAD} bytes at most")
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) != 1 or not names.knows(hosts[0].decode("latin-1")):
@@ -124,7 +127,7 @@ def _refused(scope: Scope, names: Names) -> App | None:
             421, "this server is not the host that was asked for; see `mimrun serve --public-url`"
         )
     if names.behind:
-        client = (scope.get("client") or ("", 0))[0]
+        client = _plain((scope.get("client") or ("", 0))[0])
         if client == names.behind:
             _take_from_proxy(scope, headers)
         elif not is_loopback(client):
@@ -135,6 +138,11 @@ def _refused(scope: Scope, names: Names) -> App | None:
     if _first(headers, b"content-encoding") not in (None, b"identity"):
         return _problem(415, "send the body as it is, without a content encoding")
     return None
+
+
+def _plain(address: str) -> str:
+    """Give an address of IPv4 as such, also where it comes to a socket of IPv6."""
+    return address.removeprefix("::ffff:")
 
 
 def _take_from_proxy(scope: Scope, headers: Collection[tuple[bytes, bytes]]) -> None:

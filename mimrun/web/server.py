@@ -125,7 +125,7 @@ def serve(settings: Settings, options: Options, tell: Callable[[dict[str, Any]],
                 server.run(sockets=[line])
                 tell({"stopping": True})
                 household.end(lambda: server.hurry)
-                end_started(0.0 if server.hurry else None)
+                end_started(lambda: server.hurry)
         finally:
             line.close()
             program_log(settings).info(Event.SERVER_STOPPED)

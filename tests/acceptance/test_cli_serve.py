@@ -344,15 +344,43 @@ def test_a_run_that_is_launched_without_an_engine_is_executed_and_left_in_order(
         assert desk.marks() == ["begun", "over", "next"]
 
 
-@pytest.mark.needs("prefect")
-def test_with_it_up_runs_go_through_its_warm_engine(desk: Desk) -> None:
-    book = desk.runbook(mark("one") + GATE + mark("two"), name="gated")
+@contextmanager
+def warm(desk: Desk, *words: str) -> Iterator[Server]:
+    """Serve with an engine that is ready."""
     lay_template(desk.home)
-    with serving(desk.home, "--engine", MIMRUN_RUNBOOKS=str(desk.folder)) as server:
+    with serving(desk.home, "--engine", *words, MIMRUN_RUNBOOKS=str(desk.folder)) as server:
         end = time.monotonic() + WAKES_S
         while get(server, "/ready")[0] != 200:
             assert time.monotonic() < end, "the engine is not ready in time"
             time.sleep(0.1)
+        yield server
+
+
+@pytest.mark.needs("prefect")
+def test_a_server_that_ends_leaves_a_run_of_its_engine_between_two_steps(desk: Desk) -> None:
+    marks = desk.folder / "marks"
+    slow = (
+        f"  - {{name: Wait, local.shell: {{cmd: 'echo begun >> {marks}; sleep 2; echo over >> {marks}'}}}}\n"
+    )
+    desk.runbook(slow + f"  - {{name: Next, local.shell: {{cmd: 'echo next >> {marks}'}}}}\n", name="slow")
+    with warm(desk) as server:
+        with open_home(settings_of(desk)) as home:
+            token = token_of(home, "alex")
+        plan = post(server, "/api/v1/plans", token, runbook="slow", inputs={})["digest"]
+        run = post(server, "/api/v1/runs", token, runbook="slow", inputs={}, plan=plan)["run"]
+        until(marks.exists)
+    assert desk.marks() == ["begun", "over"], "the step that was under way was finished"
+    assert (desk.status(run)["status"], desk.status(run)["mode"]) == ("interrupted", "prefect")
+    assert desk.status(run)["recap"]["in_doubt"] == 0
+    assert desk("worker", "--once").code == 0
+    assert desk.status(run)["status"] == "succeeded"
+    assert desk.marks() == ["begun", "over", "next"]
+
+
+@pytest.mark.needs("prefect")
+def test_with_it_up_runs_go_through_its_warm_engine(desk: Desk) -> None:
+    book = desk.runbook(mark("one") + GATE + mark("two"), name="gated")
+    with warm(desk) as server:
         said = desk("run", "--yes", "--json", "--detach", book)
         assert said.code == 3, said.err
         assert desk.status()["mode"] == "prefect"

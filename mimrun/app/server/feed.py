@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from mimrun.errors import LogError
@@ -129,7 +130,7 @@ class Feed:
         """
         with self._lock:
             at, known = self._at, self._from
-            heard = [one for one in self._heard if one.seq > after] if after >= known else None
+            heard = self._behind(after) if after >= known else None
         if after >= at:
             return None
         if heard is None:
@@ -142,6 +143,12 @@ class Feed:
                 return News(at, all=True)
             at = max(at, heard[-1].seq if heard else 0)
         return news_of(at, [one for one in heard if wanted.fits(one)])
+
+    def _behind(self, after: int) -> list[Heard]:
+        """Give what is remembered behind an entry: the newest first until there, since most are not far behind."""
+        found = list(takewhile(lambda one: one.seq > after, reversed(self._heard)))
+        found.reverse()
+        return found
 
     def close(self) -> None:
         """End it: everybody who watches is told. May be called in a signal handler, and twice."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 from mimrun.app.home import Home
@@ -12,6 +14,7 @@ from mimrun.app.launching import find_launcher, hand_over
 from mimrun.app.server.child import MODULE
 from mimrun.errors import RunError
 
+_LOOK_S: Final = 0.05
 MOST: Final = 8
 """Runs that are executed in processes of their own at once, where the engine is not ready."""
 
@@ -33,13 +36,13 @@ def start_run(home: Home, run: str) -> str:
     return launched.mode
 
 
-def end_started(patience_s: float | None) -> None:
+def end_started(hurry: Callable[[], bool]) -> None:
     """Have every process that was started here leave its run after the step that is under way, and wait for that.
 
     Arguments:
-        patience_s: for so long; None as long as it takes.
+        hurry: says whether to wait no longer; they end by themselves then.
     """
-    _CHILDREN.end(patience_s)
+    _CHILDREN.end(hurry)
 
 
 class _Children:
@@ -71,16 +74,14 @@ class _Children:
             except OSError as exc:
                 raise RunError(f"{run} is on record, and no process can be started: {exc}") from exc
 
-    def end(self, patience_s: float | None) -> None:
+    def end(self, hurry: Callable[[], bool]) -> None:
         with self._lock:
             running = list(self._running.values())
         for child in running:
-            child.terminate()
-        for child in running:
-            try:
-                child.wait(patience_s)
-            except subprocess.TimeoutExpired:
-                continue  # it ends by itself after its step
+            if child.poll() is None:
+                child.terminate()
+        while any(child.poll() is None for child in running) and not hurry():
+            time.sleep(_LOOK_S)
 
 
 _CHILDREN: Final = _Children()

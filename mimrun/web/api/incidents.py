@@ -25,6 +25,7 @@ from mimrun.app.incident.working import (
 )
 from mimrun.app.manual_work import Place, write_note
 from mimrun.app.priority import prioritize
+from mimrun.errors import RefusedError
 from mimrun.web.acting import Acting, Who
 from mimrun.web.api.finding import incident_named, run_named
 from mimrun.web.api.incident_model import (
@@ -139,7 +140,9 @@ def note(request: Request, who: Acting, incident: str, given: Note, key: Key = N
 
     def do() -> int:
         run = run_named(who.home, given.run).summary if given.run is not None else None
-        place = Place(name, run.run if run is not None and run.incident == name else "")
+        if run is not None and run.incident != name:
+            raise RefusedError(f"{run.run} belongs to {run.incident}, not to {name}")
+        place = Place(name, run.run if run is not None else "")
         return write_note(who.home, who.identity, place, masking(who.home)(given.text))[0].seq
 
     seq = repeats.once((who.identity.person.id, f"note {name}"), key, given, do)

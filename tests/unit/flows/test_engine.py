@@ -32,6 +32,7 @@ class Executor:
     hold: threading.Event | None = None
     began: threading.Event = field(default_factory=threading.Event)
     looks: int = 0
+    left: bool = False
 
     def execute(self, run: str, around_step: object, mode: str, reason: str) -> Verdict:
         self.calls.append((run, mode, reason))
@@ -254,6 +255,22 @@ def test_it_does_not_stop_under_a_run_unless_forced_and_then_takes_no_more() -> 
     assert not take(engine, "s")
     executor.hold.set()  # type: ignore[union-attr]
     rest(engine)
+
+
+def test_when_it_is_to_leave_it_takes_no_more_and_ends_when_its_runs_are_left() -> None:
+    executor = Executor(hold=threading.Event())
+    engine, _, _ = make(executor)
+    assert take(engine, "a")
+    assert executor.began.wait(10)
+    assert engine.answer({"do": "leave"})["stopping"]
+    assert executor.left, "each run is left in front of its next step"
+    assert not take(engine, "b")
+    assert engine.busy
+    assert not engine.idle_enough
+    assert executor.hold is not None
+    executor.hold.set()
+    rest(engine)
+    assert engine.idle_enough
 
 
 def test_it_is_idle_after_the_last_run_and_for_the_longest_time_anyone_asked_for() -> None:
