@@ -30,7 +30,7 @@ from mimrun.web.view.notes import notes_of
 
 router: Final = new_router()
 
-Path: Final = Query(max_length=200)
+StepPath: Final = Query(max_length=200)
 Host: Final = Query(max_length=255)
 
 
@@ -91,7 +91,7 @@ def cell(
     request: Request,
     who: Acting,
     run: str,
-    step: Annotated[str, Path],
+    step: Annotated[str, StepPath],
     *,
     target: Annotated[str, Host] = "",
 ) -> HTMLResponse:
