@@ -16,6 +16,8 @@ from mimrun.incident.review import Event, Gap, Review, Row
 from mimrun.log.moment import read_moment
 from mimrun.runbook.duration import format_duration
 
+DRILL: Final = "drill"
+"""The flag of an incident that is only played."""
 _SOURCES: Final = {"event": "recorded", "seen": "as somebody saw", "estimate": "an estimate", "": ""}
 _STATES: Final = {"open": "to do", "done": "done", "dropped": "dropped"}
 _HOW: Final = {"change_backed_out": "by taking a change back", "no_fault": "nothing was wrong"}
@@ -113,6 +115,8 @@ def figure_text(figure: Figure) -> str:
 
 def _short(review: Review) -> Iterator[tuple[str, str]]:
     one = review.incident
+    if DRILL in one.flags:
+        yield "An exercise", "it counts in no figure over incidents"
     yield "Severity", ", ".join(filter(None, (one.severity, one.priority))) or "nobody assessed it"
     if one.services:
         yield "Services", ", ".join(one.services)

@@ -130,6 +130,11 @@ def test_runs_gates_and_manual_steps_are_in_it_apart(bench: Bench) -> None:
     assert json.loads(json.dumps(review.as_json()))["figures"]["approval_wait"]["value"] is not None
 
 
+def test_an_exercise_is_said_to_be_one(home: Home) -> None:
+    name = declare(home, RESPONDER, Declaration("We play", flags=("drill",)))
+    assert "- **An exercise:** it counts in no figure over incidents" in as_markdown(make_review(home, name))
+
+
 def test_nobody_is_told_of_gaps_that_are_shorter_than_they_want(home: Home, incident: str) -> None:
     assert make_review(home, incident, gap=timedelta(hours=1)).gaps == ()
     assert sum(gap.ms for gap in make_review(home, incident, gap=timedelta(0)).gaps) >= 0
