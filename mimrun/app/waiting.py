@@ -97,12 +97,12 @@ def run_progress(home: Home, view: RunView) -> Progress:
     """Say how far a run has come: by the step that was started last, without reading its whole log."""
     summary = view.summary
     try:
-        paths = [node.path for node in load_plan(home, summary.run).walk() if isinstance(node, Leaf)]
+        leaves = [node for node in load_plan(home, summary.run).walk() if isinstance(node, Leaf)]
     except (LogError, ErasedError):
         return Progress(0, 0, summary.step_name)
     step = summary.waits_at or summary.step
-    at = next((number for number, path in enumerate(paths, 1) if path == step), 0)
-    return Progress(at, len(paths), summary.step_name)
+    at = next((number for number, leaf in enumerate(leaves, 1) if leaf.path == step), 0)
+    return Progress(at, len(leaves), leaves[at - 1].name if at else summary.step_name)
 
 
 @dataclass(frozen=True, slots=True)
