@@ -9,7 +9,7 @@ from typing import Final
 
 from mimrun.app.checking import Forecast, Prospect
 from mimrun.app.shown.call import shown_value
-from mimrun.app.shown.plan import Section, named, plan_steps
+from mimrun.app.shown.plan import Section, first, named, plan_steps
 from mimrun.app.shown.plan_facts import bounds, judgement
 from mimrun.app.shown.tone import Told
 from mimrun.runbook.batch import written
@@ -21,6 +21,8 @@ _TARGETS: Final = 100
 _WHOLE: Final = 2000
 """So many steps on hosts are shown in full; of more, what repeats itself is cut short."""
 _FORECASTS: Final = 500
+_ALIKE: Final = 20
+"""So many hosts are named where the same would come of a step."""
 _SIGNS: Final = {
     Prospect.CHANGES: "changed",
     Prospect.UNCHANGED: "ok",
@@ -61,7 +63,7 @@ class PlanPage:
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """What would come of a step on a host.
+    """What would come of a step on hosts where it is the same.
 
     Arguments:
         sign: the status that it looks like.
@@ -69,7 +71,7 @@ class CheckRow:
 
     step: str
     name: str
-    target: str
+    targets: str
     prospect: str
     sign: str
     detail: str
@@ -114,24 +116,28 @@ def _size(plan: Plan) -> int:
 def check_page(steps: Iterable[Sequence[Forecast]]) -> CheckPage:
     """Give what a page shows of a plan that was held against its targets."""
     every = [forecast for step in steps for forecast in step]
-    # What needs a look comes first where not everything can be shown.
-    quiet = {Prospect.UNCHANGED, Prospect.READ, Prospect.SKIPPED}
-    shown = (
-        every
-        if len(every) <= _FORECASTS
-        else [one for one in every if one.prospect not in quiet][:_FORECASTS]
-    )
+    alike: dict[tuple[str, str, Prospect, str, bool], list[Forecast]] = {}
+    for one in every:
+        alike.setdefault((one.step, one.name, one.prospect, one.detail, one.tolerated), []).append(one)
+    groups = list(alike.values())
+    if len(groups) > _FORECASTS:
+        # What needs a look comes first where not everything can be shown.
+        quiet = {Prospect.UNCHANGED, Prospect.READ, Prospect.SKIPPED}
+        groups = [group for group in groups if group[0].prospect not in quiet][:_FORECASTS]
     counts = Counter(one.prospect for one in every)
-    rows = tuple(
-        CheckRow(
-            one.step,
-            one.name,
-            f"{one.target} item {one.iteration + 1}" if one.iteration else one.target,
-            one.prospect.value + (" (the run would go on)" if one.tolerated else ""),
-            _SIGNS[one.prospect],
-            one.detail,
-        )
-        for one in shown
-    )
     told = tuple((one.value, _SIGNS[one], counts[one]) for one in Prospect if counts[one])
-    return CheckPage(rows, told, len(every) - len(shown), counts[Prospect.UNKNOWN] > 0)
+    left_out = len(every) - sum(map(len, groups))
+    return CheckPage(tuple(map(_check_row, groups)), told, left_out, counts[Prospect.UNKNOWN] > 0)
+
+
+def _check_row(group: Sequence[Forecast]) -> CheckRow:
+    first_ = group[0]
+    targets = [f"{one.target} item {one.iteration + 1}" if one.iteration else one.target for one in group]
+    return CheckRow(
+        first_.step,
+        first_.name,
+        first(targets, _ALIKE),
+        first_.prospect.value + (" (the run would go on)" if first_.tolerated else ""),
+        _SIGNS[first_.prospect],
+        first_.detail,
+    )
