@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from builders.answering import Answer
 from builders.commands import until
-from builders.prometheus_api import PrometheusApi
+from builders.prometheus_api import PrometheusApi, prometheus_api
 from builders.runs import Bench
 
 from flows.watch import ask_prometheus
@@ -27,7 +28,7 @@ watches:
 
 @pytest.fixture
 def api() -> Iterator[PrometheusApi]:
-    with PrometheusApi() as api:
+    with prometheus_api() as api:
         yield api
 
 
@@ -81,11 +82,11 @@ def test_no_answer_is_an_alert_and_what_was_one_stays_one(bench: Bench, api: Pro
     with bench.home() as home:
         (watch,) = read_watches(home.settings).watches
         watching(home).once(watch)
-        api.raw = (503, b"{}")
+        api.instead = Answer(503, body=b"{}")
         assert "answered 503" in watching(home).once(watch).wrong
         blind = "the watch down gets no answer: nobody knows how it is"
         assert [(title, status) for title, status, _ in said(home)] == [("Down", "firing"), (blind, "firing")]
-        api.raw = None
+        api.instead = None
         watching(home).once(watch)
         assert [(title, status) for title, status, _ in said(home)][2:] == [(blind, "resolved")]
 
@@ -105,8 +106,8 @@ def test_what_could_not_be_recorded_is_found_again(bench: Bench, api: Prometheus
 
 
 def test_one_that_hangs_holds_up_no_other(bench: Bench, api: PrometheusApi) -> None:
-    with PrometheusApi() as silent:
-        silent.hangs.set()
+    with prometheus_api() as silent:
+        silent.instead = Answer(raw=b"", hang=True)
         more = WATCHES.format(address=silent.address) + WATCHES.format(address=api.address).split("\n", 2)[
             2
         ].replace("name: down", "name: other")
@@ -118,7 +119,6 @@ def test_one_that_hangs_holds_up_no_other(bench: Bench, api: PrometheusApi) -> N
             thread.start()
             until(lambda: said(home), "an alert of the watch that gets answers")
             one.stop()
-            silent.hangs.clear()
             thread.join(20)
             assert not thread.is_alive()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import gzip
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
-from builders.prometheus_api import PrometheusApi
+from builders.answering import Answer
+from builders.prometheus_api import PrometheusApi, prometheus_api
 
 from flows.watch import MAX_BYTES, ask_prometheus
 from mimrun.errors import LostAnswer, MimrunError, Refused, Unreachable
@@ -17,7 +19,7 @@ from mimrun.secret import Secret
 
 @pytest.fixture
 def api() -> Iterator[PrometheusApi]:
-    with PrometheusApi() as api:
+    with prometheus_api() as api:
         yield api
 
 
@@ -29,7 +31,7 @@ def test_a_vector_is_read_with_its_labels_and_exact_values(api: PrometheusApi) -
 
 
 def test_a_scalar_is_one_series(api: PrometheusApi) -> None:
-    api.raw = (200, b'{"status":"success","data":{"resultType":"scalar","result":[1,"42"]}}')
+    api.instead = Answer(body=b'{"status":"success","data":{"resultType":"scalar","result":[1,"42"]}}')
     assert ask_prometheus(api.address, "42") == [Sample({}, "42")]
 
 
@@ -71,7 +73,7 @@ def test_a_scalar_is_one_series(api: PrometheusApi) -> None:
 def test_what_is_no_answer_is_said_in_words(
     api: PrometheusApi, status: int, body: bytes, error: type[MimrunError], words: str
 ) -> None:
-    api.raw = (status, body)
+    api.instead = Answer(status, body=body)
     with pytest.raises(error, match=words):
         ask_prometheus(api.address, "up")
 
@@ -81,15 +83,26 @@ def test_nobody_there_and_nobody_who_answers_are_told_apart(api: PrometheusApi) 
         free.bind(("127.0.0.1", 0))
         with pytest.raises(Unreachable, match="cannot be reached"):
             ask_prometheus(f"http://127.0.0.1:{free.getsockname()[1]}", "up")
-    api.hangs.set()
-    with pytest.raises(LostAnswer, match="no answer: ReadTimeout"):
-        ask_prometheus(api.address, "up", timeout_s=0.2)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n"
+    for slow in (
+        Answer(raw=b"", hang=True),
+        Answer(raw=head + b"X: ", drip=b"x"),
+        Answer(raw=head + b"\r\n", drip=b" "),
+    ):
+        api.instead = slow
+        began = time.monotonic()
+        with pytest.raises(LostAnswer, match=r"no whole answer within 0\.3 s"):
+            ask_prometheus(api.address, "up", timeout_s=0.3)
+        assert time.monotonic() - began < 5, "also of an answer that comes byte by byte"
+
+
+def test_an_answer_that_is_packed_is_not_unpacked(api: PrometheusApi) -> None:
+    api.instead = Answer(body=gzip.compress(b" " * 10_000_000), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(LostAnswer, match="is packed, although that was not asked for"):
+        ask_prometheus(api.address, "up")
 
 
 def test_of_very_many_series_the_first_are_read(api: PrometheusApi) -> None:
     result = [{"metric": {"i": str(n)}, "value": [1, "1"]} for n in range(MOST + 5)]
-    api.raw = (
-        200,
-        json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode(),
-    )
+    api.instead = Answer(value={"status": "success", "data": {"resultType": "vector", "result": result}})
     assert len(ask_prometheus(api.address, "up")) == MOST
