@@ -6,12 +6,16 @@ from typing import Annotated, Final, get_args
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from mimrun.app.alert.paging import alerts_before
+from mimrun.app.incident.masking import masking
+from mimrun.app.rule.resuming import resume_rules
+from mimrun.app.rule.view import list_rules
 from mimrun.incident.alert import Status
 from mimrun.web.acting import Acting
-from mimrun.web.page import show
+from mimrun.web.form import Form
+from mimrun.web.page import is_fragment, see, show
 from mimrun.web.route import does, new_router
 
 router: Final = new_router()
@@ -29,6 +33,7 @@ def alerts(
 ) -> HTMLResponse:
     """List alerts, the newest first."""
     page = alerts_before(who.home, before, status=status, source=source)
+    rules = None if is_fragment(request) else list_rules(who.home)
     asked = {"status": status, "source": source}
 
     def link(**changed: str | int) -> str:
@@ -40,6 +45,7 @@ def alerts(
         who,
         "alerts.html",
         page=page,
+        rules=rules,
         here=link(before=before),
         older=link(before=page.before) if page.before else "",
         newest=link() if before else "",
@@ -51,3 +57,12 @@ def alerts(
         every_source=link(source=""),
         filtered=bool(status or source or before),
     )
+
+
+@router.post("/rules/resume")
+@does("rule resume")
+def resume(request: Request, who: Acting, form: Form) -> Response:
+    """Say that a storm is over: rules launch again, and what was held back fires if it still burns."""
+    was = resume_rules(who.home, who.identity, masking(who.home)(form.text("reason")))
+    told = "Rules may launch again. This incident of the storm is open until somebody resolves it."
+    return see(request, f"/incidents/{was.incident}" if was.incident else "/alerts", told)

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from mimrun.app.incident.view import list_incidents
 from mimrun.app.runs import list_runs
 from mimrun.app.waiting import run_progress, waiting_tasks
+from mimrun.incident.storm import budget_in
 from mimrun.run.transitions import TERMINAL
 from mimrun.web.acting import Acting
 from mimrun.web.page import show
@@ -42,4 +43,5 @@ def now(request: Request, who: Acting) -> HTMLResponse:
         left_out=max(len(unfinished) - _SHOWN, 0),
         recent=[view for view in runs if view.summary.status in TERMINAL][:_RECENT],
         anything=bool(runs or incidents),
+        storm=budget_in(who.home.store),
     )

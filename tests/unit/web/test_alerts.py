@@ -14,7 +14,7 @@ from mimrun.app.home import Home
 from mimrun.app.incident.declaring import Declaration, declare
 from mimrun.incident.alert import Alert, Severity, Status, alert_draft, alert_key
 from mimrun.log.entry import Actor, Draft
-from mimrun.log.kinds import RuleFired
+from mimrun.log.kinds import RuleFired, StormBegan
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -110,3 +110,24 @@ def test_many_alerts_are_read_in_pages(home: Home) -> None:
     page = Browser(home).get("/alerts")
     (older,) = page.all("a", rel="next")
     assert len(rows(Browser(home).get(older.attributes["href"]))) == 5
+
+
+def test_a_storm_is_said_loudly_and_ended_by_somebody_who_may(home: Home) -> None:
+    incident = declare(home, RESPONDER, Declaration("A storm"))
+    began = StormBegan(incident=incident, reason="21 runs in an hour")
+    home.store.append([Draft(Actor("system", "rules"), began, inc=incident)])
+    browser = Browser(home)
+    assert "21 runs in an hour" in browser.get("/").text
+    page = browser.get("/alerts")
+    assert "A storm: rules only propose" in page.text
+    page = browser.press(page, "Let rules launch again", reason="the switch is replaced")
+    assert "Rules may launch again." in page.text
+    assert "A storm" not in browser.get("/alerts").text
+
+
+def test_rules_that_are_refused_are_said_loudly(home: Home) -> None:
+    home.settings.rules.mkdir(exist_ok=True)
+    (home.settings.rules / "disk.yaml").write_text("name: disk\nmatsch: {}\n")
+    page = Browser(home).get("/alerts")
+    assert "Rules are refused" in page.text
+    assert "matsch" in page.text
