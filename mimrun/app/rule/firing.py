@@ -25,7 +25,7 @@ from mimrun.incident.burning import Ending, Firing
 from mimrun.incident.episode import Outcome, episode_in
 from mimrun.incident.incident import incident_in
 from mimrun.incident.outcome import Facts, Judgement, judge
-from mimrun.incident.storm import Budget, budget_in
+from mimrun.incident.storm import Budget, Limits, budget_in
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RuleEnded, RuleFired
 from mimrun.log.store import View
@@ -142,6 +142,11 @@ class Firings:
     def held(self) -> str:
         """Say why nothing may fire at all; "" where it may."""
         return Latch(self._home.settings.kill_switch).reason() or pulled_in(self._home.store)
+
+    def obstructed(self, limits: Limits) -> bool:
+        """Say whether everything that would fire now is held back, whatever it is."""
+        facts, budget = Facts(held=self.held()), budget_in(self._home.store)
+        return judge("notify", "queue", facts, limits, budget, now=self._home.clock()).outcome == "held"
 
     def end(self, ending: Ending) -> bool:
         """Record that an episode is over; says whether nobody else has done so.

@@ -93,7 +93,7 @@ class Heeding:
                     came += 1
                     self._told(fired)
             done += came
-            if not came:
+            if not came and len(decisions) < AT_ONCE:
                 # What could not be done is looked at when something has come, or after a while.
                 return done
         return done
@@ -116,7 +116,7 @@ class Heeding:
     def _may_look_again(self, burning: Burning) -> bool:
         """Say whether it is time to look at what was held back."""
         now = self._monotonic()
-        if not burning.holds or now < self._again_at or self._firings.held():
+        if not burning.holds or now < self._again_at or self._firings.obstructed(self._reader.now.limits):
             return False
         self._again_at = now + AGAIN_S
         return True
