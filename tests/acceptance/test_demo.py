@@ -137,6 +137,9 @@ def test_the_demo_fails_over_by_prefect_and_leaves_nothing_running(place: Path) 
         "3 entries are missing at the incident's end",
         "no key of the log has signed it",
         "3 of 3 forged copies are refused",
+        "It takes the same course",
+        "Time to contain (MTTC): ",
+        "yes the review reckons 4 of 4 times from the log alone",
         "no split brain: the old primary was fenced",
         "Outage ",
         "Driven by Prefect",
@@ -166,6 +169,9 @@ def test_the_report_for_machines_has_the_outage_the_loss_and_the_order(place: Pa
     assert texts[0] == "the primary is killed"
     assert texts.index("the alert arrives") < texts.index("the rule proposes postgres-failover")
     assert "console" not in report, "it is down"
+    assert report["replay"]["same"] is True
+    assert report["review"]["figures"]["mttc"] > 0
+    assert "Bring the old primary back" in Path(report["review"]["file"]).read_text()
     assert texts.index("done: Fence the old primary") < texts.index("done: Promote the standby")
     for each in report["next"]:
         program, *words = each["command"].split()

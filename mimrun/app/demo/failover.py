@@ -11,6 +11,7 @@ from mimrun.app.demo.aftermath import Settled, settle
 from mimrun.app.demo.alarm import Alarm
 from mimrun.app.demo.console import ConsoleDoor, open_console
 from mimrun.app.demo.evidence import Evidence, prove
+from mimrun.app.demo.learning import Learned, learn
 from mimrun.app.demo.noticing import Noticed, notice
 from mimrun.app.demo.report import FenceProof, Held, Moment, Report, after_ms, fence_proof, timeline
 from mimrun.app.demo.run import DemoRun, Narrator
@@ -45,6 +46,7 @@ class Seen:
         notes: the client's.
         lost: rows that were acknowledged and are gone; None where nobody could look.
         settled: how the incident ended; None where it did not.
+        learned: what came of looking back; None where there was nothing to look back at.
         closed: nothing listens at the old primary's port.
     """
 
@@ -52,6 +54,7 @@ class Seen:
     notes: Notes
     lost: Sequence[int] | None
     settled: Settled | None
+    learned: Learned | None
     closed: bool
 
 
@@ -176,8 +179,9 @@ class FailoverDemo:
             back = self.died_at + timedelta(seconds=outage)
             settled = settle(run, self.narrator, alarm, noticed, self.died_at, back)
         evidence = prove(run.home, run.state.incident, self.narrator)
+        learned = learn(run, self.narrator) if settled is not None else None
         checked = verify_log(self.stage.settings)
-        seen = Seen(outage, notes, lost, settled, closed=self._is_closed(lab))
+        seen = Seen(outage, notes, lost, settled, learned, closed=self._is_closed(lab))
         proof = fence_proof(run.plan, run.entries())
         return Report(
             demo="failover",
@@ -187,7 +191,7 @@ class FailoverDemo:
             mode=run.state.mode,
             begin=self.died_at,
             timeline=self._timeline(run, noticed, seen),
-            held=(*_held(run, seen, proof, checked), *evidence.held()),
+            held=(*_held(run, seen, proof, checked), *evidence.held(), *(learned.held() if learned else ())),
             figures={
                 "outage_ms": None if outage is None else round(outage * 1000),
                 "alert_ms": after_ms(self.died_at, noticed.alert.at),
@@ -200,9 +204,10 @@ class FailoverDemo:
                 "fence": {"fenced": proof.fenced, "proven": proof.proven, "promoting": proof.promoting},
                 "log": {"size": checked.size, "root": checked.root, "ok": checked.ok},
                 "evidence": evidence.as_json(),
+                **(learned.as_json() if learned else {}),
                 "summary": _summary(outage, lost, notes),
             },
-            next=self._next(run, lab, alarm, evidence),
+            next=self._next(run, lab, evidence, learned),
         )
 
     @staticmethod
@@ -221,16 +226,19 @@ class FailoverDemo:
         return sorted(moments, key=lambda moment: moment.at)
 
     def _next(
-        self, run: DemoRun, lab: FailoverLab, alarm: Alarm, evidence: Evidence
+        self, run: DemoRun, lab: FailoverLab, evidence: Evidence, learned: Learned | None
     ) -> Sequence[tuple[str, str]]:
         where = f"--home {self.stage.settings.home}"
         looks = [
             (f"mimrun status {run.name} {where}", "each step of the run"),
-            (f"mimrun log show {run.name} {where}", "what was done, entry by entry"),
-            (f"mimrun log verify {where}", "that nobody has changed it"),
+            (f"mimrun incident timeline {run.state.incident} {where}", "from the alert to the review"),
+            (f"mimrun replay {run.name} {where}", "the run, told again"),
+            (f"mimrun log verify {where}", "that nobody has changed the log"),
             (evidence.command, "the same of the incident, without mimrun"),
             (f"mimrun runbook show {RUNBOOK}", "the runbook"),
         ]
+        if learned is not None:
+            looks.insert(3, (f"mimrun review show {run.state.incident} {where}", "the review"))
         if not self.stage.keep:
             return (*looks, ("mimrun demo --interactive", "be the change manager yourself"))
         one, two = lab.pair.primary.name, lab.pair.standby.name
