@@ -1,7 +1,7 @@
 # mimrun's commands. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-heavy check bench docs lock packages venv clean
+.PHONY: help demo test test-heavy check bench docs pictures lock packages venv clean
 
 BIN := .venv/bin
 CODE := mimrun connectors flows
@@ -37,6 +37,10 @@ bench: setup  ## measure; prints figures and asserts none
 
 docs: venv  ## write the reference pages that come from the code
 	@deploy/bin/write-docs
+
+pictures: setup  ## have the browser tests play the story, and take its pictures into the documentation
+	@$(BIN)/pytest -q tests/browser/test_story.py
+	@$(BIN)/python deploy/docs/pictures.py
 
 lock: venv  ## renew the hash-pinned requirement files
 	@deploy/bin/lock-requirements

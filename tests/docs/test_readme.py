@@ -96,5 +96,5 @@ def test_every_room_of_the_house_is_there(room: str) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) < 160
+    assert len(README.splitlines()) < 180
     assert max(len(line) for line in README.splitlines() if not line.startswith("|")) <= 125
