@@ -15,6 +15,7 @@ from builders.commands import until
 from builders.drawer import CATALOG, Drawer, put
 from builders.inbox import chatting
 from builders.plans import a_plan, action, gate
+from builders.rules import an_alert, send
 from builders.runs import RESPONDER, Bench
 
 from mimrun.app.alert.sources import SourcesInForce
@@ -24,8 +25,11 @@ from mimrun.app.change.timer import write_now
 from mimrun.app.execution import execute_run, note_mode
 from mimrun.app.home import lay_home
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
+from mimrun.app.rule.timer import RuleThread
+from mimrun.app.watching import Watching, read_watches
 from mimrun.app.worker import Worker
-from mimrun.errors import StoreError
+from mimrun.errors import StoreError, Unreachable
+from mimrun.incident.watch import Sample
 from mimrun.run.executor import Executor
 from mimrun.run.fanout import Fanout
 from mimrun.run.lease import FileLease
@@ -231,6 +235,53 @@ def test_an_alerts_yaml_that_cannot_be_used_is_told_loudly(bench: Bench) -> None
     told = {str(line["event"]): line for line in lines(bench.settings)}
     assert told["alerts_unreadable"]["level"] == "error"
     assert "did you mean 'alertmanager'" in str(told["alerts_unreadable"]["reason"])
+
+
+def test_what_rules_do_refuse_and_cannot_do_is_told(bench: Bench) -> None:
+    settings = bench.settings
+    settings.rules.mkdir()
+    (settings.rules / "a.yaml").write_text("rules: [{name: a, title: A, action: notify}]\n")
+    (settings.rules / "b.yaml").write_text("rules: [{name: b, title: B, action: notfy}]\n")
+    (settings.rules / "limits.yaml").write_text("limits: {asks_per_hour: 1}\n")
+    with bench.home() as home:
+        send(home, an_alert())
+    thread = RuleThread(settings)
+    thread.start()
+    until(lambda: settings.program_log.exists() and "rules_refused" in events(settings))
+    (settings.rules / "b.yaml").write_text("rules: [{name: b, title: B, action: notify}]\n")
+    until(lambda: "storm_began" in events(settings))
+    settings.log.rename(settings.home / "gone.db")
+    thread.stop()
+    thread.wait(10)
+    away = RuleThread(settings)
+    away.start()
+    until(lambda: "rules_broke" in events(settings))
+    away.stop()
+    away.wait(10)
+    told = {str(line["event"]): line for line in lines(settings)}
+    assert (told["rule_fired"]["level"], told["rule_fired"]["outcome"]) == ("info", "notified")
+    assert (told["rules_refused"]["level"], told["rules_broke"]["level"]) == ("error", "error")
+    assert "notfy" in str(told["rules_refused"]["reason"])
+    assert told["storm_began"]["incident"]
+
+
+def test_a_watch_that_gets_no_answer_is_told_once(bench: Bench) -> None:
+    settings = bench.settings
+    settings.alerts.write_text("sources: {watch: {kind: alertmanager, token: env:X}}\n")
+    one = "{name: a, address: 'http://h', query: up, title: A, every: 1s}"
+    settings.watches.write_text(f"source: watch\nwatches: [{one}]\n")
+
+    def nobody(*_: object, **__: object) -> list[Sample]:
+        raise Unreachable("nobody is there")
+
+    with bench.home() as home:
+        watching = Watching(home, read_watches(settings), nobody)
+        for watch in read_watches(settings).watches * 3:
+            watching.once(watch)
+        watching.stop()
+        watching.stay()
+    assert [line["event"] for line in lines(settings)] == ["watch_failed", "watch_started", "watch_stopped"]
+    assert lines(settings)[0]["reason"] == "nobody is there"
 
 
 def test_every_event_has_a_test_here() -> None:

@@ -384,7 +384,8 @@ def test_a_restart_at_any_moment_changes_no_decision(
     rule: dict[str, Any], events: list[tuple[str, int, int, bool, str]]
 ) -> None:
     steady, restarted = (play(a_rule(**rule), events, restarts=restarts) for restarts in (False, True))
-    assert steady.done == restarted.done
+    # What follows at one moment has no order.
+    assert sorted(steady.done) == sorted(restarted.done)
     assert steady.episodes == restarted.episodes
 
 
