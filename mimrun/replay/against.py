@@ -169,6 +169,8 @@ class Trial:
             guards=permit,
         )
         executor, crowd.stop = executor_on(ground, self._now, state)
+        if epoch == 1:
+            crowd.hear(0)
         return executor.execute()
 
     def _unused(self, log: PlayedLog) -> list[CallNote]:

@@ -14,6 +14,7 @@ from typing import Final
 from mimrun.connector import Effect, Failed, Finding, Ok, Outcome, Probed, Unknown
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
+from mimrun.replay.board import iteration_of
 
 _LAST_WORD: Final = re.compile(r"(?P<reason>.*) \(attempt (?P<attempt>\d+) of \d+\)", re.DOTALL)
 _PROBED: Final = "; a probe "
@@ -82,12 +83,8 @@ def _until_next(intent: LogEntry, behind: Iterable[LogEntry]) -> Iterable[LogEnt
     for entry in behind:
         if isinstance(entry.body, kinds.StepIntent):
             return
-        if entry.step == intent.step and getattr(entry.body, "iteration", 0) == _iteration(intent):
+        if entry.step == intent.step and iteration_of(entry) == iteration_of(intent):
             yield entry
-
-
-def _iteration(entry: LogEntry) -> int:
-    return int(getattr(entry.body, "iteration", 0))
 
 
 def finding_of(entry: LogEntry, behind: LogEntry | None = None) -> Probed:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from mimrun.log import kinds
-from mimrun.log.entry import LogEntry
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.run.state import Cell, CellKey, RunState
 from mimrun.run.transitions import CellStatus
 
@@ -43,6 +43,15 @@ def step_of(path: str) -> str:
     if path.endswith(PARTS):
         return path.rpartition(".")[0]
     return path
+
+
+def iteration_of(entry: LogEntry | Draft) -> int:
+    """Give the item of a loop that an entry is about, from 0."""
+    # Asking a body for a field that it does not have takes long, and there are many entries.
+    return int(getattr(entry.body, "iteration", 0)) if entry.kind in _ITERATED else 0
+
+
+_ITERATED: Final = frozenset(kind for kind, body in kinds.BODIES.items() if "iteration" in body.model_fields)
 
 
 def word_of(cell: Cell) -> Word:
@@ -82,7 +91,7 @@ class Changes:
             return ()
         step = step_of(entry.step)
         if entry.target:
-            iteration = getattr(entry.body, "iteration", 0)
+            iteration = iteration_of(entry)
             word = _cell_word(state, CellKey(step, entry.target, iteration))
             return self._put(step, entry.target, self._gravest(step, entry.target, iteration, word))
         whole = _step_word(entry.body)

@@ -18,7 +18,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.replay.answers import Answer, answer_of_attempt
-from mimrun.replay.board import PARTS, step_of
+from mimrun.replay.board import PARTS, iteration_of, step_of
 from mimrun.replay.difference import Content, Difference, same_value
 from mimrun.replay.steps import PINNED
 from mimrun.replay.tape import Lane, Tape, lane_of
@@ -144,7 +144,7 @@ class Cassette:
                 self._take(entry, entries[number + 1 :], plan)
 
     def _take(self, entry: LogEntry, behind: list[LogEntry], plan: Plan) -> None:
-        key = CellKey(entry.step, entry.target, getattr(entry.body, "iteration", 0))
+        key = CellKey(entry.step, entry.target, iteration_of(entry))
         match entry.body:
             case kinds.StepIntent() as body:
                 call = self._call(key, body.action)

@@ -138,7 +138,7 @@ class Changed:
     @property
     def is_same(self) -> bool:
         """Whether the same is done, in the same order. What is only written otherwise is no difference."""
-        return not (self.added or self.removed or self.reordered or self.unmatched or self.unused)
+        return not (self.added or self.removed or self.reordered or self.unmatched)
 
     def as_json(self) -> dict[str, JsonValue]:
         """The changes for machines."""

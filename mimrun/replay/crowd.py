@@ -7,7 +7,7 @@ a settled doubt for the same call, a wish to stop behind the same answer. What n
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -55,16 +55,20 @@ class Crowd:
         self._tape, self._pairs, self._log, self._permit = tape, pairs, log, permit
         self._plan, self._assume = plan, assume_approved
         self._rounds = _rounds(tape.entries)
-        self._behind = _wishes_behind_answers(tape.entries)
+        self._behind = _wishes_behind_answers(tape.entries, log.answers())
         self._asked: dict[str, int] = defaultdict(int)
         self._seqs: dict[int, int] = {}
         self.stop: RecordedStop | None = None
         self.assumed: list[str] = []
         """What is taken for granted that nobody said quite so."""
 
-    def hear(self, answer: LogEntry) -> None:
-        """Say what somebody said right behind an answer: that the run is to end."""
-        for wish in self._behind.pop(answer.seq, ()):
+    def hear(self, answer: int) -> None:
+        """Say what somebody said right behind an answer: that the run is to end.
+
+        Arguments:
+            answer: the entry that has it; 0 for the beginning.
+        """
+        for wish in self._behind.pop(answer, ()):
             self._say(wish)
             if self.stop is not None:
                 self.stop.notice()
@@ -98,7 +102,7 @@ class Crowd:
             if entry.kind in (Kind.GATE_DECIDED, Kind.BREAKGLASS_OPENED) or entry.kind in _ENDS:
                 self._say(entry, path, _about(entry, gate, self._plan))
                 spoken = True
-            elif entry.kind in (Kind.GATE_ESCALATED, Kind.GATE_CLOSED) and not spoken:
+            elif _is_late(entry) or (entry.kind is Kind.GATE_CLOSED and not spoken):
                 return self._let_it_expire(gate)
             elif spoken:
                 said.appendleft(entry)
@@ -175,6 +179,12 @@ class Crowd:
         return (entry.ts - before[-1]).total_seconds() if before else 0.0
 
 
+def _is_late(entry: LogEntry) -> bool:
+    """Say whether nobody was counted in time at a gate."""
+    expired = isinstance(entry.body, kinds.GateClosed) and entry.body.reason == "expired"
+    return expired or entry.kind is Kind.GATE_ESCALATED
+
+
 def _about(entry: LogEntry, gate: GateState, plan: str) -> Body:
     """Give a word at a gate as one about what is asked now."""
     match entry.body:
@@ -202,7 +212,7 @@ def _rounds(entries: Iterable[LogEntry]) -> Mapping[str, list[deque[LogEntry]]]:
                 found[last][-1].append(entry)
         elif entry.step in found and found[entry.step] and entry.kind in _SAID:
             found[entry.step][-1].append(entry)
-        elif entry.kind is Kind.STEP_OUTCOME:
+        elif entry.kind is Kind.STEP_INTENT:
             last = ""
     return found
 
@@ -210,13 +220,21 @@ def _rounds(entries: Iterable[LogEntry]) -> Mapping[str, list[deque[LogEntry]]]:
 _SAID: Final = frozenset({Kind.GATE_DECIDED, Kind.GATE_ESCALATED, Kind.GATE_CLOSED, Kind.GATE_OPENED}) | TAKES
 
 
-def _wishes_behind_answers(entries: Iterable[LogEntry]) -> dict[int, list[LogEntry]]:
-    """Give the wishes to stop that came when the last thing on record was an answer, by its entry."""
+def _wishes_behind_answers(
+    entries: Iterable[LogEntry], answers: Collection[int]
+) -> dict[int, list[LogEntry]]:
+    """Give the wishes to stop that came when the last thing on record was an answer, by its entry.
+
+    Arguments:
+        answers: the entries that have answers which the cassette gives.
+    """
     found: dict[int, list[LogEntry]] = defaultdict(list)
-    last: LogEntry | None = None
+    last = 0
     for entry in entries:
-        if entry.kind in _ASKS or entry.kind is Kind.STEP_OUTCOME:
-            last = entry
-        elif entry.kind in _ENDS and last is not None and last.kind is Kind.STEP_OUTCOME:
-            found[last.seq].append(entry)
+        if entry.seq in answers:
+            last = entry.seq
+        elif entry.kind in _ASKS:
+            last = -1  # whoever was asked there says it there
+        elif entry.kind in _ENDS and last >= 0:
+            found[last].append(entry)
     return found

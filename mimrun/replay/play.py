@@ -20,7 +20,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry
 from mimrun.log.store import Guard, RunStore
 from mimrun.replay.answers import Answer
-from mimrun.replay.board import step_of
+from mimrun.replay.board import iteration_of, step_of
 from mimrun.replay.cassette import Asked, Cassette, Match, RecordedCall, call_of
 from mimrun.replay.comparison import CallNote
 from mimrun.replay.scratch import Scratch
@@ -92,8 +92,8 @@ class PlayedLog(Scratch):
         self.unmatched: list[CallNote] = []
         self.substituted: list[CallNote] = []
         self.erased: list[CallNote] = []
-        self.behind: Callable[[LogEntry], object] = lambda _: None
-        """Called behind each answer, with the outcome that is on record of it: people may say something then."""
+        self.behind: Callable[[int], object] = lambda _: None
+        """Called behind each answer, with the entry that has it on record: people may say something then."""
 
     def clock(self) -> datetime:
         """The moment, by the time that answers and people took then."""
@@ -122,7 +122,7 @@ class PlayedLog(Scratch):
                 self._ask(draft, draft.body)
         made = tuple([self.write(draft) for draft in drafts])
         for answer in self._settled:
-            self.behind(answer)
+            self.behind(answer.seq)
         self._settled.clear()
         return made
 
@@ -155,7 +155,7 @@ class PlayedLog(Scratch):
         try:
             return self._source.blob(kept, name)
         except ErasedError as exc:
-            key = CellKey(entry.step, entry.target, getattr(entry.body, "iteration", 0))
+            key = CellKey(entry.step, entry.target, iteration_of(entry))
             note = self._note(key, "", f"what was said then is needed here, and was erased: {exc}", kept.seq)
             self.erased.append(note)
             raise Unanswered(note, erased=True) from exc
@@ -242,12 +242,12 @@ class PlayedLog(Scratch):
             self.turns.sleep(getattr(opened.answer.kept.body, "dur_ms", 0) / 1000)
 
     def _open_at(self, draft: Draft) -> _Open | None:
-        key = CellKey(draft.step, draft.target, getattr(draft.body, "iteration", 0))
+        key = CellKey(draft.step, draft.target, iteration_of(draft))
         return self._open.get(idempotency_key(self.run, key))
 
     def _close(self, draft: Draft) -> LogEntry | None:
         """Give the recorded entry whose content is that of an outcome."""
-        key = CellKey(draft.step, draft.target, getattr(draft.body, "iteration", 0))
+        key = CellKey(draft.step, draft.target, iteration_of(draft))
         opened = self._open.pop(idempotency_key(self.run, key), None)
         if opened is None or opened.answer.kept is None:
             return None
@@ -289,6 +289,11 @@ class PlayedLog(Scratch):
         if opened.probes == len(opened.answer.findings):
             call.stop.set()
         return opened.answer.findings[opened.probes - 1]
+
+    def answers(self) -> frozenset[int]:
+        """Give the entries of the record that have answers."""
+        attempts = (answer for call in self._cassette.calls.values() for _, answer in call.attempts)
+        return frozenset(answer.kept.seq for answer in attempts if answer.kept is not None)
 
     def recorded_call(self, key: CellKey) -> RecordedCall | None:
         """Give the recorded call that answers for a cell."""

@@ -78,7 +78,7 @@ class Scratch:
         if name == Locks.name:
             return self._held.get(key, _FREE).encode()
         if name == RunSummaries.name and key == self.run:
-            self._encoded = self._encoded or self._summary.encode()
+            self._encoded = self._encoded or self._summary.model_dump_json().encode()
             return self._encoded
         return RunSummary().encode()
 

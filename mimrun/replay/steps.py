@@ -141,9 +141,10 @@ def pair(then: Plan, now: Plan) -> Pairs:
         if step.place not in found and other is not None and _does_the_same(step, other):
             found[step.place] = other
             taken.add(other.place)
-    for step in new:
-        left = [one for one in old if one.place not in taken and _does_the_same(step, one)]
-        if step.place not in found and len(left) == 1:
+    spare = [step for step in old if step.place not in taken]
+    for step in (step for step in new if step.place not in found):
+        left = [one for one in spare if one.place not in taken and _does_the_same(step, one)]
+        if len(left) == 1:
             found[step.place] = left[0]
             taken.add(left[0].place)
     return Pairs(old, new, found)

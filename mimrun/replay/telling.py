@@ -11,7 +11,7 @@ from typing import Final
 
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
-from mimrun.replay.board import step_of
+from mimrun.replay.board import iteration_of, step_of
 from mimrun.run.state import RunState
 from mimrun.runbook.duration import format_duration
 
@@ -59,7 +59,7 @@ class Teller:
     def _where(self, entry: LogEntry) -> str:
         """Name the step, the target and, behind the first one, the item that an entry is about."""
         at = f" on {entry.target}" if entry.target else ""
-        number = getattr(entry.body, "iteration", 0)
+        number = iteration_of(entry)
         item = f", item {number + 1}" if number else ""
         return f"{self._name(step_of(entry.step))}{at}{item}"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mimrun.log.entry import Draft, LogEntry
-from mimrun.replay.board import step_of
+from mimrun.replay.board import iteration_of, step_of
 from mimrun.replay.comparison import Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
 from mimrun.replay.follow import Parting
@@ -78,7 +78,7 @@ def _divergence(parting: Parting, plan: Plan, first: datetime) -> Divergence:
         step=step,
         name=node.name if node is not None else "",
         target=place.target if place is not None else "",
-        item=getattr(place.body, "iteration", 0) + 1 if looped and place is not None else 0,
+        item=iteration_of(place) + 1 if looped and place is not None else 0,
         seq=recorded.seq if recorded is not None else 0,
         offset_ms=int((at - first).total_seconds() * 1000) if at is not None else 0,
         recorded=decision_of(recorded) if recorded is not None else "",

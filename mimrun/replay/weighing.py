@@ -14,7 +14,7 @@ from mimrun.replay.comparison import Changed, Comparison, Divergence, Ending, Ve
 from mimrun.replay.decision import decision_of
 from mimrun.replay.steps import Pairs, Step, added, changed, removed, renamed, reordered
 from mimrun.replay.verdict import ending_of
-from mimrun.run.fold import apply, fold
+from mimrun.run.fold import apply
 from mimrun.run.state import RunState
 from mimrun.runbook.batch import step_of as without_batch
 
@@ -34,7 +34,7 @@ def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterabl
     changes = _changes(tried)
     course = _Course(own, tried, frozenset(one.now for one in changes.reordered))
     divergence = course.first()
-    recorded, replayed = ending_of(fold(own)), _ending(tried)
+    recorded, replayed = ending_of(course.ended), _ending(tried)
     verdict: Verdict = "same" if divergence is None and changes.is_same else "differs"
     if tried.erased and not (tried.unmatched or changes.added or changes.removed or changes.reordered):
         verdict = "unknown"
@@ -101,8 +101,11 @@ class _Course:
         self._began: dict[str, _Place] = {}
         for number, entry in enumerate(begun(recorded)):
             self._began.setdefault(without_batch(entry.step), _Place(entry, number))
-        self._then = final_board(recorded)
-        self._status = fold(recorded).status
+        kept = {step.place for step in tried.pairs.of.values()}
+        self._gone = {place: began for place, began in self._began.items() if place not in kept}
+        self._now = {step.place: step for step in tried.pairs.now}
+        self._names = _names(tried.pairs)
+        self._then, self.ended = final_board(recorded)
         self.alike = 0
         """So many times a step came to the same on a target."""
 
@@ -145,9 +148,8 @@ class _Course:
 
     def _left_out(self, before: int, passed: set[str]) -> Iterator[Divergence]:
         """Give the steps that were begun before a place in the record, and are gone."""
-        kept = {step.place for step in self._tried.pairs.of.values()}
-        for place, began in self._began.items():
-            if began.number < before and place not in kept and place not in passed:
+        for place, began in self._gone.items():
+            if began.number < before and place not in passed:
                 passed.add(place)
                 yield self._divergence(began.entry.step, "", began.entry, decision_of(began.entry), _GONE)
 
@@ -156,7 +158,7 @@ class _Course:
         was = self._tried.pairs.was(entry.step)
         if was is None:
             return
-        paths = _paths_then(self._tried.pairs, was, entry.step)
+        paths = _paths_then(self._now.get(without_batch(entry.step)), was, entry.step)
         for target, word in sorted(board.get(entry.step, {}).items()):
             then = _then(self._then, paths if not target else [node.path for node in was.nodes], target)
             if then == word:
@@ -184,19 +186,18 @@ class _Course:
 
     def _at_the_end(self, state: RunState, passed: set[str]) -> Iterator[Divergence]:
         yield from self._left_out(len(self._began) + 1, passed)
-        if state.status != self._status:
+        if state.status != self.ended.status:
             today = self._tried.stuck or state.reason
             told = f"{state.status.value}: {today}" if today else state.status.value
-            yield self._divergence("", "", None, self._status.value, told)
+            yield self._divergence("", "", None, self.ended.status.value, told)
 
     def _divergence(
         self, step: str, target: str, entry: LogEntry | None, recorded: str, today: str, *, item: int = 0
     ) -> Divergence:
-        names = _names(self._tried.pairs)
         offset = int((entry.ts - self._first).total_seconds() * 1000) if entry is not None else 0
         return Divergence(
             step=step,
-            name=names.get(step, ""),
+            name=self._names.get(step, ""),
             target=target,
             item=item,
             seq=entry.seq if entry is not None else 0,
@@ -212,14 +213,14 @@ def _names(pairs: Pairs) -> Mapping[str, str]:
     return then | {node.path: node.name for step in pairs.now for node in step.nodes}
 
 
-def final_board(entries: Iterable[LogEntry]) -> Board:
-    """Give the board of a run as it is in the end."""
+def final_board(entries: Iterable[LogEntry]) -> tuple[Board, RunState]:
+    """Give the board of a run as it is in the end, and where it stands then."""
     state, changes = RunState(), Changes()
     found: list[Change] = []
     for entry in entries:
         apply(state, entry)
         found += changes.take(entry, state)
-    return board_of(found)
+    return board_of(found), state
 
 
 def _then(board: Board, paths: Sequence[str], target: str) -> str:
@@ -228,8 +229,7 @@ def _then(board: Board, paths: Sequence[str], target: str) -> str:
     return words[-1] if words else ""
 
 
-def _paths_then(pairs: Pairs, was: Step, path: str) -> list[str]:
+def _paths_then(now: Step | None, was: Step, path: str) -> list[str]:
     """Give the paths of then of a step on the very same hosts: of those of its batches."""
-    now = next((step for step in pairs.now if step.place == without_batch(path)), None)
     hosts = dict(zip((n.path for n in now.nodes), now.batches, strict=True)).get(path, ()) if now else ()
     return [n.path for n, batch in zip(was.nodes, was.batches, strict=True) if set(batch) == set(hosts)]
