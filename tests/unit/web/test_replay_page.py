@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from builders.console import Browser
 from builders.plans import a_plan, action, gate
-from builders.runs import Bench
+from builders.runs import RESPONDER, Bench
+from builders.shelf import Shelf
 
+from mimrun.app.execution import execute_run
+from mimrun.app.plans import prepare_plan
 from mimrun.app.replaying import narrate
+from mimrun.app.runs import create_run
 
 HOSTS = tuple(f"web{number}" for number in range(1, 13))
 
@@ -92,3 +96,27 @@ def test_todays_code_decides_again_over_the_recorded_answers(bench: Bench) -> No
         page = browser.get(f"/runs/{run}/replay/redecide")
         assert home.store.head().size == before
     assert "It would come to the same today" in page.text
+
+
+def test_another_version_of_the_runbook_is_tried_on_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path, monkeypatch)
+    with shelf.home() as home:
+        plan = prepare_plan(home, "leave-a-note", ["word=a"], [])
+        run = create_run(home, plan, RESPONDER)
+    execute_run(shelf.settings, run, catalog=shelf.catalog)
+    shelf.put("1.1.0")
+    path = shelf.library / "containment" / "leave-a-note.yaml"
+    more = "  - name: It is read again\n    local.command: {argv: [cat, x], changed: false}\n"
+    path.write_text(path.read_text() + more)
+    with shelf.home() as home:
+        browser = Browser(home)
+        page = browser.get(f"/runs/{run}/replay")
+        assert [one.text for one in page.one("select", name="version").all("option")] == ["1.1.0"]
+        page = browser.get(f"/runs/{run}/replay/against?version=1.1.0")
+        assert "It is read again" in page.text
+        assert "added" in page.text
+        assert browser.ask(f"/runs/{run}/replay/against?version=../x").status_code == 400
+        assert browser.ask(f"/runs/{run}/replay/against?version=9.9.9").status_code == 400
+    assert shelf.written() == ["a 1"]
