@@ -104,7 +104,8 @@ class _Course:
         kept = {step.place for step in tried.pairs.of.values()}
         self._gone = {place: began for place, began in self._began.items() if place not in kept}
         self._now = {step.place: step for step in tried.pairs.now}
-        self._names = _names(tried.pairs)
+        self._names = {node.path: node.name for step in tried.pairs.now for node in step.nodes}
+        self._names_then = {node.path: node.name for step in tried.pairs.then for node in step.nodes}
         self._then, self.ended = final_board(recorded)
         self.alike = 0
         """So many times a step came to the same on a target."""
@@ -197,7 +198,7 @@ class _Course:
         offset = int((entry.ts - self._first).total_seconds() * 1000) if entry is not None else 0
         return Divergence(
             step=step,
-            name=self._names.get(step, ""),
+            name=self._names_then.get(step, "") if today == _GONE else self._names.get(step, ""),
             target=target,
             item=item,
             seq=entry.seq if entry is not None else 0,
@@ -205,12 +206,6 @@ class _Course:
             recorded=recorded,
             today=today,
         )
-
-
-def _names(pairs: Pairs) -> Mapping[str, str]:
-    """Give what steps are called: those of now, and those of then that are gone."""
-    then = {node.path: node.name for step in pairs.then for node in step.nodes}
-    return then | {node.path: node.name for step in pairs.now for node in step.nodes}
 
 
 def final_board(entries: Iterable[LogEntry]) -> tuple[Board, RunState]:
