@@ -129,7 +129,7 @@ def test_there_are_eighty_of_them() -> None:
 def test_no_page_obeys_what_is_on_record(night: Night) -> None:
     pages = {"/", "/incidents", "/incidents?shown=all", "/alerts", "/log", "/log?kind=step.", "/runbooks"}
     for one in night.planted:
-        pages |= {*one.shown.values(), *one.pages}
+        pages |= {*one.shown.values(), *one.pages, f"{one.pages[-1]}/review"}
     pages |= {f"/log/{seq}" for seq in night.entries()}
     for path in sorted(pages):
         check_harmless(night.page(path), path)
