@@ -13,6 +13,9 @@ The tree is split by what the person who meets the error can do about it:
     ├── RefusedError              exit 5   understood, and not allowed now
     │   ├── GateError                      an approval is missing, void, expired or not theirs to give
     │   ├── SignInError                    who acts is not proven, or may not do this with this token
+    │   │   ├── NotSignedInError           nobody has signed in at the server, or not any more
+    │   │   └── ChooseAnotherError         the password is right, and good only to choose another
+    │   ├── TooManyGuessesError            somebody tries passwords too often
     │   ├── LeaseError                     another process holds this run
     │   ├── LockError                      another run holds a resource that this one needs
     │   ├── KillSwitchError                somebody stopped everything
@@ -121,6 +124,18 @@ class GateError(RefusedError):
 
 class SignInError(RefusedError):
     """Who acts is not proven, or may not do this with the token that was given."""
+
+
+class NotSignedInError(SignInError):
+    """Nobody has signed in at the server: nothing was given, or what was given is not good, or not any more."""
+
+
+class ChooseAnotherError(SignInError):
+    """A password is right, and good only to choose another: somebody else has made it."""
+
+
+class TooManyGuessesError(RefusedError):
+    """Somebody tries too often to sign in at the server, or too many do at once."""
 
 
 class LeaseError(RefusedError):

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from mimrun.app.oidc.session import read_session
-from mimrun.errors import SettingsError, SignInError
+from mimrun.errors import NotSignedInError, SettingsError, SignInError
 from mimrun.gate.people import People, SignedIn
 from mimrun.gate.people_file import load_people
 from mimrun.gate.scope import AUDITED, VERBS
@@ -20,11 +20,6 @@ from mimrun.gate.token import Token, Tokens, check_token, name_of
 from mimrun.log.store import Store
 from mimrun.secret import Secret
 from mimrun.settings import Settings
-
-
-class NotSignedInError(SignInError):
-    """Nobody has signed in: nothing was given, or what was given is not good."""
-
 
 _VERB: Final[ContextVar[str]] = ContextVar("verb", default="")
 _DOOR: Final[ContextVar[str]] = ContextVar("door", default="cli")

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity, identify
 from mimrun.app.server.sessions import recognise, sign_in_by_token
-from mimrun.app.sign_in import NotSignedInError
+from mimrun.errors import NotSignedInError
 from mimrun.gate.session import form_key_of
 from mimrun.web.form_key import cookie_of, token_of
 

@@ -15,9 +15,18 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from mimrun.app.program_log import Event, program_log
-from mimrun.app.server.guesses import TooManyGuessesError
-from mimrun.app.sign_in import NotSignedInError, doing
-from mimrun.errors import GateError, InputError, LogError, MimrunError, RefusedError, RunError, SignInError
+from mimrun.app.sign_in import doing
+from mimrun.errors import (
+    GateError,
+    InputError,
+    LogError,
+    MimrunError,
+    NotSignedInError,
+    RefusedError,
+    RunError,
+    SignInError,
+    TooManyGuessesError,
+)
 from mimrun.web.acting import Who, who_acts
 
 TITLES: Final[Mapping[int, tuple[str, str]]] = {

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from mimrun.errors import RefusedError
+from mimrun.errors import TooManyGuessesError
 
 TRIES: Final = 5
 WITHIN_S: Final = 60.0
@@ -16,10 +16,6 @@ WITHIN_S: Final = 60.0
 TRIES_EACH: Final = 60
 """So many in so long for an address, whoever it tries to be."""
 REMEMBERED: Final = 10_000
-
-
-class TooManyGuessesError(RefusedError):
-    """Somebody tries too often."""
 
 
 class Guesses:

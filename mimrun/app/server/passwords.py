@@ -14,9 +14,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.server.guesses import Guesses, TooManyGuessesError
+from mimrun.app.server.guesses import Guesses
 from mimrun.app.server.password_file import Kept, changing, read_passwords
-from mimrun.errors import InputError, SignInError
+from mimrun.errors import ChooseAnotherError, InputError, SignInError, TooManyGuessesError
 from mimrun.gate.password import LONGEST, LastChange, PasswordChanges, check_new, normal
 from mimrun.gate.people import CLAIMED, Person, SignedIn
 from mimrun.gate.people_file import load_people
@@ -35,10 +35,6 @@ AT_ONCE: Final = 2
 WAITS_S: Final = 3.0
 _LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 _WRONG: Final = "the name or the password is wrong"
-
-
-class ChooseAnotherError(SignInError):
-    """The password is right, and good only to choose another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,22 +72,23 @@ class Readiness:
         """See that the log can be written: everything but the writing itself is done."""
         actor = Actor("system", operating_system_user(), "web")
         draft = Draft(actor, SessionEnded(session="ses-none", why="idle"))
+        come_so_far = False
+
+        def refuse(_view: View) -> None:
+            nonlocal come_so_far
+            come_so_far = True
+            raise RefusedError("only tried")
+
         try:
-            self._home.store.append([draft], guard=_refuse)
-        except _Refused:
+            self._home.store.append([draft], guard=refuse)
+        except RefusedError as exc:
             moved = self._home.store.moved()
-            return Part("log", not moved, f"it goes on at {moved}" if moved else "")
+            if come_so_far and not moved:
+                return Part("log", ok=True)
+            return Part("log", ok=False, detail=f"it goes on at {moved}" if moved else str(exc))
         except MimrunError as exc:
             return Part("log", ok=False, detail=str(exc))
         return Part("log", ok=False, detail="what was refused was recorded")
-
-
-class _Refused(RefusedError):
-    """What is tried is not wanted."""
-
-
-def _refuse(_view: View) -> None:
-    raise _Refused("only tried")
 
 
 def _tried(name: str, do: Callable[[], object]) -> Part:

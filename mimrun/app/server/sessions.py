@@ -10,8 +10,8 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.server.idle import Idle
 from mimrun.app.server.passwords import AUTH, last_change
-from mimrun.app.sign_in import NotSignedInError, sign_in_with_token, still_good
-from mimrun.errors import InputError, RefusedError, SignInError
+from mimrun.app.sign_in import sign_in_with_token, still_good
+from mimrun.errors import InputError, NotSignedInError, RefusedError, SignInError
 from mimrun.gate.people import CLAIMED, SignedIn
 from mimrun.gate.role import ADMINISTRATOR
 from mimrun.gate.session import (
@@ -155,19 +155,19 @@ def _known(home: Home, name: str) -> Session:
     return Session.model_validate_json(home.store.projection(Sessions.name, name))
 
 
-class _OverAlreadyError(RefusedError):
-    """Somebody was quicker."""
-
-
 def _end(home: Home, known: Session, actor: Actor, why: Literal["signed_out", "revoked", "idle"]) -> bool:
     """Put the end of a session on record, once; says whether it was this one."""
+    over = False
 
     def still_open(view: View) -> None:
-        if Session.model_validate_json(view.projection(Sessions.name, known.name)).ended_at:
-            raise _OverAlreadyError(_OVER)
+        nonlocal over
+        over = bool(Session.model_validate_json(view.projection(Sessions.name, known.name)).ended_at)
+        if over:
+            raise RefusedError(_OVER)
 
     try:
         home.store.append([Draft(actor, SessionEnded(session=known.name, why=why))], guard=still_open)
-    except _OverAlreadyError:
-        return False
-    return True
+    except RefusedError:
+        if not over:
+            raise
+    return not over

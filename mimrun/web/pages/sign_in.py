@@ -8,11 +8,10 @@ from fastapi import Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from mimrun.app.home import Home
-from mimrun.app.server.guesses import TooManyGuessesError
-from mimrun.app.server.passwords import ChooseAnotherError, Passwords
+from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.sessions import LASTS, end_session, open_session, sign_in_by_token
 from mimrun.app.sign_in import doing
-from mimrun.errors import InputError, SignInError
+from mimrun.errors import ChooseAnotherError, InputError, SignInError, TooManyGuessesError
 from mimrun.gate.password import SHORTEST
 from mimrun.gate.people import SignedIn
 from mimrun.secret import Secret

@@ -10,10 +10,9 @@ from builders.runs import person
 from unit.app.server.conftest import Clock
 
 from mimrun.app.home import Home
-from mimrun.app.server.guesses import TRIES, Guesses, TooManyGuessesError
+from mimrun.app.server.guesses import TRIES, Guesses
 from mimrun.app.server.password_file import file_of, read_passwords
 from mimrun.app.server.passwords import (
-    ChooseAnotherError,
     Passwords,
     list_passwords,
     make_password,
@@ -21,7 +20,7 @@ from mimrun.app.server.passwords import (
     set_password,
 )
 from mimrun.app.server.sessions import open_session, recognise
-from mimrun.errors import InputError, SettingsError, SignInError
+from mimrun.errors import ChooseAnotherError, InputError, SettingsError, SignInError, TooManyGuessesError
 from mimrun.gate.people import SignedIn
 from mimrun.log.kinds import Kind
 from mimrun.secret import Secret

@@ -9,8 +9,7 @@ from unit.app.server.conftest import Clock
 from mimrun.app.home import Home
 from mimrun.app.server.idle import Idle
 from mimrun.app.server.sessions import end_session, list_sessions, open_session, recognise, revoke_session
-from mimrun.app.sign_in import NotSignedInError
-from mimrun.errors import InputError, SignInError
+from mimrun.errors import InputError, NotSignedInError, SignInError
 from mimrun.gate.people import SignedIn
 from mimrun.gate.session import name_of
 from mimrun.log.kinds import Kind, SessionEnded
