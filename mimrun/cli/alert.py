@@ -26,39 +26,41 @@ from mimrun.log.moment import utc_now
 _TONES = {"firing": "red", "acknowledged": "yellow", "resolved": "green", "info": "dim"}
 
 
+KindOption = Annotated[
+    str, typer.Option("--kind", metavar="KIND", help="alertmanager, grafana, pagerduty, cloudevents or json.")
+]
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        show_default=False,
+        help="A source of alerts.yaml. Default: the first of this kind.",
+    ),
+]
+PostOption = Annotated[
+    bool,
+    typer.Option(
+        "--post", help="Send it to the server over HTTP, in the name and with the secret of the source."
+    ),
+]
+UrlOption = Annotated[
+    str,
+    typer.Option(
+        "--url", metavar="URL", show_default=False, help="The server for --post. Default: the one up here."
+    ),
+]
+
+
 def send(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="What a monitoring system would send; - is standard input.")
     ],
     *,
-    kind: Annotated[
-        str,
-        typer.Option("--kind", metavar="KIND", help="alertmanager, grafana, pagerduty, cloudevents or json."),
-    ] = "alertmanager",
-    source: Annotated[
-        str,
-        typer.Option(
-            "--source",
-            metavar="NAME",
-            show_default=False,
-            help="A source of alerts.yaml. Default: the first of this kind.",
-        ),
-    ] = "",
-    post: Annotated[
-        bool,
-        typer.Option(
-            "--post", help="Send it to the server over HTTP, in the name and with the secret of the source."
-        ),
-    ] = False,
-    url: Annotated[
-        str,
-        typer.Option(
-            "--url",
-            metavar="URL",
-            show_default=False,
-            help="The server for --post. Default: the one that is up here.",
-        ),
-    ] = "",
+    kind: KindOption = "alertmanager",
+    source: SourceOption = "",
+    post: PostOption = False,
+    url: UrlOption = "",
     as_: AsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
