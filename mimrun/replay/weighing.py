@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from mimrun.replay.against import Tried, begun
 from mimrun.replay.board import Board, Change, Changes, board_of, step_of
 from mimrun.replay.comparison import Changed, Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
-from mimrun.replay.steps import Pairs, Step, added, changed, removed, renamed, reordered
+from mimrun.replay.steps import Step, added, changed, removed, renamed, reordered
 from mimrun.replay.verdict import ending_of
 from mimrun.run.fold import apply
 from mimrun.run.state import RunState
