@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mimrun.app.checkpoints import see_that_it_goes_on
@@ -66,13 +67,25 @@ def redecide(home: Home, run: str) -> Comparison:
     return judge(name, entries, plan, decide_again(name, entries, plan, home.store))
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a changed runbook is planned with that does not come from the record.
+
+    Arguments:
+        inputs: as on the command line; they win over those of the record.
+        inventories: where hosts come from; without one, from the record.
+    """
+
+    inputs: tuple[str, ...] = ()
+    inventories: tuple[Path, ...] = ()
+
+
 def against(
     home: Home,
     run: str,
     runbook: str,
+    given: Given = Given(),
     *,
-    inputs: Sequence[str] = (),
-    inventories: Sequence[Path] = (),
     assume_approved: bool = False,
     any_arguments: bool = False,
 ) -> Comparison:
@@ -81,8 +94,7 @@ def against(
     Arguments:
         run: its name, the beginning of it, or `latest`.
         runbook: its name, name@version, or the path of its file.
-        inputs: as on the command line; they win over those of the record.
-        inventories: where hosts come from; without one, from the record.
+        given: what does not come from the record.
         assume_approved: where nobody decided at a gate then, everybody who is asked agrees.
         any_arguments: a step that asks otherwise than then is answered as then.
 
@@ -101,8 +113,8 @@ def against(
     premise = Premise(
         then,
         find_runbook(runbook, folders),
-        inputs,
-        read_inventory(home.settings, inventories) if inventories else None,
+        given.inputs,
+        read_inventory(home.settings, given.inventories) if given.inventories else None,
         _includes(home, entries, includes_from(folders)),
     )
     now = premise.plan()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from mimrun.app.replaying import against, narrate, open_record, redecide
+from mimrun.app.replaying import Given, against, narrate, open_record, redecide
 from mimrun.cli.comparison_view import print_comparison
 from mimrun.cli.options import (
     HomeOption,
@@ -24,41 +24,47 @@ from mimrun.errors import InputError
 from mimrun.replay.comparison import Comparison
 from mimrun.replay.narration import Narration
 
+AgainOption: TypeAlias = Annotated[
+    bool, typer.Option("--redecide", help="Let today's code decide it again over the recorded answers.")
+]
+AgainstOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="RUNBOOK",
+        help="Try another runbook on the recorded answers: a file, a name or name@version.",
+    ),
+]
+ApprovedOption: TypeAlias = Annotated[
+    bool, typer.Option("--assume-approved", help="Go on at gates that nobody decided in the record; said so.")
+]
+ArgumentsOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--any-arguments",
+        help="Answer a step whose arguments changed by what was said to it then; each is listed.",
+    ),
+]
+SpeedOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--speed", metavar="N", min=0.001, help="Tell it in time, N times as fast as it was."),
+]
+AllOption: TypeAlias = Annotated[
+    bool, typer.Option("--all", help="Tell every entry, also what is of little news.")
+]
+
 
 def replay(
     run: RunArgument,
     inputs: InputsArgument = None,
     *,
-    again: Annotated[
-        bool, typer.Option("--redecide", help="Let today's code decide it again over the recorded answers.")
-    ] = False,
-    runbook: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            metavar="RUNBOOK",
-            help="Try another runbook on the recorded answers: a file, a name or name@version.",
-        ),
-    ] = None,
+    again: AgainOption = False,
+    runbook: AgainstOption = None,
     inventory: InventoryOption = None,
-    assume_approved: Annotated[
-        bool,
-        typer.Option("--assume-approved", help="Go on at gates that nobody decided in the record; said so."),
-    ] = False,
-    any_arguments: Annotated[
-        bool,
-        typer.Option(
-            "--any-arguments",
-            help="Answer a step whose arguments changed by what was said to it then; each is listed.",
-        ),
-    ] = False,
-    speed: Annotated[
-        float | None,
-        typer.Option("--speed", metavar="N", min=0.001, help="Tell it in time, N times as fast as it was."),
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Tell every entry, also what is of little news.")
-    ] = False,
+    assume_approved: ApprovedOption = False,
+    any_arguments: ArgumentsOption = False,
+    speed: SpeedOption = None,
+    every: AllOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,23 +81,13 @@ def replay(
     )
     with open_record(settings_of(home)) as opened:
         if runbook is not None:
-            found = against(
-                opened,
-                run,
-                runbook,
-                inputs=inputs or (),
-                inventories=inventory or (),
-                assume_approved=assume_approved,
-                any_arguments=any_arguments,
-            )
-            _end(found, as_json=as_json)
+            allowed = {"assume_approved": assume_approved, "any_arguments": any_arguments}
+            given = Given(tuple(inputs or ()), tuple(inventory or ()))
+            _end(against(opened, run, runbook, given, **allowed), as_json=as_json)
         if again:
             _end(redecide(opened, run), as_json=as_json)
         narration = narrate(opened, run)
-    if as_json:
-        print_json(narration.as_json())
-        return
-    _tell(narration, speed, every=every)
+    _tell(narration, speed, every=every, as_json=as_json)
 
 
 def _refuse_what_does_not_fit(
@@ -114,8 +110,11 @@ def _end(comparison: Comparison, *, as_json: bool) -> None:
     raise typer.Exit(comparison.exit_code)
 
 
-def _tell(narration: Narration, speed: float | None, *, every: bool) -> None:
+def _tell(narration: Narration, speed: float | None, *, every: bool, as_json: bool) -> None:
     """Print a narration at once, or in time."""
+    if as_json:
+        print_json(narration.as_json())
+        return
     view = NarrationView(console(), narration, every=every)
     view.head()
     last = 0

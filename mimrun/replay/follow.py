@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -21,7 +20,8 @@ from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.store import Guard, RunStore
 from mimrun.replay.board import step_of
-from mimrun.replay.difference import Difference, differences
+from mimrun.replay.difference import differences
+from mimrun.replay.parting import Parting, Wanting, ends_with_an_abort, likeness
 from mimrun.replay.scratch import Scratch
 from mimrun.replay.standin import RecordedLease
 from mimrun.replay.tape import FOLLOWS, RESTS, Cursor, Lane, Session, Tape, lane_of
@@ -34,41 +34,6 @@ from mimrun.runbook.node import PlannedNode, TargetCalls
 
 _AGREED: Final = frozenset({"segment", "plan"})
 """Content without which nobody knows what was agreed to; a worker goes no further without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parting:
-    """Where today's code takes another course.
-
-    Arguments:
-        recorded: the entry that stands there; None where none does.
-        today: what today's code wants to write; None where it writes nothing.
-        differences: what is different in an entry of the same kind.
-        said: what today's code does instead, where it wants to write nothing; "" for nothing.
-    """
-
-    recorded: LogEntry | None
-    today: Draft | None
-    differences: tuple[Difference, ...] = ()
-    said: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class _Wanting:
-    """A thread that wants to write something.
-
-    Arguments:
-        place: of the next entry in the same lane; None where none is to come.
-        fits: that entry is of the same kind.
-        halted: people asked to stop, and this was not begun any more.
-        heard: so many entries of others were on record when it asked last.
-    """
-
-    draft: Draft
-    place: int | None = None
-    fits: bool = False
-    halted: bool = False
-    heard: int = 0
 
 
 class FollowedLog(Scratch):
@@ -90,7 +55,7 @@ class FollowedLog(Scratch):
         self._roused = False
         self._asked: Halt | None = None
         """What people asked for last, in this session."""
-        self._wanting: list[_Wanting] = []
+        self._wanting: list[Wanting] = []
         self._begun: set[str] = set()
         self.lease = RecordedLease(run, 0)
         self.working: dict[int, Lane] = {}
@@ -164,7 +129,7 @@ class FollowedLog(Scratch):
         return tuple([self._append(draft, guard) for draft in drafts if draft.kind not in FOLLOWS])
 
     def _append(self, draft: Draft, guard: Guard | None) -> LogEntry:
-        wanting = _Wanting(draft)
+        wanting = Wanting(draft)
         while True:
             if guard is not None:
                 guard(self)
@@ -179,17 +144,17 @@ class FollowedLog(Scratch):
             if self._is_due(wanting):
                 return self._written(draft)
 
-    def _look_up(self, wanting: _Wanting) -> None:
+    def _look_up(self, wanting: Wanting) -> None:
         wanting.place = self.cursor.expected(lane_of(wanting.draft))
         there = self.tape.entries[wanting.place] if wanting.place is not None else None
-        wanting.fits = there is not None and _rank_of(there) == _rank_of(wanting.draft)
+        wanting.fits = there is not None and likeness(there) == likeness(wanting.draft)
         wanting.heard = self._heard
 
-    def _may_go_on(self, wanting: _Wanting) -> bool:
+    def _may_go_on(self, wanting: Wanting) -> bool:
         """Say whether a thread may write, or has to look again at what others have said."""
         return self._is_due(wanting) or wanting.halted or wanting.heard != self._heard
 
-    def _is_due(self, wanting: _Wanting) -> bool:
+    def _is_due(self, wanting: Wanting) -> bool:
         return wanting.fits and wanting.place == self.cursor.place
 
     def _written(self, draft: Draft) -> LogEntry:
@@ -266,7 +231,7 @@ class FollowedLog(Scratch):
             return False
         intent = self.entry(body.intent).body
         doubted = len(coming) > 1 and isinstance(coming[1].body, kinds.StepInDoubt)
-        return isinstance(intent, kinds.StepIntent) and _ends_with_an_abort(intent, body, doubted=doubted)
+        return isinstance(intent, kinds.StepIntent) and ends_with_an_abort(intent, body, doubted=doubted)
 
     def ended(self) -> bool:
         """Say whether the run had noticed by now that it is to end.
@@ -360,7 +325,7 @@ class FollowedLog(Scratch):
             return self.stop.halt()
         return self._asked or Halt("somebody asked for a stop")
 
-    def _was_not_begun(self, wanting: _Wanting) -> bool:
+    def _was_not_begun(self, wanting: Wanting) -> bool:
         """Say whether the worker of then need not have begun what a thread wants to write, as it was to stop."""
         draft = wanting.draft
         if draft.kind is Kind.RUN_WAITING:
@@ -375,26 +340,9 @@ class FollowedLog(Scratch):
         due = self.cursor.next()
         lane = lane_of(due) if due is not None else Lane("", "")
 
-        def far(one: _Wanting) -> tuple[bool, bool, bool]:
+        def far(one: Wanting) -> tuple[bool, bool, bool]:
             same_step = due is not None and step_of(one.draft.step) == step_of(due.step)
             return lane_of(one.draft) != lane, not same_step, one.fits
 
         nearest = min(self._wanting, key=far, default=None)
         return Parting(due, nearest.draft if nearest else None)
-
-
-def _rank_of(entry: LogEntry | Draft) -> tuple[Kind, str]:
-    """Give what two entries have in common of which one may stand for the other."""
-    on = entry.body.on if isinstance(entry.body, kinds.RunWaiting) else ""
-    # Which of several reasons for a rest was noticed first is no decision.
-    return entry.kind, "rest" if on in ("pause", "killswitch", "lock") else on
-
-
-def _ends_with_an_abort(intent: kinds.StepIntent, body: kinds.StepOutcome, *, doubted: bool) -> bool:
-    match intent.effect.value:
-        case "idempotent":
-            return doubted
-        case "probe":
-            return "; a probe " not in body.reason
-        case _:
-            return False

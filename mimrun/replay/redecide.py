@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from mimrun.errors import ErasedError, MimrunError
 from mimrun.log.entry import LogEntry
 from mimrun.log.store import RunStore
-from mimrun.replay.follow import FollowedLog, Parting
+from mimrun.replay.follow import FollowedLog
+from mimrun.replay.parting import Parting
 from mimrun.replay.permits import GuardPermit, RecordedPermit
 from mimrun.replay.rig import Ground, executor_on
 from mimrun.replay.standin import RecordedCatalog

@@ -9,7 +9,7 @@ from mimrun.log.entry import Draft, LogEntry
 from mimrun.replay.board import iteration_of, step_of
 from mimrun.replay.comparison import Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
-from mimrun.replay.follow import Parting
+from mimrun.replay.parting import Parting
 from mimrun.replay.redecide import Redecided
 from mimrun.run.fold import fold
 from mimrun.run.state import RunState
