@@ -42,9 +42,14 @@ class Settled:
 
 
 def settle(
-    run: DemoRun, narrator: Narrator, alarm: Alarm, noticed: Noticed, died_at: datetime, back_at: datetime
+    run: DemoRun, narrator: Narrator, alarm: Alarm, noticed: Noticed, *, died_at: datetime, back_at: datetime
 ) -> Settled:
-    """Have the responder say that the incident is contained and resolved, and tell what that stands on."""
+    """Have the responder say that the incident is contained and resolved, and tell what that stands on.
+
+    Arguments:
+        died_at: when the primary died.
+        back_at: when the client was served again.
+    """
     home, name = run.home, run.state.incident
     where = f"--home {home.settings.home}"
     alarm.calm(home.clock())

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from pydantic import JsonValue
+
 from mimrun.app.demo.aftermath import Settled, settle
 from mimrun.app.demo.alarm import Alarm
 from mimrun.app.demo.console import ConsoleDoor, open_console
@@ -46,7 +48,6 @@ class Seen:
         notes: the client's.
         lost: rows that were acknowledged and are gone; None where nobody could look.
         settled: how the incident ended; None where it did not.
-        learned: what came of looking back; None where there was nothing to look back at.
         closed: nothing listens at the old primary's port.
     """
 
@@ -54,8 +55,17 @@ class Seen:
     notes: Notes
     lost: Sequence[int] | None
     settled: Settled | None
-    learned: Learned | None
     closed: bool
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """What was seen, for `--json`."""
+        return {
+            "outage_ms": None if self.outage is None else round(self.outage * 1000),
+            "acknowledged": len(self.notes.acknowledged),
+            "failed_writes": len(self.notes.failed),
+            "lost": None if self.lost is None else len(self.lost),
+            "summary": _summary(self.outage, self.lost, self.notes),
+        }
 
 
 @dataclass(slots=True)
@@ -167,21 +177,10 @@ class FailoverDemo:
         return run
 
     def _conclude(self, run: DemoRun, lab: FailoverLab, alarm: Alarm, noticed: Noticed) -> Report:
-        died = lab.died or 0.0
-        lost: list[int] | None = None
-        settled: Settled | None = None
-        if run.state.status is RunStatus.SUCCEEDED:
-            patience.came_true(lambda: lab.writer.notes().outage(died) is not None, seconds=BACK_S)
-            lost = lab.writer.lost(lab.pair.standby)
-        notes = lab.writer.notes()
-        outage = notes.outage(died)
-        if outage is not None and run.state.status is RunStatus.SUCCEEDED:
-            back = self.died_at + timedelta(seconds=outage)
-            settled = settle(run, self.narrator, alarm, noticed, self.died_at, back)
+        seen = self._look(run, lab, alarm, noticed)
         evidence = prove(run.home, run.state.incident, self.narrator)
-        learned = learn(run, self.narrator) if settled is not None else None
+        learned = learn(run, self.narrator) if seen.settled is not None else None
         checked = verify_log(self.stage.settings)
-        seen = Seen(outage, notes, lost, settled, learned, closed=self._is_closed(lab))
         proof = fence_proof(run.plan, run.entries())
         return Report(
             demo="failover",
@@ -193,27 +192,33 @@ class FailoverDemo:
             timeline=self._timeline(run, noticed, seen),
             held=(*_held(run, seen, proof, checked), *evidence.held(), *(learned.held() if learned else ())),
             figures={
-                "outage_ms": None if outage is None else round(outage * 1000),
                 "alert_ms": after_ms(self.died_at, noticed.alert.at),
                 "proposal_ms": after_ms(self.died_at, read_moment(noticed.proposal.said.made_at)),
                 "monitored": alarm.watched,
-                "acknowledged": len(notes.acknowledged),
-                "failed_writes": len(notes.failed),
-                "lost": None if lost is None else len(lost),
                 "proxied": lab.proxy is not None,
+                **seen.as_json(),
                 "fence": {"fenced": proof.fenced, "proven": proof.proven, "promoting": proof.promoting},
                 "log": {"size": checked.size, "root": checked.root, "ok": checked.ok},
                 "evidence": evidence.as_json(),
                 **(learned.as_json() if learned else {}),
-                "summary": _summary(outage, lost, notes),
             },
             next=self._next(run, lab, evidence, learned),
         )
 
-    @staticmethod
-    def _is_closed(lab: FailoverLab) -> bool:
-        one = lab.pair.primary
-        return not loopback.accepts(one.host, one.port)
+    def _look(self, run: DemoRun, lab: FailoverLab, alarm: Alarm, noticed: Noticed) -> Seen:
+        """See what has come of it for the client, and have the incident settled where the run succeeded."""
+        died, one = lab.died or 0.0, lab.pair.primary
+        lost: list[int] | None = None
+        settled: Settled | None = None
+        if run.state.status is RunStatus.SUCCEEDED:
+            patience.came_true(lambda: lab.writer.notes().outage(died) is not None, seconds=BACK_S)
+            lost = lab.writer.lost(lab.pair.standby)
+        notes = lab.writer.notes()
+        outage = notes.outage(died)
+        if outage is not None and run.state.status is RunStatus.SUCCEEDED:
+            back = self.died_at + timedelta(seconds=outage)
+            settled = settle(run, self.narrator, alarm, noticed, died_at=self.died_at, back_at=back)
+        return Seen(outage, notes, lost, settled, closed=not loopback.accepts(one.host, one.port))
 
     def _timeline(self, run: DemoRun, noticed: Noticed, seen: Seen) -> list[Moment]:
         moments = [Moment(self.died_at, "the primary is killed"), *noticed.moments()]
