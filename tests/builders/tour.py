@@ -133,6 +133,7 @@ class Tour:
         done, gate, manual, failed, doubt: runs, by how they stand.
         proposal: what a rule proposes.
         alert: the entry of an alert.
+        said: the entry with what a command wrote.
     """
 
     desk: Desk
@@ -144,6 +145,7 @@ class Tour:
     doubt: str
     proposal: str
     alert: int
+    said: int
 
     def path(self, pattern: str) -> str:
         """Fill names into the pattern of a path: `/runs/{done}`."""
@@ -181,7 +183,9 @@ def make_tour(folder: Path) -> Tour:
     desk("note", "the errors began with the release of 02:50", "--incident", incident)
     desk("did", "told the support desk by telephone", "--at", "2m ago", "--incident", incident)
     alert = next(one["seq"] for one in desk("alert", "list", "--json").json if one["status"] == "firing")
-    return Tour(desk, incident, done, gate, manual, failed, doubt, proposal["proposal"], alert)
+    entries = [json.loads(line) for line in desk("log", "show", failed, "--json").out.splitlines()]
+    said = next(one["seq"] for one in entries if one["kind"] == "step.outcome")
+    return Tour(desk, incident, done, gate, manual, failed, doubt, proposal["proposal"], alert, said)
 
 
 def _run(desk: Desk, incident: str, name: str, title: str, risk: str, hosts: str, steps: str) -> str:
