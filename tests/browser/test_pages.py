@@ -76,7 +76,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 @pytest.fixture(scope="module")
 def server(tour: Tour) -> Iterator[Server]:
-    with serving(tour.desk.home, MIMRUN_RUNBOOKS=str(tour.desk.folder)) as server:
+    with serving(tour.desk.home, MIMRUN_RUNBOOKS=tour.desk.env["MIMRUN_RUNBOOKS"]) as server:
         yield server
 
 

@@ -156,6 +156,8 @@ class Tour:
 def make_tour(folder: Path) -> Tour:
     """Have the bad night."""
     desk = Desk(folder)
+    (folder / "library").mkdir()
+    desk.env["MIMRUN_RUNBOOKS"] = str(folder / "library")
     (desk.home / "people.yaml").write_text(PEOPLE)
     (desk.home / "inventory.ini").write_text(HOSTS)
     desk.write("hosts.ini", HOSTS)
@@ -189,7 +191,7 @@ def make_tour(folder: Path) -> Tour:
 
 
 def _run(desk: Desk, incident: str, name: str, title: str, risk: str, hosts: str, steps: str) -> str:
-    book = desk.write(f"{name}.yaml", _HEAD.format(name=name, title=title, risk=risk, hosts=hosts) + steps)
+    book = desk.write(f"library/{name}.yaml", _HEAD.format(name=name, title=title, risk=risk, hosts=hosts) + steps)
     said = desk.run(str(book), "-i", str(desk.folder / "hosts.ini"), "--incident", incident)
     found = re.search(r"run-[a-z0-9]+", said.out + said.err)
     assert found is not None, said.out + said.err
