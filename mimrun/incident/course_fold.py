@@ -31,9 +31,9 @@ def course_of(entries: Iterable[LogEntry], names: Mapping[_Place, str] = _NOTHIN
     """
     fold = _Fold(names)
     for entry in entries:
-        take = fold.takes.get(entry.kind)
+        take = _TAKES.get(entry.kind)
         if take is not None:
-            take(entry, entry.body)
+            take(fold, entry, entry.body)
     return fold.course
 
 
@@ -51,39 +51,6 @@ class _Fold:
         self._asked: dict[str, Decision] = {}
         self._shells: dict[int, ByHand] = {}
         self._roles: dict[str, str] = {}
-        self.takes: Mapping[Kind, Callable[[LogEntry, Any], None]] = {
-            Kind.RUN_CREATED: self._run_created,
-            Kind.RUN_ENDED: self._run_ended,
-            Kind.STEP_STARTED: self._step_started,
-            Kind.STEP_INTENT: self._step_intent,
-            Kind.STEP_OUTCOME: self._step_outcome,
-            Kind.STEP_FINISHED: self._step_finished,
-            Kind.STEP_IN_DOUBT: self._in_doubt,
-            Kind.STEP_RESOLVED: self._resolved,
-            Kind.GATE_REQUESTED: self._gate_requested,
-            Kind.GATE_DECIDED: self._gate_decided,
-            Kind.GATE_OPENED: self._gate_opened,
-            Kind.GATE_CLOSED: self._gate_closed,
-            Kind.BREAKGLASS_ASKED: self._glass_asked,
-            Kind.BREAKGLASS_AGREED: self._glass_agreed,
-            Kind.BREAKGLASS_OPENED: self._glass_opened,
-            Kind.PROPOSAL_MADE: self._proposed,
-            Kind.PROPOSAL_TAKEN: self._proposal_taken,
-            Kind.PROPOSAL_DISMISSED: self._proposal_dismissed,
-            Kind.INCIDENT_PRIORITIZED: self._prioritized,
-            Kind.INCIDENT_ASSIGNED: self._assigned,
-            Kind.KILLSWITCH_PULLED: self._pulled,
-            Kind.MANUAL_REQUESTED: self._manual_requested,
-            Kind.MANUAL_CLAIMED: self._manual_claimed,
-            Kind.MANUAL_RELEASED: self._manual_released,
-            Kind.MANUAL_HANDED_OVER: self._manual_handed_over,
-            Kind.MANUAL_ATTESTED: self._manual_attested,
-            Kind.MANUAL_DISPUTED: self._manual_disputed,
-            Kind.MANUAL_REPORTED: self._reported,
-            Kind.SHELL_OPENED: self._shell_opened,
-            Kind.SHELL_CLOSED: self._shell_closed,
-            Kind.NOTICE_SENT: self._sent,
-        }
 
     def _run_created(self, entry: LogEntry, body: kinds.RunCreated) -> None:
         automatic = entry.actor.kind != "person"
@@ -298,3 +265,41 @@ def _last_word(gate: Decision, decision: str) -> datetime | None:
 
 def _since(then: datetime | None, now: datetime) -> int:
     return 0 if then is None else max(0, (now - then) // timedelta(milliseconds=1))
+
+
+_TAKES: Final[Mapping[Kind, Callable[[_Fold, LogEntry, Any], None]]] = MappingProxyType(
+    {
+        Kind.RUN_CREATED: _Fold._run_created,
+        Kind.RUN_ENDED: _Fold._run_ended,
+        Kind.STEP_STARTED: _Fold._step_started,
+        Kind.STEP_INTENT: _Fold._step_intent,
+        Kind.STEP_OUTCOME: _Fold._step_outcome,
+        Kind.STEP_FINISHED: _Fold._step_finished,
+        Kind.STEP_IN_DOUBT: _Fold._in_doubt,
+        Kind.STEP_RESOLVED: _Fold._resolved,
+        Kind.GATE_REQUESTED: _Fold._gate_requested,
+        Kind.GATE_DECIDED: _Fold._gate_decided,
+        Kind.GATE_OPENED: _Fold._gate_opened,
+        Kind.GATE_CLOSED: _Fold._gate_closed,
+        Kind.BREAKGLASS_ASKED: _Fold._glass_asked,
+        Kind.BREAKGLASS_AGREED: _Fold._glass_agreed,
+        Kind.BREAKGLASS_OPENED: _Fold._glass_opened,
+        Kind.PROPOSAL_MADE: _Fold._proposed,
+        Kind.PROPOSAL_TAKEN: _Fold._proposal_taken,
+        Kind.PROPOSAL_DISMISSED: _Fold._proposal_dismissed,
+        Kind.INCIDENT_PRIORITIZED: _Fold._prioritized,
+        Kind.INCIDENT_ASSIGNED: _Fold._assigned,
+        Kind.KILLSWITCH_PULLED: _Fold._pulled,
+        Kind.MANUAL_REQUESTED: _Fold._manual_requested,
+        Kind.MANUAL_CLAIMED: _Fold._manual_claimed,
+        Kind.MANUAL_RELEASED: _Fold._manual_released,
+        Kind.MANUAL_HANDED_OVER: _Fold._manual_handed_over,
+        Kind.MANUAL_ATTESTED: _Fold._manual_attested,
+        Kind.MANUAL_DISPUTED: _Fold._manual_disputed,
+        Kind.MANUAL_REPORTED: _Fold._reported,
+        Kind.SHELL_OPENED: _Fold._shell_opened,
+        Kind.SHELL_CLOSED: _Fold._shell_closed,
+        Kind.NOTICE_SENT: _Fold._sent,
+    }
+)
+"""What each kind of entry that counts changes."""
