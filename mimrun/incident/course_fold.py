@@ -52,18 +52,18 @@ class _Fold:
         self._shells: dict[int, ByHand] = {}
         self._roles: dict[str, str] = {}
 
-    def _run_created(self, entry: LogEntry, body: kinds.RunCreated) -> None:
+    def run_created(self, entry: LogEntry, body: kinds.RunCreated) -> None:
         automatic = entry.actor.kind != "person"
         self.course.runs[entry.run] = RunPart(entry.run, body.title, body.launched_by, automatic, entry.ts)
 
-    def _run_ended(self, entry: LogEntry, body: kinds.RunEnded) -> None:
+    def run_ended(self, entry: LogEntry, body: kinds.RunEnded) -> None:
         run = self.course.runs.get(entry.run)
         if run is not None:
             run.ended, run.status = entry.ts, body.status
         for place in [place for place in self._gates if place[0] == entry.run]:
             self._settle(self._gates.pop(place), entry, f"the run ended: {body.status}")
 
-    def _step_started(self, entry: LogEntry, body: kinds.StepStarted) -> None:
+    def step_started(self, entry: LogEntry, body: kinds.StepStarted) -> None:
         place, known = (entry.run, entry.step), self._steps.get((entry.run, entry.step))
         if known is not None:  # somebody went on with the run
             known.ended, known.status = None, ""
@@ -73,41 +73,41 @@ class _Fold:
         self._steps[place] = step
         self.course.automated.append(step)
 
-    def _step_intent(self, entry: LogEntry, _: kinds.StepIntent) -> None:
+    def step_intent(self, entry: LogEntry, _: kinds.StepIntent) -> None:
         step = self._steps.get((entry.run, entry.step))
         if step is not None:
             step.begun = True
 
-    def _step_outcome(self, entry: LogEntry, body: kinds.StepOutcome) -> None:
+    def step_outcome(self, entry: LogEntry, body: kinds.StepOutcome) -> None:
         step = self._steps.get((entry.run, entry.step))
         if step is not None:
             step.changed |= body.changed
 
-    def _step_finished(self, entry: LogEntry, body: kinds.StepFinished) -> None:
+    def step_finished(self, entry: LogEntry, body: kinds.StepFinished) -> None:
         step = self._steps.get((entry.run, entry.step))
         if step is not None:
             step.ended, step.status = entry.ts, body.status
 
-    def _in_doubt(self, entry: LogEntry, _: kinds.StepInDoubt) -> None:
+    def in_doubt(self, entry: LogEntry, _: kinds.StepInDoubt) -> None:
         cell, title = (entry.run, entry.step, entry.target), self._name(entry)
         if cell not in self._doubts:
             where = f"{title} on {entry.target}" if entry.target else title
             self._doubts[cell] = self._ask("doubt", f"What became of {where}", entry)
 
-    def _resolved(self, entry: LogEntry, body: kinds.StepResolved) -> None:
+    def resolved(self, entry: LogEntry, body: kinds.StepResolved) -> None:
         doubt = self._doubts.pop((entry.run, entry.step, entry.target), None)
         if doubt is not None:
             doubt.votes.append(Vote(entry.actor.id, body.resolution, "", body.reason, entry.ts))
             self._settle(doubt, entry, body.resolution.replace("_", " "))
 
-    def _gate_requested(self, entry: LogEntry, body: kinds.GateRequested) -> None:
+    def gate_requested(self, entry: LogEntry, body: kinds.GateRequested) -> None:
         gate = self._gates.get((entry.run, entry.step))
         if gate is None:
             self._gates[entry.run, entry.step] = self._ask("gate", body.title, entry)
         else:  # it is asked anew, and has been waited for all the time
             gate.title = body.title
 
-    def _gate_decided(self, entry: LogEntry, body: kinds.GateDecided) -> None:
+    def gate_decided(self, entry: LogEntry, body: kinds.GateDecided) -> None:
         gate, run = self._gates.get((entry.run, entry.step)), self.course.runs.get(entry.run)
         overridden = body.purpose == "freeze_override" and body.decision == "approved"
         if gate is not None:
@@ -117,7 +117,7 @@ class _Fold:
         if run is not None and overridden:
             run.bypass = run.bypass or "freeze override"
 
-    def _gate_opened(self, entry: LogEntry, body: kinds.GateOpened) -> None:
+    def gate_opened(self, entry: LogEntry, body: kinds.GateOpened) -> None:
         gate, run = self._gates.pop((entry.run, entry.step), None), self.course.runs.get(entry.run)
         if gate is not None:
             self._settle(gate, entry, f"opened by {body.by.replace('_', ' ')}")
@@ -126,36 +126,36 @@ class _Fold:
         if run is not None and body.by == "break_glass":
             run.bypass = "break-glass"
 
-    def _gate_closed(self, entry: LogEntry, body: kinds.GateClosed) -> None:
+    def gate_closed(self, entry: LogEntry, body: kinds.GateClosed) -> None:
         gate = self._gates.pop((entry.run, entry.step), None)
         if gate is not None:
             self._settle(gate, entry, f"closed: {body.reason}")
             if body.reason == "rejected":
                 gate.decided = _last_word(gate, "rejected")
 
-    def _glass_asked(self, entry: LogEntry, body: kinds.BreakglassAsked) -> None:
+    def glass_asked(self, entry: LogEntry, body: kinds.BreakglassAsked) -> None:
         asked = self._ask("break-glass", "Go past the gates", entry)
         asked.votes.append(Vote(entry.actor.id, "asked", "", body.reason, entry.ts))
         self._asked[entry.run] = asked
 
-    def _glass_agreed(self, entry: LogEntry, body: kinds.BreakglassAgreed) -> None:
+    def glass_agreed(self, entry: LogEntry, body: kinds.BreakglassAgreed) -> None:
         if entry.run in self._asked:
             vote = Vote(entry.actor.id, "agreed", "", body.reason, entry.ts)
             self._asked[entry.run].votes.append(vote)
 
-    def _glass_opened(self, entry: LogEntry, body: kinds.BreakglassOpened) -> None:
+    def glass_opened(self, entry: LogEntry, body: kinds.BreakglassOpened) -> None:
         asked = self._asked.pop(entry.run, None) or self._ask("break-glass", "Go past the gates", entry)
         self._settle(asked, entry, f"opened; to be reviewed under {body.change} until {body.due_at[:16]}Z")
         if entry.run in self.course.runs:
             self.course.runs[entry.run].bypass = "break-glass"
 
-    def _proposed(self, entry: LogEntry, body: kinds.ProposalMade) -> None:
+    def proposed(self, entry: LogEntry, body: kinds.ProposalMade) -> None:
         self._proposals[body.proposal] = self._ask("proposal", body.title, entry)
 
-    def _proposal_taken(self, entry: LogEntry, body: kinds.ProposalTaken) -> None:
+    def proposal_taken(self, entry: LogEntry, body: kinds.ProposalTaken) -> None:
         self._decide_proposal(entry, body.proposal, "launched", "")
 
-    def _proposal_dismissed(self, entry: LogEntry, body: kinds.ProposalDismissed) -> None:
+    def proposal_dismissed(self, entry: LogEntry, body: kinds.ProposalDismissed) -> None:
         self._decide_proposal(entry, body.proposal, "dismissed", body.reason)
 
     def _decide_proposal(self, entry: LogEntry, proposal: str, outcome: str, reason: str) -> None:
@@ -165,46 +165,46 @@ class _Fold:
             asked.votes.append(Vote(entry.actor.id, outcome, "", reason, entry.ts))
             self._settle(asked, entry, outcome)
 
-    def _prioritized(self, entry: LogEntry, body: kinds.IncidentPrioritized) -> None:
+    def prioritized(self, entry: LogEntry, body: kinds.IncidentPrioritized) -> None:
         said = self._ask("priority", "How urgent it is", entry)
         said.votes.append(Vote(entry.actor.id, body.priority, "", body.reason, entry.ts))
         self._settle(said, entry, body.priority)
 
-    def _pulled(self, entry: LogEntry, body: kinds.KillswitchPulled) -> None:
+    def pulled(self, entry: LogEntry, body: kinds.KillswitchPulled) -> None:
         said = self._ask("kill-switch", "Stop everything", entry)
         said.votes.append(Vote(entry.actor.id, "pulled", "", body.reason, entry.ts))
         self._settle(said, entry, "pulled")
 
-    def _assigned(self, entry: LogEntry, body: kinds.IncidentAssigned) -> None:
+    def assigned(self, entry: LogEntry, body: kinds.IncidentAssigned) -> None:
         self._roles[body.role] = body.person
         held = {role for role, person in self._roles.items() if person}
         if self.course.assembled is None and LEADER in held and not TECHNICAL.isdisjoint(held):
             self.course.assembled = entry.ts
 
-    def _manual_requested(self, entry: LogEntry, _: kinds.ManualRequested) -> None:
+    def manual_requested(self, entry: LogEntry, _: kinds.ManualRequested) -> None:
         if (entry.run, entry.step) not in self._manual:
             work = ByHand("step", self._name(entry), entry.run, entry.step, asked=entry.ts)
             self._manual[entry.run, entry.step] = work
             self.course.by_hand.append(work)
 
-    def _manual_claimed(self, entry: LogEntry, _: kinds.ManualClaimed) -> None:
+    def manual_claimed(self, entry: LogEntry, _: kinds.ManualClaimed) -> None:
         work = self._manual.get((entry.run, entry.step))
         if work is not None:
             work.who, work.claimed = entry.actor.id, entry.ts
 
-    def _manual_released(self, entry: LogEntry, _: kinds.ManualReleased) -> None:
+    def manual_released(self, entry: LogEntry, _: kinds.ManualReleased) -> None:
         work = self._manual.get((entry.run, entry.step))
         if work is not None:
             work.held_ms += _since(work.claimed, entry.ts)
             work.who, work.claimed = "", None
 
-    def _manual_handed_over(self, entry: LogEntry, body: kinds.ManualHandedOver) -> None:
+    def manual_handed_over(self, entry: LogEntry, body: kinds.ManualHandedOver) -> None:
         work = self._manual.get((entry.run, entry.step))
         if work is not None:
             work.held_ms += _since(work.claimed, entry.ts)
             work.who, work.claimed = body.to, entry.ts
 
-    def _manual_attested(self, entry: LogEntry, body: kinds.ManualAttested) -> None:
+    def manual_attested(self, entry: LogEntry, body: kinds.ManualAttested) -> None:
         work = self._manual.get((entry.run, entry.step))
         if work is not None:
             work.who, work.done, work.outcome = entry.actor.id, entry.ts, body.outcome
@@ -213,29 +213,29 @@ class _Fold:
             if body.active_ms:
                 work.active_ms = (work.active_ms or 0) + body.active_ms
 
-    def _manual_disputed(self, entry: LogEntry, _: kinds.ManualDisputed) -> None:
+    def manual_disputed(self, entry: LogEntry, _: kinds.ManualDisputed) -> None:
         work = self._manual.get((entry.run, entry.step))
         if work is not None:
             work.done, work.outcome = None, ""
 
-    def _reported(self, entry: LogEntry, body: kinds.ManualReported) -> None:
+    def reported(self, entry: LogEntry, body: kinds.ManualReported) -> None:
         at = read_moment(body.at) if body.at else entry.ts
         work = ByHand("reported", body.title, entry.run, who=entry.actor.id, done=at, outcome="done")
         self.course.by_hand.append(work)
 
-    def _shell_opened(self, entry: LogEntry, _: kinds.ShellOpened) -> None:
+    def shell_opened(self, entry: LogEntry, _: kinds.ShellOpened) -> None:
         title = f"A shell on {entry.target}" if entry.target else "A shell"
         work = ByHand("shell", title, entry.run, who=entry.actor.id, claimed=entry.ts)
         self._shells[entry.seq] = work
         self.course.by_hand.append(work)
 
-    def _shell_closed(self, entry: LogEntry, body: kinds.ShellClosed) -> None:
+    def shell_closed(self, entry: LogEntry, body: kinds.ShellClosed) -> None:
         work = self._shells.get(body.shell)
         if work is not None:
             work.done, work.outcome = entry.ts, "done" if body.ended != "lost" else "lost"
             work.active_ms = body.dur_ms
 
-    def _sent(self, entry: LogEntry, body: kinds.NoticeSent) -> None:
+    def sent(self, entry: LogEntry, body: kinds.NoticeSent) -> None:
         if body.done:
             self.course.messages.append(Message(entry.ts, body.audience, body.channel, body.event))
 
@@ -269,37 +269,37 @@ def _since(then: datetime | None, now: datetime) -> int:
 
 _TAKES: Final[Mapping[Kind, Callable[[_Fold, LogEntry, Any], None]]] = MappingProxyType(
     {
-        Kind.RUN_CREATED: _Fold._run_created,
-        Kind.RUN_ENDED: _Fold._run_ended,
-        Kind.STEP_STARTED: _Fold._step_started,
-        Kind.STEP_INTENT: _Fold._step_intent,
-        Kind.STEP_OUTCOME: _Fold._step_outcome,
-        Kind.STEP_FINISHED: _Fold._step_finished,
-        Kind.STEP_IN_DOUBT: _Fold._in_doubt,
-        Kind.STEP_RESOLVED: _Fold._resolved,
-        Kind.GATE_REQUESTED: _Fold._gate_requested,
-        Kind.GATE_DECIDED: _Fold._gate_decided,
-        Kind.GATE_OPENED: _Fold._gate_opened,
-        Kind.GATE_CLOSED: _Fold._gate_closed,
-        Kind.BREAKGLASS_ASKED: _Fold._glass_asked,
-        Kind.BREAKGLASS_AGREED: _Fold._glass_agreed,
-        Kind.BREAKGLASS_OPENED: _Fold._glass_opened,
-        Kind.PROPOSAL_MADE: _Fold._proposed,
-        Kind.PROPOSAL_TAKEN: _Fold._proposal_taken,
-        Kind.PROPOSAL_DISMISSED: _Fold._proposal_dismissed,
-        Kind.INCIDENT_PRIORITIZED: _Fold._prioritized,
-        Kind.INCIDENT_ASSIGNED: _Fold._assigned,
-        Kind.KILLSWITCH_PULLED: _Fold._pulled,
-        Kind.MANUAL_REQUESTED: _Fold._manual_requested,
-        Kind.MANUAL_CLAIMED: _Fold._manual_claimed,
-        Kind.MANUAL_RELEASED: _Fold._manual_released,
-        Kind.MANUAL_HANDED_OVER: _Fold._manual_handed_over,
-        Kind.MANUAL_ATTESTED: _Fold._manual_attested,
-        Kind.MANUAL_DISPUTED: _Fold._manual_disputed,
-        Kind.MANUAL_REPORTED: _Fold._reported,
-        Kind.SHELL_OPENED: _Fold._shell_opened,
-        Kind.SHELL_CLOSED: _Fold._shell_closed,
-        Kind.NOTICE_SENT: _Fold._sent,
+        Kind.RUN_CREATED: _Fold.run_created,
+        Kind.RUN_ENDED: _Fold.run_ended,
+        Kind.STEP_STARTED: _Fold.step_started,
+        Kind.STEP_INTENT: _Fold.step_intent,
+        Kind.STEP_OUTCOME: _Fold.step_outcome,
+        Kind.STEP_FINISHED: _Fold.step_finished,
+        Kind.STEP_IN_DOUBT: _Fold.in_doubt,
+        Kind.STEP_RESOLVED: _Fold.resolved,
+        Kind.GATE_REQUESTED: _Fold.gate_requested,
+        Kind.GATE_DECIDED: _Fold.gate_decided,
+        Kind.GATE_OPENED: _Fold.gate_opened,
+        Kind.GATE_CLOSED: _Fold.gate_closed,
+        Kind.BREAKGLASS_ASKED: _Fold.glass_asked,
+        Kind.BREAKGLASS_AGREED: _Fold.glass_agreed,
+        Kind.BREAKGLASS_OPENED: _Fold.glass_opened,
+        Kind.PROPOSAL_MADE: _Fold.proposed,
+        Kind.PROPOSAL_TAKEN: _Fold.proposal_taken,
+        Kind.PROPOSAL_DISMISSED: _Fold.proposal_dismissed,
+        Kind.INCIDENT_PRIORITIZED: _Fold.prioritized,
+        Kind.INCIDENT_ASSIGNED: _Fold.assigned,
+        Kind.KILLSWITCH_PULLED: _Fold.pulled,
+        Kind.MANUAL_REQUESTED: _Fold.manual_requested,
+        Kind.MANUAL_CLAIMED: _Fold.manual_claimed,
+        Kind.MANUAL_RELEASED: _Fold.manual_released,
+        Kind.MANUAL_HANDED_OVER: _Fold.manual_handed_over,
+        Kind.MANUAL_ATTESTED: _Fold.manual_attested,
+        Kind.MANUAL_DISPUTED: _Fold.manual_disputed,
+        Kind.MANUAL_REPORTED: _Fold.reported,
+        Kind.SHELL_OPENED: _Fold.shell_opened,
+        Kind.SHELL_CLOSED: _Fold.shell_closed,
+        Kind.NOTICE_SENT: _Fold.sent,
     }
 )
 """What each kind of entry that counts changes."""
