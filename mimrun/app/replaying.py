@@ -112,10 +112,10 @@ def against(
     folders = library_folders()
     premise = Premise(
         then,
-        find_runbook(runbook, folders),
+        _or_recorded(home, entries, lambda name: find_runbook(name, folders))(runbook),
         given.inputs,
         read_inventory(home.settings, given.inventories) if given.inventories else None,
-        _includes(home, entries, includes_from(folders)),
+        _or_recorded(home, entries, includes_from(folders)),
     )
     now = premise.plan()
     trial = Trial(name, entries, then, now, home.store)
@@ -123,15 +123,15 @@ def against(
     return weigh(name, entries, tried, taken=premise.taken(now))
 
 
-def _includes(home: Home, entries: Sequence[LogEntry], library: Includes) -> Includes:
-    """Give what finds runbooks that are included: in the library, else among those that the run was made of."""
+def _or_recorded(home: Home, entries: Sequence[LogEntry], library: Includes) -> Includes:
+    """Give what finds runbooks: in the library, else, by name@version, among those that the run was made of."""
 
     def find(reference: str) -> LoadedRunbook:
         try:
             return library(reference)
         except RunbookError:
             for source in _sources(home, entries):
-                loaded = parse_runbook(source, f"the record's {reference}")
+                loaded = parse_runbook(source, f"{reference} of the record")
                 if f"{loaded.runbook.name}@{loaded.runbook.version}" == reference:
                     return loaded
             raise

@@ -170,7 +170,7 @@ class Trial:
         )
         executor, crowd.stop = executor_on(ground, self._now, state)
         if epoch == 1:
-            crowd.hear(0)
+            crowd.hear(None)
         return executor.execute()
 
     def _unused(self, log: PlayedLog) -> list[CallNote]:

@@ -55,22 +55,24 @@ class Crowd:
         self._tape, self._pairs, self._log, self._permit = tape, pairs, log, permit
         self._plan, self._assume = plan, assume_approved
         self._rounds = _rounds(tape.entries)
-        self._behind = _wishes_behind_answers(tape.entries, log.answers())
+        self._behind = _wishes_behind(tape.entries, log.said())
         self._asked: dict[str, int] = defaultdict(int)
         self._seqs: dict[int, int] = {}
         self.stop: RecordedStop | None = None
         self.assumed: list[str] = []
         """What is taken for granted that nobody said quite so."""
 
-    def hear(self, answer: int) -> None:
-        """Say what somebody said right behind an answer: that the run is to end.
+    def hear(self, said: LogEntry | None) -> None:
+        """Say what somebody said right behind an intent or an answer: that the run is to end.
+
+        What is said while an attempt is under way is noticed when that is over.
 
         Arguments:
-            answer: the entry that has it; 0 for the beginning.
+            said: its entry; None for the beginning.
         """
-        for wish in self._behind.pop(answer, ()):
+        for wish in self._behind.pop(said.seq if said else 0, ()):
             self._say(wish)
-            if self.stop is not None:
+            if self.stop is not None and (said is None or said.kind is Kind.STEP_OUTCOME):
                 self.stop.notice()
 
     def answer(self, parked: Parked, state: RunState) -> bool:
@@ -220,18 +222,16 @@ def _rounds(entries: Iterable[LogEntry]) -> Mapping[str, list[deque[LogEntry]]]:
 _SAID: Final = frozenset({Kind.GATE_DECIDED, Kind.GATE_ESCALATED, Kind.GATE_CLOSED, Kind.GATE_OPENED}) | TAKES
 
 
-def _wishes_behind_answers(
-    entries: Iterable[LogEntry], answers: Collection[int]
-) -> dict[int, list[LogEntry]]:
-    """Give the wishes to stop that came when the last thing on record was an answer, by its entry.
+def _wishes_behind(entries: Iterable[LogEntry], said: Collection[int]) -> dict[int, list[LogEntry]]:
+    """Give the wishes to stop that came when the last thing on record was an intent or an answer, by its entry.
 
     Arguments:
-        answers: the entries that have answers which the cassette gives.
+        said: the entries of intents and answers that the cassette gives.
     """
     found: dict[int, list[LogEntry]] = defaultdict(list)
     last = 0
     for entry in entries:
-        if entry.seq in answers:
+        if entry.seq in said:
             last = entry.seq
         elif entry.kind in _ASKS:
             last = -1  # whoever was asked there says it there

@@ -51,6 +51,7 @@ class _Open:
     """An attempt that is under way."""
 
     call: RecordedCall
+    intent: LogEntry
     answer: Answer
     probes: int = 0
 
@@ -84,16 +85,19 @@ class PlayedLog(Scratch):
         self.nodes: Mapping[str, Node] = {}
         self._blobs: dict[tuple[int, str], bytes | LogEntry] = {}
         self._matched: dict[CellKey, RecordedCall] = {}
-        self._settled: list[LogEntry] = []
+        self._said: list[LogEntry] = []
+        """What on the record the last append stands for: intents and answers."""
         self._open: dict[str, _Open] = {}
+        self._ended: dict[str, tuple[LogEntry, float]] = {}
+        """By the key of a cell, the recorded end of its last attempt, and when that was here."""
         self._cells: dict[str, CellKey] = {}
         self._working: dict[int, str] = {}
         """By thread, the key of the cell that it is at."""
         self.unmatched: list[CallNote] = []
         self.substituted: list[CallNote] = []
         self.erased: list[CallNote] = []
-        self.behind: Callable[[int], object] = lambda _: None
-        """Called behind each answer, with the entry that has it on record: people may say something then."""
+        self.behind: Callable[[LogEntry], object] = lambda _: None
+        """Called behind each intent and each answer, with its entry on record: people may say something then."""
 
     def clock(self) -> datetime:
         """The moment, by the time that answers and people took then."""
@@ -121,9 +125,9 @@ class PlayedLog(Scratch):
             if isinstance(draft.body, kinds.StepIntent):
                 self._ask(draft, draft.body)
         made = tuple([self.write(draft) for draft in drafts])
-        for answer in self._settled:
-            self.behind(answer.seq)
-        self._settled.clear()
+        said, self._said = self._said, []
+        for entry in said:
+            self.behind(entry)
         return made
 
     def write(self, draft: Draft, content: LogEntry | None = None) -> LogEntry:
@@ -174,7 +178,9 @@ class PlayedLog(Scratch):
             self._give_up(key, body.action, why)
         intent, answer = call.attempts[call.given]
         call.given += 1
-        self._open[body.key] = _Open(call, answer)
+        self._wait_as_then(body.key, intent)
+        self._open[body.key] = _Open(call, intent, answer)
+        self._said.append(intent)
         self._cells[body.key] = key
         self._working[threading.get_ident()] = body.key
         if answer.kept is None:
@@ -237,9 +243,22 @@ class PlayedLog(Scratch):
         return CallNote(step, name, key.target, key.iteration + 1 if looped else 0, action, why, seq)
 
     def _let_time_pass(self, draft: Draft) -> None:
+        """Let an attempt take as long as it took then, with the time that it took to record it."""
         opened = self._open_at(draft)
-        if opened is not None and opened.answer.kept is not None:
-            self.turns.sleep(getattr(opened.answer.kept.body, "dur_ms", 0) / 1000)
+        kept = opened.answer.kept if opened is not None else None
+        if opened is None or kept is None:
+            return
+        whole = (kept.ts - opened.intent.ts).total_seconds()
+        alive = kept.epoch == opened.intent.epoch
+        self.turns.sleep(whole if alive else getattr(kept.body, "dur_ms", 0) / 1000)
+
+    def _wait_as_then(self, key: str, intent: LogEntry) -> None:
+        """Let as much time pass in front of another attempt as then, so that deadlines come when they came."""
+        before = self._ended.get(key)
+        if before is not None and before[0].epoch == intent.epoch:
+            kept, at = before
+            gap = (intent.ts - kept.ts).total_seconds()
+            self.turns.sleep(max(0.0, at + gap - self.turns.seconds))
 
     def _open_at(self, draft: Draft) -> _Open | None:
         key = CellKey(draft.step, draft.target, iteration_of(draft))
@@ -251,7 +270,8 @@ class PlayedLog(Scratch):
         opened = self._open.pop(idempotency_key(self.run, key), None)
         if opened is None or opened.answer.kept is None:
             return None
-        self._settled.append(opened.answer.kept)
+        self._ended[idempotency_key(self.run, key)] = (opened.answer.kept, self.turns.seconds)
+        self._said.append(opened.answer.kept)
         return opened.answer.kept
 
     def perform(self, call: Call) -> Outcome:
@@ -290,10 +310,11 @@ class PlayedLog(Scratch):
             call.stop.set()
         return opened.answer.findings[opened.probes - 1]
 
-    def answers(self) -> frozenset[int]:
-        """Give the entries of the record that have answers."""
-        attempts = (answer for call in self._cassette.calls.values() for _, answer in call.attempts)
-        return frozenset(answer.kept.seq for answer in attempts if answer.kept is not None)
+    def said(self) -> frozenset[int]:
+        """Give the entries of the record that a call can stand for: its intents, and what was answered."""
+        attempts = [attempt for call in self._cassette.calls.values() for attempt in call.attempts]
+        answers = (answer.kept.seq for _, answer in attempts if answer.kept is not None)
+        return frozenset([*(intent.seq for intent, _ in attempts), *answers])
 
     def recorded_call(self, key: CellKey) -> RecordedCall | None:
         """Give the recorded call that answers for a cell."""

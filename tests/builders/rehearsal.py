@@ -11,7 +11,8 @@ from mimrun.app.execution import Verdict, execute_run
 from mimrun.app.home import Home, lay_home, open_home
 from mimrun.app.identity import Identity
 from mimrun.app.plans import prepare_plan
-from mimrun.app.runs import create_run, load_state
+from mimrun.app.replaying import against, redecide
+from mimrun.app.runs import create_run, list_runs, load_plan, load_state
 from mimrun.app.undo import plan_undo
 from mimrun.gate.people import Person
 from mimrun.log.entry import LogEntry
@@ -102,3 +103,18 @@ def rehearsal(folder: Path, inventory: Path) -> Iterator[Rehearsal]:
     settings.people.write_text(PEOPLE, "utf-8")
     with open_home(settings) as home:
         yield Rehearsal(home, inventory)
+        for view in list_runs(home):
+            replays_to_itself(home, view.summary.run)
+
+
+def replays_to_itself(home: Home, run: str) -> None:
+    """See that a run comes to the same again: decided by today's code, and by its own runbook of the library."""
+    again = redecide(home, run)
+    assert again.verdict == "same", (again.divergence, again.missing)
+    plan = load_plan(home, run)
+    if plan.undo_of or plan.retry_of:
+        return
+    tried = against(home, run, f"{plan.runbook.name}@{plan.runbook.version}")
+    assert tried.verdict == "same", (tried.divergence, tried.changes)
+    assert tried.changes is not None
+    assert not tried.changes.changed, tried.changes.changed
