@@ -140,7 +140,7 @@ def test_a_proxy_that_cannot_start_says_why(lab_folder: Path) -> None:
 
 
 def test_a_missing_proxy_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(haproxy, "_path", lambda: None)
+    monkeypatch.setattr(haproxy, "installed", lambda *names: None)
     assert not haproxy.is_installed()
     with pytest.raises(LabError, match="apt-get install haproxy"):
         haproxy.find()
