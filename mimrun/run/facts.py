@@ -20,7 +20,7 @@ from mimrun.run.secrets import RunSecrets, secret_references
 from mimrun.runbook.expression import truth
 from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
-from mimrun.secret import MASK, Masker, Secret, read_secret
+from mimrun.secret import MASK, Masker, Secret
 
 
 class Condition(NamedTuple):
@@ -35,16 +35,17 @@ class Facts:
 
     Arguments:
         plan: the frozen plan.
-        read: fetches a secret by its reference.
+        read: fetches a secret by its reference; None for how it is done everywhere.
     """
 
-    def __init__(self, plan: Plan, *, read: Callable[[str], Secret] = read_secret) -> None:
+    def __init__(self, plan: Plan, *, read: Callable[[str], Secret] | None = None) -> None:
         self.plan = plan
         self._scopes = scopes_of(plan)
         self._answers: dict[str, Answers] = {}
         self._lock = threading.Lock()
         self._references = secret_references(plan)
-        self._secrets = RunSecrets(self._references.values(), read=read)
+        references = self._references.values()
+        self._secrets = RunSecrets(references, read=read) if read else RunSecrets(references)
 
     @property
     def masker(self) -> Masker:
