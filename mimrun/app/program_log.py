@@ -59,7 +59,9 @@ class Event(StrEnum):
     CHANGE_NOT_WRITTEN = "change_not_written"  #: a change system did not take one, or changes.yaml cannot be used: `reason` says why; tried again
     SERVER_STARTED = "server_started"  #: a server answers at an address
     SERVER_CHILD_ENDED = "server_child_ended"  #: a process that it keeps up has ended; it is started again
-    SERVER_ENGINE_FAILED = "server_engine_failed"  #: the engine that it keeps up cannot be had: `reason` says why
+    SERVER_ENGINE_FAILED = (
+        "server_engine_failed"  #: the engine that it keeps up cannot be had: `reason` says why
+    )
     SERVER_BROKE = "server_broke"  #: a request ended with an error that is a bug
     SERVER_STOPPED = "server_stopped"  #: it has ended, and left every run in order
     ALERTS_UNREADABLE = "alerts_unreadable"  #: alerts.yaml, or a secret of it, cannot be used: `reason` says why, and what counts instead
@@ -67,7 +69,9 @@ class Event(StrEnum):
     RULES_REFUSED = "rules_refused"  #: a file of rules is wrong; what was good of it last stays in force
     RULES_BROKE = "rules_broke"  #: no rule could be followed: `reason` says why; it is tried again
     WATCH_STARTED = "watch_started"  #: a process asks the queries of watches.yaml
-    WATCH_FAILED = "watch_failed"  #: a query got no answer, or what it answered could not be recorded; it is asked again
+    WATCH_FAILED = (
+        "watch_failed"  #: a query got no answer, or what it answered could not be recorded; it is asked again
+    )
     WATCH_STOPPED = "watch_stopped"  #: it asks no more
     STORM_BEGAN = "storm_began"  #: rules launch nothing any more until somebody says that they may
     STEP_FAILED = "step_failed"  #: a step failed; what it answered stands in the incident log

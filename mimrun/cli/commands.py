@@ -86,7 +86,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("status", "status", "Show where a run stands and what it needs."),
             Command("replay", "replay", "Tell a run again, or try a changed runbook on what was recorded."),
             Command("alert", "alert", "Show alerts, hand one in, and check who may send them."),
-            Command("review", "review", "Write the review of an incident, and follow what is to be done after it."),
+            Command(
+                "review", "review", "Write the review of an incident, and follow what is to be done after it."
+            ),
             Command("locks", "locks", "Show which run holds which resource, why, and what to do."),
             Command("log", "log", "Show, verify, export, anchor, redact or rebuild the incident log."),
             Command("runbook", "runbook", "List, show and lint runbooks."),
@@ -98,11 +100,15 @@ SECTIONS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         "Set up",
         (
             Command("init", "setup", "Make mimrun's home: the log, the people file, Prefect's database."),
-            Command("serve", "serve", "Serve the console, the API and the alert intake, with all that runs need."),
+            Command(
+                "serve", "serve", "Serve the console, the API and the alert intake, with all that runs need."
+            ),
             Command("up", "setup", "Keep a warm engine in the background, so that runs start at once."),
             Command("down", "setup", "Stop the engine."),
             Command("worker", "worker", "Stay, and go on with runs that nobody is there for."),
-            Command("watch", "watch", "Stay, ask queries, and record what is beyond their numbers as alerts."),
+            Command(
+                "watch", "watch", "Stay, ask queries, and record what is beyond their numbers as alerts."
+            ),
             Command("rule", "rule", "List, check and try the rules that say what alerts lead to."),
             Command("notice", "notice", "Show and try who is told what, over which channel."),
             Command(

@@ -191,7 +191,9 @@ def make_tour(folder: Path) -> Tour:
 
 
 def _run(desk: Desk, incident: str, name: str, title: str, risk: str, hosts: str, steps: str) -> str:
-    book = desk.write(f"library/{name}.yaml", _HEAD.format(name=name, title=title, risk=risk, hosts=hosts) + steps)
+    book = desk.write(
+        f"library/{name}.yaml", _HEAD.format(name=name, title=title, risk=risk, hosts=hosts) + steps
+    )
     said = desk.run(str(book), "-i", str(desk.folder / "hosts.ini"), "--incident", incident)
     found = re.search(r"run-[a-z0-9]+", said.out + said.err)
     assert found is not None, said.out + said.err
