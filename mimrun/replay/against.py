@@ -48,6 +48,7 @@ class Tried:
         unmatched, substituted, unused, erased: calls, see `Changed`.
         assumed: what is taken for granted that nobody said quite so.
         sessions: so many workers it took.
+        ends_with_record: the recorded run was not over, and it goes no further where that has not.
     """
 
     pairs: Pairs
@@ -60,6 +61,7 @@ class Tried:
     erased: list[CallNote] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
     sessions: int = 0
+    ends_with_record: bool = False
 
 
 class Trial:
@@ -167,6 +169,7 @@ class Trial:
             worker="replay",
             gates=permit,
             guards=permit,
+            secret=log.secret,
         )
         executor, crowd.stop = executor_on(ground, self._now, state)
         if epoch == 1:

@@ -128,6 +128,8 @@ class Cassette:
         """Steps and hosts that were not begun, as too many others had failed before."""
         self.begun: set[str] = set()
         """The steps that were begun."""
+        self.untold: list[LogEntry] = []
+        """The entries of steps that failed for what stood in front of them, such as a secret nobody could fetch."""
         self._by_work: dict[tuple[str, str, str], list[RecordedCall]] = defaultdict(list)
         self._by_step: dict[tuple[str, str, str], list[RecordedCall]] = defaultdict(list)
         self._read(tape, plan)
@@ -156,6 +158,8 @@ class Cassette:
                     call.attempts.append((entry, answer))
             case kinds.StepSkipped(reason=reason) if reason.startswith(NOT_BEGUN):
                 self.left_alone.add((entry.step, entry.target))
+            case kinds.StepVerified(passed=False):
+                self.untold.append(entry)
             case kinds.StepCaptured(when="after") if key in self.calls:
                 self.calls[key].left = entry
             case kinds.StepResolved() if key in self.calls:

@@ -15,6 +15,7 @@ from mimrun.gate.people import Person
 from mimrun.log import kinds
 from mimrun.log.entry import Actor, Draft, LogEntry
 from mimrun.log.kinds import Body, Kind
+from mimrun.replay.board import step_of
 from mimrun.replay.permits import PlayedPermit
 from mimrun.replay.play import PlayedLog
 from mimrun.replay.steps import Pairs
@@ -57,6 +58,8 @@ class Crowd:
         self._rounds = _rounds(tape.entries)
         self._behind = _wishes_behind(tape.entries, log.said())
         self._asked: dict[str, int] = defaultdict(int)
+        self._left: dict[tuple[str, int], deque[LogEntry]] = {}
+        """What is still to be said at a step, by its path and how many times people were asked there."""
         self._seqs: dict[int, int] = {}
         self.stop: RecordedStop | None = None
         self.assumed: list[str] = []
@@ -88,11 +91,15 @@ class Crowd:
                 return False
 
     def _round(self, path: str) -> deque[LogEntry]:
-        """Give what was said then of the request that the step makes now."""
+        """Give what was said then of what the step asks."""
+        # Of a gate that was asked several times the last one counts: what was said before was void. As often as they
+        # were asked then, people say it again.
         was = self._pairs.was(path)
         rounds = self._rounds.get(was.path, []) if was is not None else []
         asked = sum(entry.kind in _ASKS and entry.step == path for entry in self._log.known)
-        return rounds[min(asked, len(rounds)) - 1] if rounds and asked else deque()
+        if not 0 < asked <= len(rounds):
+            return deque()
+        return self._left.setdefault((path, asked), deque(rounds[-1]))
 
     # Gates.
 
@@ -113,9 +120,10 @@ class Crowd:
 
     def _let_it_expire(self, gate: GateState) -> bool:
         """Let so much time pass that it is too late to decide."""
-        if gate.expires_at is None:
+        if gate.expires_at is None or gate.asked_at is None:
             return False
-        self._log.pass_time((gate.expires_at - self._log.clock() + _PAST).total_seconds())
+        until = (gate.since or gate.asked_at) + (gate.expires_at - gate.asked_at)
+        self._log.pass_time((until - self._log.clock() + _PAST).total_seconds())
         return True
 
     def _agree(self, path: str, gate: GateState) -> bool:
@@ -157,6 +165,9 @@ class Crowd:
     def _about_doubts(self, state: RunState) -> bool:
         spoken = False
         for key in sorted(state.in_doubt()):
+            for wish in [said for said in self._round(step_of(key.step)) if said.kind in _ENDS]:
+                self._round(step_of(key.step)).remove(wish)
+                self._say(wish)
             call = self._log.recorded_call(key)
             entry = call.settled() if call is not None else None
             if entry is None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from mimrun.errors import ErasedError
+from mimrun.errors import ErasedError, SettingsError
 from mimrun.log import kinds
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
@@ -23,7 +23,7 @@ from mimrun.replay.board import step_of
 from mimrun.replay.difference import differences
 from mimrun.replay.parting import Parting, Wanting, ends_with_an_abort, likeness
 from mimrun.replay.scratch import Scratch
-from mimrun.replay.standin import RecordedLease
+from mimrun.replay.standin import RecordedLease, stand_in, why_unread
 from mimrun.replay.tape import FOLLOWS, RESTS, Cursor, Lane, Session, Tape, lane_of
 from mimrun.replay.turns import TapeOver, Turns
 from mimrun.replay.wishes import RecordedStop
@@ -31,6 +31,7 @@ from mimrun.run.stop import Halt, halt_of
 from mimrun.run.tally import NOT_BEGUN
 from mimrun.run.wish import WISHES, Level, Wish, wish_after
 from mimrun.runbook.node import PlannedNode, TargetCalls
+from mimrun.secret import Secret
 
 _AGREED: Final = frozenset({"segment", "plan"})
 """Content without which nobody knows what was agreed to; a worker goes no further without it."""
@@ -60,6 +61,7 @@ class FollowedLog(Scratch):
         self.lease = RecordedLease(run, 0)
         self.working: dict[int, Lane] = {}
         """By thread, the lane of the intent that it wrote last."""
+        self._last: dict[Lane, LogEntry] = {}
         self.open: dict[str, LogEntry] = {}
         """By the key of a cell, the intent that was written and has no outcome yet."""
         self.parting: Parting | None = None
@@ -75,7 +77,7 @@ class FollowedLog(Scratch):
         self.turns = Turns(self._unstick, late=self._is_late)
         self.lease = RecordedLease(self.run, session.epoch)
         self._wanting, self.working, self.open, self._roused = [], {}, {}, False
-        self._asked = None
+        self._last, self._asked = {}, None
         self._move()
 
     def finish(self) -> None:
@@ -83,8 +85,15 @@ class FollowedLog(Scratch):
         self._feed(self.cursor.session.end)
 
     def clock(self) -> datetime:
-        """The moment of the next decision on record: it was made just before that."""
-        entry = self.cursor.next()
+        """The moment, as near as the record tells it: each decision was made just before it was recorded.
+
+        That another attempt is made was decided as soon as the one before was over.
+        """
+        lane = self.working.get(threading.get_ident())
+        own = next(self.cursor.coming(lane), None) if lane is not None else None
+        if lane is not None and own is not None and own.kind is Kind.STEP_INTENT:
+            return self._last.get(lane, own).ts
+        entry = own or self.cursor.next()
         return entry.ts if entry is not None else self.known[-1].ts
 
     def moments(self) -> tuple[datetime, datetime]:
@@ -108,8 +117,8 @@ class FollowedLog(Scratch):
     def _move(self) -> None:
         """Take up what others said before the next decision, and set the clock."""
         self._feed(self.cursor.place)
-        first = self.tape.entries[self.cursor.session.first - 1].ts
-        self.turns.advance((self.clock() - first).total_seconds())
+        first, entry = self.tape.entries[self.cursor.session.first - 1].ts, self.cursor.next()
+        self.turns.advance(((entry or self.known[-1]).ts - first).total_seconds())
 
     def take(self, entry: LogEntry) -> None:
         """Let an entry be on record from now on."""
@@ -167,6 +176,7 @@ class FollowedLog(Scratch):
         self.cursor.take()
         self._at += 1
         self.take(entry)
+        self._last[lane_of(entry)] = entry
         self.compared += 1
         match entry.body:
             case kinds.StepIntent() as body:
@@ -217,6 +227,19 @@ class FollowedLog(Scratch):
         return self._by_seq.get(seq) or self._source.entry(seq)
 
     # What the record tells of the moment.
+
+    def secret(self, reference: str) -> Secret:
+        """Give what stands for a secret.
+
+        Raises:
+            SettingsError: it could not be fetched then, at this point.
+        """
+        coming = (entry for entry in self.cursor.left() if entry.kind is not Kind.STEP_STARTED)
+        entry = next(coming, None)
+        why = why_unread(entry, reference) if entry is not None else ""
+        if why:
+            raise SettingsError(why)
+        return stand_in(reference)
 
     def is_abandoned(self) -> bool:
         """Say whether an abort ended the attempt that this thread is at: it was not asked about any further."""

@@ -84,8 +84,7 @@ class RecordedPermit:
             # Whoever rejected had lost the role by then.
             votes = [vote for vote in votes if vote.decision is not Decision.REJECTED]
             today = check_gate(request, votes, self._people, now=first)
-        unknown = isinstance(today, Open) or (isinstance(today, Closed) and today.by is ClosedBy.REJECTED)
-        return then if then is not None and unknown else today
+        return then if then is not None and _may_stand_for(then, today) else today
 
     def _known(self, gate: PlannedGate) -> Known:
         terms = self._terms_of(gate, self._last_request(gate))
@@ -174,15 +173,28 @@ class AskingGuard(Guard):
         super().check(path, changes=changes)
 
 
+def _may_stand_for(then: Verdict, today: Verdict) -> bool:
+    """Say whether the rules of then, which are not on record, may be why a gate was not open.
+
+    That what was asked was void hangs on these rules alone.
+    """
+    if isinstance(then, Closed) and then.by is ClosedBy.VOID:
+        return True
+    return isinstance(today, Open) or (isinstance(today, Closed) and today.by is ClosedBy.REJECTED)
+
+
 def _is_expired(verdict: Verdict | None) -> bool:
     return isinstance(verdict, Closed) and verdict.by is ClosedBy.EXPIRED
+
+
+_TOLD: Final = (kinds.GateRequested, kinds.GateOpened, kinds.GateEscalated, kinds.GateClosed)
 
 
 def gates_told(entries: Iterable[LogEntry]) -> dict[str, list[LogEntry]]:
     """Give what workers recorded of each gate, by its path."""
     told: dict[str, list[LogEntry]] = {}
     for entry in entries:
-        if isinstance(entry.body, kinds.GateRequested | kinds.GateOpened | kinds.GateEscalated):
+        if isinstance(entry.body, _TOLD):
             told.setdefault(entry.step, []).append(entry)
     return told
 
@@ -266,32 +278,55 @@ class PlayedPermit:
         self._pairs, self._clock = pairs, clock
         self._told = gates_told(tape.entries)
         self._people = people_of(tape.entries)
+        self._assumes = False
 
     def know(self, person: Person) -> None:
         """Let somebody count who is not in the record."""
         self._people = replace(self._people, by_id={**self._people.by_id, person.id: person})
+        self._assumes = True
 
     def terms(self, gate: PlannedGate) -> Terms:
         """Give what a gate asks for."""
         own = terms_of(gate, (), None)
         was = self._pairs.was(gate.path)
-        told = self._told.get(was.path, ()) if was is not None else ()
-        asked = next((entry for entry in told if isinstance(entry.body, kinds.GateRequested)), None)
+        told = self._last_round(gate)
+        asked = next(iter(told), None)
         if was is None or asked is None or not isinstance(was.node, PlannedGate):
             return own
         then = terms_of(was.node, told, asked)
         rules = then.model_copy(update={"approvals": _besides(was.node, then)})
         expires = own.expires_ms if then.expires_ms == was.node.expires_ms else then.expires_ms
+        late = own.on_timeout if then.on_timeout == was.node.on_timeout else then.on_timeout
         approvals = _joined(gate.approvals, rules.approvals)
-        changes = {"approvals": approvals, "expires_ms": expires, "on_timeout": own.on_timeout}
+        changes = {"approvals": approvals, "expires_ms": expires, "on_timeout": late}
         return rules.model_copy(update=changes)
+
+    def _last_round(self, gate: PlannedGate) -> list[LogEntry]:
+        """Give what is on record of the last time that the gate was asked then."""
+        was = self._pairs.was(gate.path)
+        told = self._told.get(was.path, []) if was is not None else []
+        asked = [n for n, entry in enumerate(told) if isinstance(entry.body, kinds.GateRequested)]
+        return told[asked[-1] :] if asked else []
 
     def verdict(self, gate: PlannedGate, state: RunState) -> Verdict:
         """Say how a gate stands, by what people said."""
         terms = self.terms(gate)
         change = ChangeStanding(ref="of then") if terms.change != "none" else None
         request = request_of(gate, Known(terms, by_policy=True, change=change), state)
-        return check_gate(request, state.gates[gate.path].votes, self._people, now=self._clock())
+        now = self._clock()
+        today = check_gate(request, state.gates[gate.path].votes, self._people, now=now)
+        then = self._then(gate, now)
+        return then if then is not None and _may_stand_for(then, today) else today
+
+    def _then(self, gate: PlannedGate, now: datetime) -> Verdict | None:
+        """Give how the gate stood in the end, where it did not open although people agreed: rules of then said no."""
+        told = self._last_round(gate)
+        if self._assumes or not told or any(isinstance(entry.body, kinds.GateOpened) for entry in told):
+            return None
+        closed = next((entry.body for entry in told if isinstance(entry.body, kinds.GateClosed)), None)
+        if closed is not None:
+            return Closed(ClosedBy(closed.reason), closed.detail)
+        return Waiting({}, now, ("what the rules of then asked for",))
 
     def asked(self, gate: PlannedGate, state: RunState) -> None:
         """Make no change record."""

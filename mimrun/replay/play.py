@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import orjson
 
 from mimrun.connector import Call, Failed, Finding, Ok, Outcome, Probed
-from mimrun.errors import ErasedError
+from mimrun.errors import ErasedError, SettingsError
 from mimrun.log import kinds
 from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry
 from mimrun.log.store import Guard, RunStore
@@ -24,6 +24,7 @@ from mimrun.replay.board import iteration_of, step_of
 from mimrun.replay.cassette import Asked, Cassette, Match, RecordedCall, call_of
 from mimrun.replay.comparison import CallNote
 from mimrun.replay.scratch import Scratch
+from mimrun.replay.standin import stand_in, why_unread
 from mimrun.replay.steps import Pairs
 from mimrun.replay.turns import Turns
 from mimrun.run.key import idempotency_key
@@ -31,6 +32,9 @@ from mimrun.run.roster import Roster
 from mimrun.run.state import CellKey
 from mimrun.run.way import LeftOff
 from mimrun.runbook.node import Node, PlannedAction, PlannedNode, TargetCalls
+from mimrun.secret import Secret
+
+ENDS: Final = "the record ends before it was answered"
 
 
 class Unanswered(LeftOff):
@@ -164,6 +168,17 @@ class PlayedLog(Scratch):
             self.erased.append(note)
             raise Unanswered(note, erased=True) from exc
 
+    def secret(self, reference: str) -> Secret:
+        """Give what stands for a secret.
+
+        Raises:
+            SettingsError: it could not be fetched then.
+        """
+        for entry in self._cassette.untold:
+            if why := why_unread(entry, reference):
+                raise SettingsError(why)
+        return stand_in(reference)
+
     # What targets said.
 
     def _ask(self, draft: Draft, body: kinds.StepIntent) -> None:
@@ -184,7 +199,7 @@ class PlayedLog(Scratch):
         self._cells[body.key] = key
         self._working[threading.get_ident()] = body.key
         if answer.kept is None:
-            self._give_up(key, body.action, "the record ends before it was answered", intent.seq)
+            self._give_up(key, body.action, ENDS, intent.seq)
 
     def _find(self, draft: Draft, body: kinds.StepIntent, key: CellKey) -> RecordedCall:
         asked = self._asked(draft, body, key)

@@ -109,6 +109,7 @@ def _executor(log: FollowedLog, plan: Plan, session: Session) -> Executor:
         worker=taken[-1].actor.id,
         gates=RecordedPermit(log.tape, lambda: log.cursor, log.moments),
         guards=guards,
+        secret=log.secret,
     )
     executor, log.stop = executor_on(ground, plan, state)
     return executor

@@ -25,6 +25,7 @@ from mimrun.run.state import RunState
 from mimrun.run.waiting import PeopleSteps
 from mimrun.run.walk import Parts, Walk
 from mimrun.runbook.plan import Plan
+from mimrun.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Ground:
         clock: the moment.
         worker: what it is called.
         gates, guards: what gates ask, where the run comes to one, and in front of each change.
+        secret: gives what stands for a secret.
     """
 
     log: WorkLog
@@ -51,6 +53,7 @@ class Ground:
     worker: str
     gates: Permit
     guards: Permit
+    secret: Callable[[str], Secret] = stand_in
 
 
 def executor_on(ground: Ground, plan: Plan, state: RunState) -> tuple[Executor, RecordedStop]:
@@ -64,7 +67,7 @@ def executor_on(ground: Ground, plan: Plan, state: RunState) -> tuple[Executor, 
     """
     actor = Actor("worker", ground.worker, "replay")
     journal = Journal(ground.log, state, ground.lease, actor, locks=plan.locks)
-    facts = Facts(plan, read=stand_in)
+    facts = Facts(plan, read=ground.secret)
     stop = RecordedStop(ground.log, state.run, state.seq, already=state.wish, hints=ground.hints)
     guard = AskingGuard(plan, journal, stop, ground.guards, ground.clock)
     guard.asks = ground.guards.asks if isinstance(ground.guards, GuardPermit) else {}

@@ -7,6 +7,7 @@ outside knows; and the answer is that of the record.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,8 @@ from mimrun.connector import (
     Probed,
     Settings,
 )
+from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import StepVerified
 from mimrun.replay.steps import PINNED
 from mimrun.run.stop import Stop
 from mimrun.run.watchdog import Left
@@ -143,6 +146,17 @@ def stand_in(reference: str) -> Secret:
     """Give what stands for a secret: nothing is fetched, and nobody is asked."""
     return Secret(f"{_STAND_IN}{reference}")
 
+
+def why_unread(entry: LogEntry, reference: str) -> str:
+    """Say why a secret could not be fetched, where an entry tells of it; "" where it does not."""
+    body = entry.body
+    if not isinstance(body, StepVerified) or body.passed or repr(reference) not in body.reason:
+        return ""
+    return _UNREAD.sub("", body.reason) if _UNREAD.match(body.reason) else ""
+
+
+_UNREAD: Final = re.compile(r"input [^:]+: (?=secret )")
+"""What a step that failed for a secret says in front of why."""
 
 _STAND_IN: Final = "stand-in\u2063for\u2063"
 """Not to be found in anything that was said: what it stands for was masked there already."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from mimrun.log import kinds
@@ -79,7 +80,7 @@ class Tape:
 
     def _cut(self) -> Iterator[Session]:
         starts = [n for n, entry in enumerate(self.entries) if entry.kind is Kind.RUN_STARTED]
-        for start, end in zip(starts, [*starts[1:], len(self.entries)], strict=True):
+        for start, end in pairwise((*starts, len(self.entries))):
             yield self._session(start, end)
 
     def _session(self, start: int, end: int) -> Session:

@@ -12,12 +12,15 @@ from mimrun.replay.against import Tried, begun
 from mimrun.replay.board import Board, Change, Changes, board_of, step_of
 from mimrun.replay.comparison import Changed, Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
+from mimrun.replay.play import ENDS
 from mimrun.replay.steps import Step, added, changed, removed, renamed, reordered
 from mimrun.replay.verdict import ending_of
-from mimrun.run.fold import apply
+from mimrun.run.fold import apply, fold
 from mimrun.run.state import RunState
+from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.batch import step_of as without_batch
 
+_UNDER_WAY = frozenset({"waiting", "running", "in_doubt"})
 _GONE = "nothing: the step is not there any more"
 _NEW = "nothing: there was no such step"
 
@@ -31,6 +34,7 @@ def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterabl
         taken: what was taken from where, a line each.
     """
     own = [entry for entry in entries if entry.run == run]
+    _end_with_the_record(own, tried)
     changes = _changes(tried)
     course = _Course(own, tried, frozenset(one.now for one in changes.reordered))
     divergence = course.first()
@@ -53,6 +57,18 @@ def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterabl
     )
 
 
+def _end_with_the_record(recorded: Sequence[LogEntry], tried: Tried) -> None:
+    """Let the trial of a run that was not over end where its record ends: nobody has asked any further by then."""
+    state = fold(recorded)
+    if state.status in TERMINAL:
+        return
+    known = [note for note in tried.unmatched if tried.pairs.was(note.step) is not None]
+    beyond = [note for note in known if not note.seq or note.why == ENDS]
+    if beyond and len(beyond) == len(tried.unmatched):
+        tried.unmatched, tried.ends_with_record = [], True
+        tried.stuck = "the record ends here"
+
+
 def _changes(tried: Tried) -> Changed:
     pairs = tried.pairs
     return Changed(
@@ -73,7 +89,7 @@ def _ending(tried: Tried) -> Ending:
     ending = ending_of(tried.state)
     if not tried.stuck:
         return ending
-    status = "unknown" if tried.unmatched or tried.erased else ending.status
+    status = "unknown" if tried.unmatched or tried.erased or tried.ends_with_record else ending.status
     return Ending(status, tried.stuck, ending.recap, ending.worked_ms)
 
 
@@ -162,6 +178,8 @@ class _Course:
         paths = _paths_then(self._now.get(without_batch(entry.step)), was, entry.step)
         for target, word in sorted(board.get(entry.step, {}).items()):
             then = _then(self._then, paths if not target else [node.path for node in was.nodes], target)
+            if then in _UNDER_WAY and self.ended.status not in TERMINAL:
+                continue  # the record ends before it was over
             if then == word:
                 self.alike += bool(target)
             elif target or (then and paths):
@@ -186,8 +204,10 @@ class _Course:
             yield self._divergence(note.step, note.target, entry, said, today, item=note.item)
 
     def _at_the_end(self, state: RunState, passed: set[str]) -> Iterator[Divergence]:
-        yield from self._left_out(len(self._began) + 1, passed)
-        if state.status != self.ended.status:
+        if not self._tried.stuck:
+            yield from self._left_out(len(self._began) + 1, passed)
+        over = {state.status, self.ended.status} & TERMINAL
+        if over and state.status != self.ended.status and not self._tried.ends_with_record:
             today = self._tried.stuck or state.reason
             told = f"{state.status.value}: {today}" if today else state.status.value
             yield self._divergence("", "", None, self.ended.status.value, told)
