@@ -148,6 +148,8 @@ class Trial:
         return "it waits for people again and again"
 
     def _session(self, log: PlayedLog, permit: PlayedPermit, crowd: Crowd, epoch: int) -> Result:
+        if epoch == 1:
+            crowd.hear(None)
         state = fold(entry for entry in log.known if entry.run == self._run)
         bodies: list[kinds.Body] = [kinds.RunStarted(worker="replay", epoch=epoch, resumed=epoch > 1)]
         bodies += [
@@ -172,8 +174,6 @@ class Trial:
             secret=log.secret,
         )
         executor, crowd.stop = executor_on(ground, self._now, state)
-        if epoch == 1:
-            crowd.hear(None)
         return executor.execute()
 
     def _unused(self, log: PlayedLog) -> list[CallNote]:

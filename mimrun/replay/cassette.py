@@ -195,6 +195,16 @@ class Cassette:
             return Match(near[0], "anyhow", tuple(self.differences(asked, near[0])))
         return None
 
+    def failed_before(self, asked: Asked) -> LogEntry | None:
+        """Give the entry with which the same step failed then before anything was asked; None where it did not."""
+        planned = call_of(self._planned.get(asked.was), asked.key._replace(step=asked.was))
+        if planned is None or asked.call is None or planned.args != asked.call.args:
+            return None
+        where = (asked.was, asked.key.target, asked.key.iteration)
+        found = (e for e in self.untold if (e.step, e.target, iteration_of(e)) == where)
+        key = CellKey(asked.was, asked.key.target, asked.key.iteration)
+        return next(found, None) if key not in self.calls else None
+
     def nearest(self, asked: Asked) -> RecordedCall | None:
         """Give the call that the same step made then, whatever it asked; None where it made none."""
         key = CellKey(f"{asked.was}{part_of(asked.key)}", asked.key.target, asked.key.iteration)

@@ -74,6 +74,10 @@ class Crowd:
             said: its entry; None for the beginning.
         """
         for wish in self._behind.pop(said.seq if said else 0, ()):
+            if isinstance(wish.body, kinds.BreakglassOpened):
+                self._say(wish, body=wish.body.model_copy(update={"plan": self._plan}))
+                self.assumed.append("the glass would be broken for this plan as it was for the one of then")
+                continue
             self._say(wish)
             if self.stop is not None and (said is None or said.kind is Kind.STEP_OUTCOME):
                 self.stop.notice()
@@ -246,6 +250,6 @@ def _wishes_behind(entries: Iterable[LogEntry], said: Collection[int]) -> dict[i
             last = entry.seq
         elif entry.kind in _ASKS:
             last = -1  # whoever was asked there says it there
-        elif entry.kind in _ENDS and last >= 0:
+        elif last >= 0 and (entry.kind in _ENDS or (not last and entry.kind is Kind.BREAKGLASS_OPENED)):
             found[last].append(entry)
     return found

@@ -58,6 +58,7 @@ class RecordedPermit:
         self._tape, self._cursor, self._clock = tape, cursor, clock
         self._people = people_of(tape.entries)
         self._told = gates_told(tape.entries)
+        self._linked = is_linked(tape.entries)
         self._terms: dict[tuple[str, int], Terms] = {}
 
     def terms(self, gate: PlannedGate) -> Terms:
@@ -84,7 +85,16 @@ class RecordedPermit:
             # Whoever rejected had lost the role by then.
             votes = [vote for vote in votes if vote.decision is not Decision.REJECTED]
             today = check_gate(request, votes, self._people, now=first)
-        return then if then is not None and _may_stand_for(then, today) else today
+        if then is not None and _may_stand_for(then, today, linked=self._linked):
+            return then
+        opened = self._opened(gate) if self._linked else None
+        return opened if opened is not None and not isinstance(today, Open) else today
+
+    def _opened(self, gate: PlannedGate) -> Open | None:
+        """Give how the gate opened in the record, where it did so at this point."""
+        entry = next(self._cursor().coming(Lane(gate.path, "")), None)
+        body = entry.body if entry is not None else None
+        return Open((), body.by, body.because) if isinstance(body, kinds.GateOpened) else None
 
     def _known(self, gate: PlannedGate) -> Known:
         terms = self._terms_of(gate, self._last_request(gate))
@@ -147,6 +157,12 @@ class GuardPermit(RecordedPermit):
         begun = any(e.kind is Kind.STEP_INTENT and step_of(e.step) == path for e in before)
         return None if begun else self._tripped(tripped.body.reason, tripped, now)
 
+    def _opened(self, gate: PlannedGate) -> Open | None:
+        """Nothing tripped in front of this change: the gate was open."""
+        told = self._told.get(gate.path, ())
+        last = next((e.body for e in reversed(told) if isinstance(e.body, kinds.GateOpened)), None)
+        return Open((), last.by, last.because) if last is not None else None
+
     def _tripped(self, reason: str, tripped: LogEntry, now: datetime) -> Verdict:
         """Say how the gate stood when a guard tripped: closed for good, or waiting for something to pass."""
         detail = reason.partition("is not open any more: ")[2] or reason
@@ -173,12 +189,17 @@ class AskingGuard(Guard):
         super().check(path, changes=changes)
 
 
-def _may_stand_for(then: Verdict, today: Verdict) -> bool:
+def is_linked(entries: Iterable[LogEntry]) -> bool:
+    """Say whether a run was part of a change record: who approved that is not on record of the run."""
+    return any(isinstance(entry.body, kinds.ChangeLinked) for entry in entries)
+
+
+def _may_stand_for(then: Verdict, today: Verdict, *, linked: bool) -> bool:
     """Say whether the rules of then, which are not on record, may be why a gate was not open.
 
-    That what was asked was void hangs on these rules alone.
+    That what was asked was void hangs on these rules alone, and that it was rejected perhaps on a change record.
     """
-    if isinstance(then, Closed) and then.by is ClosedBy.VOID:
+    if isinstance(then, Closed) and (then.by is ClosedBy.VOID or (linked and then.by is ClosedBy.REJECTED)):
         return True
     return isinstance(today, Open) or (isinstance(today, Closed) and today.by is ClosedBy.REJECTED)
 
@@ -278,7 +299,7 @@ class PlayedPermit:
         self._pairs, self._clock = pairs, clock
         self._told = gates_told(tape.entries)
         self._people = people_of(tape.entries)
-        self._assumes = False
+        self._linked, self._assumes = is_linked(tape.entries), False
 
     def know(self, person: Person) -> None:
         """Let somebody count who is not in the record."""
@@ -316,7 +337,11 @@ class PlayedPermit:
         now = self._clock()
         today = check_gate(request, state.gates[gate.path].votes, self._people, now=now)
         then = self._then(gate, now)
-        return then if then is not None and _may_stand_for(then, today) else today
+        if then is not None and _may_stand_for(then, today, linked=self._linked):
+            return then
+        opened = (e.body for e in self._last_round(gate) if isinstance(e.body, kinds.GateOpened))
+        by = next(opened, None) if self._linked and not isinstance(today, Open) else None
+        return Open((), by.by, by.because) if by is not None else today
 
     def _then(self, gate: PlannedGate, now: datetime) -> Verdict | None:
         """Give how the gate stood in the end, where it did not open although people agreed: rules of then said no."""

@@ -15,15 +15,15 @@ from typing import Final, NoReturn
 import orjson
 
 from mimrun.connector import Call, Failed, Finding, Ok, Outcome, Probed
-from mimrun.errors import ErasedError, SettingsError
+from mimrun.errors import ErasedError, InputError, SettingsError
 from mimrun.log import kinds
-from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry
+from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.store import Guard, RunStore
 from mimrun.replay.answers import Answer
 from mimrun.replay.board import iteration_of, step_of
 from mimrun.replay.cassette import Asked, Cassette, Match, RecordedCall, call_of
 from mimrun.replay.comparison import CallNote
-from mimrun.replay.scratch import Scratch
+from mimrun.replay.scratch import Scratch, entry_of
 from mimrun.replay.standin import stand_in, why_unread
 from mimrun.replay.steps import Pairs
 from mimrun.replay.turns import Turns
@@ -140,7 +140,7 @@ class PlayedLog(Scratch):
         Arguments:
             content: an entry of the recorded run whose content is that of this one.
         """
-        entry = _entry(draft, len(self.known) + 1, self.clock())
+        entry = entry_of(draft, len(self.known) + 1, self.clock())
         for blob in draft.blobs:
             self._blobs[entry.seq, blob.n] = blob.data
         if isinstance(draft.body, kinds.StepOutcome):
@@ -204,6 +204,8 @@ class PlayedLog(Scratch):
     def _find(self, draft: Draft, body: kinds.StepIntent, key: CellKey) -> RecordedCall:
         asked = self._asked(draft, body, key)
         match = self._cassette.find(asked, any_arguments=self._any)
+        if match is None and (entry := self._cassette.failed_before(asked)) is not None:
+            raise InputError(getattr(entry.body, "reason", ""))
         if match is None:
             near = self._cassette.nearest(asked)
             self._give_up(
@@ -314,6 +316,10 @@ class PlayedLog(Scratch):
         except ErasedError:
             return None
 
+    def refused(self, action: str) -> str:
+        """What a connector refused then is found by its step."""
+        return ""
+
     def probe(self, call: Call) -> Probed:
         """Give what a probe found; the last one that was made then is the last one now."""
         opened = self._open.get(call.key)
@@ -371,24 +377,3 @@ def _place_then(nodes: Sequence[Node], target: str) -> str:
         if isinstance(node, PlannedAction) and any(one.target == target for one in node.targets):
             return node.path
     return nodes[0].path if nodes else ""
-
-
-def _entry(draft: Draft, seq: int, at: datetime) -> LogEntry:
-    """Make an entry of a draft; it is linked to nothing, as nobody will ever prove anything of it."""
-    return LogEntry(
-        log="replay",
-        seq=seq,
-        ts=at,
-        inc=draft.inc,
-        iseq=0,
-        iprev=NOTHING,
-        actor=draft.actor,
-        run=draft.run,
-        step=draft.step,
-        target=draft.target,
-        attempt=draft.attempt,
-        epoch=draft.epoch,
-        body=draft.body,
-        blobs=tuple(BlobRef(blob.n, NOTHING, len(blob.data), blob.cls) for blob in draft.blobs),
-        prev=NOTHING,
-    )

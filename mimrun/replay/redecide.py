@@ -88,6 +88,9 @@ def _replay(log: FollowedLog, plan: Plan, session: Session) -> str:
         if not log.cursor.is_over:
             log.part(Parting(log.cursor.next(), None, said=f"stop with {type(exc).__name__}: {exc}"))
         return ""
+    except Exception as exc:  # noqa: BLE001 - a bug of today's code ends a worker, too
+        log.part(Parting(log.cursor.next(), None, said=f"break with {type(exc).__name__}: {exc}"))
+        return ""
     if not log.cursor.is_over:
         log.part(Parting(log.cursor.next(), None, said="do nothing more"))
     return ""

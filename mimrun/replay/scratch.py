@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Final, Protocol
 
 from mimrun.errors import LogError
 from mimrun.log.chain import Head
-from mimrun.log.entry import NOTHING, LogEntry
+from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry
 from mimrun.log.kinds import Kind, LockReleased, LockTaken
 from mimrun.log.merkle import Frontier
 from mimrun.log.moment import write_moment
@@ -120,3 +121,24 @@ class Scratch:
 
 
 _FREE: Final = Holding()
+
+
+def entry_of(draft: Draft, seq: int, at: datetime) -> LogEntry:
+    """Make an entry of a draft; it is linked to nothing, as nobody will ever prove anything of it."""
+    return LogEntry(
+        log="replay",
+        seq=seq,
+        ts=at,
+        inc=draft.inc,
+        iseq=0,
+        iprev=NOTHING,
+        actor=draft.actor,
+        run=draft.run,
+        step=draft.step,
+        target=draft.target,
+        attempt=draft.attempt,
+        epoch=draft.epoch,
+        body=draft.body,
+        blobs=tuple(BlobRef(blob.n, NOTHING, len(blob.data), blob.cls) for blob in draft.blobs),
+        prev=NOTHING,
+    )

@@ -27,6 +27,7 @@ from mimrun.connector import (
     Probed,
     Settings,
 )
+from mimrun.errors import InputError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import StepVerified
 from mimrun.replay.steps import PINNED
@@ -45,6 +46,9 @@ class Said(Protocol):
 
     def probe(self, call: Call) -> Probed:
         """Give what a probe found."""
+
+    def refused(self, action: str) -> str:
+        """Say why the connector of then refused the arguments of the call that is about to be made; "" where not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,14 @@ class RecordedCatalog(Catalog):
         return self._kinds[name]
 
     def action(self, full_name: str) -> type[Action]:
-        """Give what stands for an action."""
+        """Give what stands for an action.
+
+        Raises:
+            InputError: its connector refused these arguments then.
+        """
+        refused = self._said.refused(full_name) if self._said is not None else ""
+        if refused:
+            raise InputError(refused)
         if full_name not in self._actions:
             effects = self._effects.get(full_name, _UNKNOWN)
             given: dict[str, Any] = {
@@ -140,6 +151,13 @@ class RecordedCatalog(Catalog):
             }
             self._actions[full_name] = type(f"Recorded_{full_name}", (RecordedAction,), given)
         return self._actions[full_name]
+
+
+def why_refused(entry: LogEntry, action: str) -> str:
+    """Say why a connector refused arguments, where an entry tells of it; "" where it does not."""
+    body = entry.body
+    refused = isinstance(body, StepVerified) and not body.passed and body.reason.startswith(f"{action}: ")
+    return body.reason if refused and isinstance(body, StepVerified) else ""
 
 
 def stand_in(reference: str) -> Secret:

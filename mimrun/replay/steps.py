@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from mimrun.replay.comparison import StepChange
 from mimrun.replay.difference import Difference
-from mimrun.runbook.batch import step_of as without_batch
+from mimrun.runbook.batch import step_of
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.node import (
     Leaf,
@@ -36,6 +36,11 @@ PINNED = "sha256"
 
 _CALLS = ("calls", "verify", "undo", "capture")
 _WORDS = {"calls": "arguments"}
+
+
+def without_batch(path: str) -> str:
+    """Give the path of a step without the number of its batch."""
+    return step_of(path) if ".batch." in path else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ import orjson
 from mimrun.connector import Call, Failed, Finding, Ok, Outcome, Probed
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
+from mimrun.log.kinds import Kind
 from mimrun.replay.answers import answer_of_attempt, finding_of
 from mimrun.replay.board import step_of
 from mimrun.replay.follow import FollowedLog
+from mimrun.replay.standin import why_refused
 from mimrun.replay.tape import Lane, Tape
 from mimrun.run.key import idempotency_key
 from mimrun.run.state import CellKey
@@ -57,6 +59,12 @@ class FollowedTargets:
             return Ok(changed=False, data=answer)
         reason = entry.body.reason.removeprefix("cannot compare: ")
         return Failed(reason, clean=True) if reason else Ok(changed=False)
+
+    def refused(self, action: str) -> str:
+        """Say why the connector of then refused the arguments of the call that is about to be made."""
+        coming = (entry for entry in self._log.cursor.left() if entry.kind is not Kind.STEP_STARTED)
+        entry = next(coming, None)
+        return why_refused(entry, action) if entry is not None else ""
 
     def probe(self, call: Call) -> Probed:
         """Give what a probe found. Where it was asked no further, it was enough."""

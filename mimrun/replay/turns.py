@@ -62,8 +62,12 @@ class Turns:
             ready: asked whenever somebody else gives up the turn; decides, and changes nothing.
             due: in seconds of the clock.
         """
-        if not self.over and (self._new or not (ready() or due <= self.seconds)):
-            self.give_up(ready, due)
+        if self.over or (not self._new and (ready() or due <= self.seconds)):
+            return
+        if due < _NEVER and not (self._new or self._waiting or self._late):
+            self.advance(due)  # nobody else is there who could do anything meanwhile
+            return
+        self.give_up(ready, due)
 
     def give_up(self, ready: Callable[[], bool], due: float = _NEVER) -> None:
         """Give up the turn at least once; see `wait`. When all is over, whoever waited longest comes first."""

@@ -13,12 +13,11 @@ from mimrun.replay.board import Board, Change, Changes, board_of, step_of
 from mimrun.replay.comparison import Changed, Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
 from mimrun.replay.play import ENDS
-from mimrun.replay.steps import Step, added, changed, removed, renamed, reordered
+from mimrun.replay.steps import Step, added, changed, removed, renamed, reordered, without_batch
 from mimrun.replay.verdict import ending_of
-from mimrun.run.fold import apply, fold
+from mimrun.run.fold import apply
 from mimrun.run.state import RunState
 from mimrun.run.transitions import TERMINAL
-from mimrun.runbook.batch import step_of as without_batch
 
 _UNDER_WAY = frozenset({"waiting", "running", "in_doubt"})
 _GONE = "nothing: the step is not there any more"
@@ -34,9 +33,10 @@ def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterabl
         taken: what was taken from where, a line each.
     """
     own = [entry for entry in entries if entry.run == run]
-    _end_with_the_record(own, tried)
+    then = final_board(own)
+    _end_with_the_record(then[1], tried)
     changes = _changes(tried)
-    course = _Course(own, tried, frozenset(one.now for one in changes.reordered))
+    course = _Course(own, then, tried, frozenset(one.now for one in changes.reordered))
     divergence = course.first()
     recorded, replayed = ending_of(course.ended), _ending(tried)
     verdict: Verdict = "same" if divergence is None and changes.is_same else "differs"
@@ -57,10 +57,9 @@ def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterabl
     )
 
 
-def _end_with_the_record(recorded: Sequence[LogEntry], tried: Tried) -> None:
+def _end_with_the_record(recorded: RunState, tried: Tried) -> None:
     """Let the trial of a run that was not over end where its record ends: nobody has asked any further by then."""
-    state = fold(recorded)
-    if state.status in TERMINAL:
+    if recorded.status in TERMINAL:
         return
     known = [note for note in tried.unmatched if tried.pairs.was(note.step) is not None]
     beyond = [note for note in known if not note.seq or note.why == ENDS]
@@ -106,11 +105,18 @@ class _Course:
 
     Arguments:
         recorded: the entries of the run.
+        then: its board in the end, and where it stood.
         tried: what came of trying.
         moved: the places of the steps that stand elsewhere in the order.
     """
 
-    def __init__(self, recorded: Sequence[LogEntry], tried: Tried, moved: frozenset[str]) -> None:
+    def __init__(
+        self,
+        recorded: Sequence[LogEntry],
+        then: tuple[Board, RunState],
+        tried: Tried,
+        moved: frozenset[str],
+    ) -> None:
         self._tried, self._moved = tried, moved
         self._recorded = {entry.seq: entry for entry in recorded}
         self._first: datetime = recorded[0].ts
@@ -122,7 +128,7 @@ class _Course:
         self._now = {step.place: step for step in tried.pairs.now}
         self._names = {node.path: node.name for step in tried.pairs.now for node in step.nodes}
         self._names_then = {node.path: node.name for step in tried.pairs.then for node in step.nodes}
-        self._then, self.ended = final_board(recorded)
+        self._then, self.ended = then
         self.alike = 0
         """So many times a step came to the same on a target."""
 
@@ -155,6 +161,8 @@ class _Course:
             return
         began = self._began.get(was.place)
         passed.add(was.place)
+        if began is None and self.ended.status not in TERMINAL:
+            return  # the record ends before it
         if began is None:
             yield self._divergence(entry.step, "", None, "nothing: it was not begun then", decision_of(entry))
             return
