@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,26 @@ QUICK, QUICK_PARTS = 320, 4
 HEAVY, HEAVY_PARTS = of_heavy(20_000), 10
 APART = 1_000_000
 """Seeds of the parts lie so far from each other."""
+EVERYWHERE = {*POINTS, AT_ANY_MOMENT, DECIDING, "none", "read", "idempotent", "probe", "once"}
+"""Every place to be killed at, and every effect class to be killed in."""
+AT_MOST = 5
+"""A rare place may take so many times the kills that were asked for until somebody was killed there."""
 
 
-def until(kills: int, first: int, folder: Path) -> Tally:
-    """Play series until so many processes were killed."""
+def until(kills: int, first: int, folder: Path, where: AbstractSet[str] = frozenset()) -> Tally:
+    """Play series until so many processes were killed, and at least one at each of these places."""
     tally = Tally()
     for seed in itertools.count(first, 5):
-        if tally.kills.total() >= kills:
+        missed = where - hit(tally) if tally.kills.total() < AT_MOST * kills else ()
+        if tally.kills.total() >= kills and not missed:
             return tally
         tally += play(range(seed, seed + 5), folder)
     raise AssertionError
+
+
+def hit(tally: Tally) -> set[str]:
+    """Give where somebody was killed: places, and effect classes that were under way."""
+    return {*tally.kills, *(effect for _, effect in tally.cells)}
 
 
 def record(tally: Tally, record_property: Record) -> None:
@@ -55,13 +66,11 @@ def test_very_many_kills_lose_nothing_and_repeat_nothing(
     def one(number: int) -> Tally:
         folder = memory / str(number)
         folder.mkdir()
-        return until(each, (QUICK_PARTS + part * CORES + number) * APART, folder)
+        return until(each, (QUICK_PARTS + part * CORES + number) * APART, folder, EVERYWHERE)
 
     tally = Tally()
     for other in shared(one, range(CORES)):
         tally += other
     record(tally, record_property)
-    missed = {*POINTS, AT_ANY_MOMENT, DECIDING} - tally.kills.keys()
-    assert not missed, f"nobody was killed {missed}"
-    under_way = {effect for _, effect in tally.cells}
-    assert under_way == {"none", "read", "idempotent", "probe", "once"}
+    missed = EVERYWHERE - hit(tally)
+    assert not missed, f"nobody was killed at {missed}"
