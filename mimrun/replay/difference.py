@@ -5,6 +5,7 @@ Only decisions count. How long something took, and in which words a reason is gi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -119,18 +120,34 @@ def _parts(was: JsonValue, now: JsonValue, where: str = "") -> list[tuple[str, s
 def same_value(was: JsonValue, now: JsonValue) -> bool:
     """Say whether two values are the same for a connector, which may have written one of them in its own form.
 
-    A number where text is asked for is its text, a duration its milliseconds, and a secret is shown as a mask.
+    A number where text is asked for is its text, a duration its milliseconds, and a secret is shown as a mask, with the
+    version that was fetched.
     """
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        return all(map(same_value, was, now))
+    if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
+        return all(same_value(was[key], now[key]) for key in was)
     if was == now or str(was) == str(now):
         return True
-    if isinstance(was, str) and MASK in was:
-        return True
+    if isinstance(was, str) and isinstance(now, str) and MASK in was:
+        return _same_masked(was, now)
     if isinstance(was, int | float) and isinstance(now, str):
         try:
             return parse_duration(now) in (was, was * 1000)
         except ValueError:
             return False
     return False
+
+
+def _same_masked(was: str, now: str) -> bool:
+    """Say whether two texts are the same but for the version of a secret, or for how much is told of it."""
+    if _VERSION.sub(r"\1)", was) == _VERSION.sub(r"\1)", now):
+        return True
+    return not _REFERENCE.search(was) and was == _REFERENCE.sub(MASK, now)
+
+
+_REFERENCE: Final = re.compile(re.escape(MASK) + r"\([^()]*\)")
+_VERSION: Final = re.compile("(" + re.escape(MASK) + r"\([^()@]*)@[^()]*\)")
 
 
 def _shown(value: object) -> str:

@@ -162,7 +162,7 @@ def why_refused(entry: LogEntry, action: str) -> str:
 
 def stand_in(reference: str) -> Secret:
     """Give what stands for a secret: nothing is fetched, and nobody is asked."""
-    return Secret(f"{_STAND_IN}{reference}")
+    return Secret(f"{_STAND_IN}{reference}", version="then")
 
 
 def why_unread(entry: LogEntry, reference: str) -> str:
