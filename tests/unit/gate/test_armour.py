@@ -26,16 +26,16 @@ def test_data_survives_wrapping_quoting_and_line_ends(
 
 
 @given(st.binary(min_size=20, max_size=300), st.integers(0), st.sampled_from("Aa+/9"))
-def test_a_changed_character_is_noticed(data: bytes, place: int, other: str) -> None:
+def test_a_changed_character_never_makes_other_data(data: bytes, place: int, other: str) -> None:
     text = armour("APPROVAL", data)
     start, end = text.index("\n") + 1, text.index("\n", text.index("\n") + 1)
     at = start + place % (end - start)
     changed = text[:at] + other + text[at + 1 :]
-    if changed == text:
-        assert unarmour("APPROVAL", changed) == data
-    else:
-        with pytest.raises(InputError, match="damaged"):
-            unarmour("APPROVAL", changed)
+    try:
+        assert unarmour("APPROVAL", changed) == data  # a bit that base64 or deflate leaves unused
+    except InputError as exc:
+        assert changed != text
+        assert "damaged" in str(exc)
 
 
 def test_of_two_kinds_only_the_one_that_is_asked_for_is_found() -> None:
