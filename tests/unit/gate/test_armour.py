@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import random
 import textwrap
+from contextlib import suppress
 import time
 import zlib
 
@@ -31,11 +32,10 @@ def test_a_changed_character_never_makes_other_data(data: bytes, place: int, oth
     start, end = text.index("\n") + 1, text.index("\n", text.index("\n") + 1)
     at = start + place % (end - start)
     changed = text[:at] + other + text[at + 1 :]
-    try:
-        assert unarmour("APPROVAL", changed) == data  # a bit that base64 or deflate leaves unused
-    except InputError as exc:
-        assert changed != text
-        assert "damaged" in str(exc)
+    read = data
+    with suppress(InputError):  # but a bit that base64 or deflate leaves unused changes nothing
+        read = unarmour("APPROVAL", changed)
+    assert read == data
 
 
 def test_of_two_kinds_only_the_one_that_is_asked_for_is_found() -> None:
