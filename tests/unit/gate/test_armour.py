@@ -3,9 +3,9 @@ from __future__ import annotations
 import base64
 import random
 import textwrap
-from contextlib import suppress
 import time
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
