@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from builders.plans import a_plan, action, check, gate
+from builders.plans import a_plan, action, call, check, gate
 from builders.runs import ALEX, BILLIE, RESPONDER, Bench, person
 
 from mimrun.app.home import Home
@@ -17,6 +17,7 @@ from mimrun.app.incident.view import find_incident
 from mimrun.app.manual_work import Place, write_note
 from mimrun.app.priority import prioritize
 from mimrun.app.runs import create_run, find_run
+from mimrun.app.undo import plan_undo
 from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import IncidentAssigned, Kind, ReviewPublished, StepVerified
@@ -126,6 +127,48 @@ def test_what_was_taken_back_shows_nothing_any_more(bench: Bench) -> None:
         create_run(home, plan, RESPONDER, incident=name)
         with pytest.raises(RefusedError, match="nothing shows"):
             working.move_stage(home, RESPONDER, name, "resolution")
+
+
+def test_naming_a_step_does_not_make_it_show_more(bench: Bench) -> None:
+    name, looks = declared(bench), StepOptions(expect="True", delay_ms=1)
+    run_in(bench, name, action("1", "read", options=looks), action("2"))
+    undone = run_in(
+        bench,
+        name,
+        action("1", "idempotent", word="w", undo=call("idempotent", word="b"), verify=check("True")),
+    )
+    with bench.home() as home:
+        back = plan_undo(home, undone)
+        create_run(home, back, RESPONDER, incident=name)
+        before, taken_back = home.store.entries(inc=name, kinds={Kind.STEP_VERIFIED})
+        for entry, why in (
+            (before, "its run had changed nothing by then"),
+            (taken_back, "took it back since"),
+        ):
+            with pytest.raises(RefusedError, match=f"does not show that {name} is contained: .*{why}"):
+                working.move_stage(home, RESPONDER, name, "resolution", verified=entry.seq)
+
+
+def test_what_was_seen_before_it_was_not_contained_any_more_shows_nothing(bench: Bench) -> None:
+    name = declared(bench)
+    run_in(bench, name, action("1", verify=check("True")))
+    with bench.home() as home:
+        working.move_stage(home, RESPONDER, name, "containment")
+        first = working.move_stage(home, RESPONDER, name, "resolution").verified
+        working.move_stage(home, RESPONDER, name, "containment", reason="the lag grows again")
+        with pytest.raises(RefusedError, match="nothing shows"):
+            working.resolve(home, RESPONDER, name, "fixed")
+        with pytest.raises(RefusedError, match="since then it was not contained any more"):
+            working.move_stage(home, RESPONDER, name, "resolution", verified=first)
+    run_in(bench, name, action("1", verify=check("True")))
+    with bench.home() as home:
+        second = working.resolve(home, RESPONDER, name, "fixed").verified
+        assert second > first
+        working.reopen(home, RESPONDER, name, "the errors are back")
+        with pytest.raises(RefusedError, match="nothing shows"):
+            working.resolve(home, RESPONDER, name, "fixed")
+        working.move_stage(home, RESPONDER, name, "resolution", reason="it was somebody else's error")
+        assert not working.resolve(home, RESPONDER, name, "fixed").clocks.contained
 
 
 def test_another_incidents_step_shows_nothing_here(bench: Bench) -> None:
