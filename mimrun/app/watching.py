@@ -23,6 +23,7 @@ from mimrun.app.alert.view import open_alerts, read_alert
 from mimrun.app.home import Home
 from mimrun.app.program_log import Event, program_log
 from mimrun.errors import MimrunError, SettingsError
+from mimrun.incident.intake.payload import MAX_ALERTS, MAX_BYTES
 from mimrun.incident.source_file import load_sources
 from mimrun.incident.watch import Change, Sample, Seen, Series, Watch, Watches, alert_of, follow, unanswered
 from mimrun.incident.watch_file import load_watches
@@ -165,14 +166,11 @@ class Watching:
     def _record(self, watch: Watch, changes: Sequence[Change]) -> None:
         if not changes:
             return
-        body = {
-            "version": "4",
-            "groupKey": f"watch/{watch.name}",
-            "alerts": [alert_of(watch, change) for change in changes],
-        }
         headers = {"content-type": "application/json", "authorization": f"Bearer {self._token()}"}
-        raw, source = json.dumps(body).encode(), self._watches.source
-        self._intake.receive("alertmanager", raw, headers, self._home.clock(), source=source)
+        for alerts in _parts([alert_of(watch, change) for change in changes]):
+            body = {"version": "4", "groupKey": f"watch/{watch.name}", "alerts": alerts}
+            raw, source = json.dumps(body).encode(), self._watches.source
+            self._intake.receive("alertmanager", raw, headers, self._home.clock(), source=source)
 
     def _token(self) -> str:
         source = load_sources(self._home.settings.alerts).by_name.get(self._watches.source)
@@ -187,6 +185,19 @@ class Watching:
             self._log.warning(Event.WATCH_FAILED, watch=asked.watch, reason=asked.wrong)
         elif not asked.wrong:
             self._failing.discard(asked.watch)
+
+
+def _parts(alerts: Sequence[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    """Divide alerts into deliveries that the intake takes: a broken rack may be more than one has room for."""
+    part, size = list[dict[str, object]](), 0
+    for alert in alerts:
+        length = len(json.dumps(alert))
+        if part and (len(part) == MAX_ALERTS or size + length > MAX_BYTES // 2):
+            yield part
+            part, size = [], 0
+        part.append(alert)
+        size += length
+    yield part
 
 
 def _known(home: Home, watches: Watches) -> dict[str, Seen]:

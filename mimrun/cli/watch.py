@@ -15,7 +15,7 @@ from mimrun.app.watching import Ask, Asked, Watching, alone, find_asker, read_wa
 from mimrun.cli.options import HomeOption, JsonOption, command, settings_of
 from mimrun.cli.terminal import console, exact, print_json, safe_line
 from mimrun.errors import MimrunError
-from mimrun.incident.rule import read_number
+from mimrun.incident.rule import read_measure
 from mimrun.incident.watch import Watch
 from mimrun.secret import read_secret
 
@@ -96,8 +96,8 @@ def _print_one(out: Console, one: Watch, said: Asked) -> None:
         out.print(Text(f"  {safe_line(said.wrong, 500)}", "bold red"))
         return
     for sample in said.samples[:_SHOWN]:
-        number = read_number(sample.value)
-        begins = number is not None and one.begins(number)
+        number = read_measure(sample.value)
+        begins = one.any_answer or (number is not None and one.begins(number))
         named = ", ".join(f"{name}={exact(text)}" for name, text in sorted(sample.labels.items()))
         stands = "would be an alert" if begins else "no number" if number is None else "is fine"
         out.print(

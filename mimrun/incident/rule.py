@@ -37,6 +37,8 @@ TRUSTED: Final[Mapping[Auth, int]] = {"none": 0, "person": 1, "token": 2, "signa
 """How well it is known who sent an alert, the best last."""
 GROUP_LENGTH: Final = 200
 _NUMBER_LENGTH: Final = 40
+_ENDLESS: Final = {"+Inf": Decimal("Infinity"), "-Inf": Decimal("-Infinity")}
+"""What is more, or less, than every number, as Prometheus and Grafana write it."""
 _PLAIN: Final = frozenset("._:/@%+~-")
 _AS_BAD: Final = frozenset({"high", "critical"})
 """An alert that does not say how bad it is, is as bad as these."""
@@ -48,6 +50,11 @@ def read_number(text: str) -> Decimal | None:
     if len(given) > _NUMBER_LENGTH or not fits(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?", given):
         return None
     return Decimal(given)
+
+
+def read_measure(text: str) -> Decimal | None:
+    """Read what was measured: a number, or what is beyond every number; None where it is neither."""
+    return _ENDLESS.get(text.strip()) or read_number(text)
 
 
 def _number(value: object) -> object:
@@ -132,7 +139,7 @@ class Threshold(Part):
 
     def holds(self, value: str) -> bool:
         """Say whether a value, as the alert has it, lies here."""
-        number = read_number(value)
+        number = read_measure(value)
         return number is not None and all(
             (
                 self.above is None or number > Decimal(self.above),

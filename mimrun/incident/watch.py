@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from mimrun.incident.rule import Number, read_number
+from mimrun.incident.rule import Number, read_measure
 from mimrun.log.moment import write_moment
 from mimrun.runbook.duration import Duration
 from mimrun.runbook.model import Part, Slug, Title
@@ -141,16 +141,16 @@ def follow(watch: Watch, seen: Seen, samples: Iterable[Sample], now: datetime) -
     """Say what is known after an answer, and which alerts begin or are over with it.
 
     Arguments:
-        samples: the answer; a value that is no number says nothing.
+        samples: the answer; a value that is no number says only that the series is still there.
         now: the moment of the answer.
     """
     series, changes = dict(seen.series), list[Change]()
     for fingerprint, sample in _first(watch, samples):
-        number = read_number(sample.value)
-        if number is None:
-            continue
+        number = read_measure(sample.value)
         was = series.get(fingerprint, Series(sample.labels))
-        one = _after(watch, replace(was, labels=sample.labels, value=sample.value, heard=now), number, now)
+        one = replace(was, labels=sample.labels, value=sample.value, heard=now)
+        if number is not None or watch.any_answer:
+            one = _after(watch, one, number or Decimal(0), now)
         series[fingerprint] = one
         changes += _changed(fingerprint, was, one, now)
     for fingerprint, was in list(series.items()):

@@ -105,6 +105,18 @@ def test_what_could_not_be_recorded_is_found_again(bench: Bench, api: Prometheus
         assert said(home) == [("Down", "firing", "0")]
 
 
+def test_more_than_one_delivery_has_room_for_is_recorded_all_the_same(
+    bench: Bench, api: PrometheusApi
+) -> None:
+    write(bench, WATCHES.format(address=api.address))
+    api.series = {f"instance=host-{number},path={'x' * 500}": "0" for number in range(1_500)}
+    with bench.home() as home:
+        (watch,) = read_watches(home.settings).watches
+        asked = watching(home).once(watch)
+        assert (asked.wrong, len(asked.changes)) == ("", 1_500)
+        assert len(list_alerts(home, limit=None)) == 1_500
+
+
 def test_one_that_hangs_holds_up_no_other(bench: Bench, api: PrometheusApi) -> None:
     with prometheus_api() as silent:
         silent.instead = Answer(raw=b"", hang=True)

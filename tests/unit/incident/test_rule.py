@@ -84,6 +84,9 @@ def test_a_rule_that_is_not_enabled_heeds_nothing() -> None:
         ({"at_least": 1, "below": 2}, "2", False),
         ({"above": 5}, "1e3", True),
         ({"above": 5}, " 6 ", True),
+        ({"above": 5}, "+Inf", True),
+        ({"above": 5}, "-Inf", False),
+        ({"below": 5}, "-Inf", True),
         *[
             ({"at_least": 0}, text, False)
             for text in ("", "NaN", "inf", "1,5", "6%", "0x9", "1_0", "٣", "9" * 41)

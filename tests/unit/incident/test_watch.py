@@ -41,7 +41,12 @@ def play(watch: Watch, values: Sequence[str | None], *, step: int = 10) -> list[
         ({"below": "0.5"}, ["0.5", "0.49999999999999999999"], [(10, "firing")]),
         ({"above": 5, "for": "20s"}, ["6", "6", "5", "6", "6", "6"], [(50, "firing")]),
         # What is no number says nothing: neither that it is so, nor that it is over.
-        ({"above": 5}, ["6", "NaN", "+Inf", "6", "5"], [(0, "firing"), (40, "resolved")]),
+        ({"above": 5}, ["6", "NaN", "what", "6", "5"], [(0, "firing"), (40, "resolved")]),
+        # But the series is there: when nothing is served any more, errors by requests are NaN for hours.
+        ({"above": 5, "gone_after": "20s"}, ["6", *["NaN"] * 9, "5"], [(0, "firing"), (100, "resolved")]),
+        # What is beyond every number is beyond this one.
+        ({"above": 5}, ["+Inf", "-Inf"], [(0, "firing"), (10, "resolved")]),
+        ({"below": 5}, ["+Inf", "-Inf"], [(10, "firing")]),
         (
             {"above": 5, "gone_after": "20s"},
             ["6", None, "6", None, None, None],
@@ -49,6 +54,7 @@ def play(watch: Watch, values: Sequence[str | None], *, step: int = 10) -> list[
         ),
         # Without a number every series of the answer is an alert, for as long as it is there.
         ({}, [None, "0", "1", None, "7"], [(10, "firing"), (30, "resolved"), (40, "firing")]),
+        ({}, ["NaN", "1", "NaN", None], [(0, "firing"), (30, "resolved")]),
     ],
 )
 def test_an_alert_begins_beyond_the_one_number_and_is_over_beyond_the_other(
