@@ -9,6 +9,7 @@ from mimrun.app.change.at_gate import decide_made_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.manual_steps import attest as attest  # noqa: PLC0414 - this page has all decisions
+from mimrun.app.masking import masking
 from mimrun.app.permits import Permits, permits_of
 from mimrun.app.resolving import Resolution as Resolution  # noqa: PLC0414 - this page has all decisions
 from mimrun.app.resolving import doubts as doubts  # noqa: PLC0414 - likewise
@@ -142,7 +143,8 @@ def decide(
     """
     if decision == "rejected" and not reason.strip():
         raise InputError("a rejection needs a reason; give one with --reason")
-    return _record(home, pending, identity, _Said(Decision(decision), digest, reason, proof=proof))
+    said = _Said(Decision(decision), digest, _as_said(home, reason, proof), proof=proof)
+    return _record(home, pending, identity, said)
 
 
 def override_freeze(
@@ -169,7 +171,7 @@ def override_freeze(
     """
     if not reason.strip():
         raise InputError("overriding a freeze needs a reason; give one with --reason")
-    said = _Said(Decision.APPROVED, digest, reason, "freeze_override", proof)
+    said = _Said(Decision.APPROVED, digest, _as_said(home, reason, proof), "freeze_override", proof)
     return _record(home, pending, identity, said)
 
 
@@ -203,6 +205,11 @@ class _Said:
     reason: str
     purpose: Purpose = "approval"
     proof: Signed | None = None
+
+
+def _as_said(home: Home, reason: str, proof: Signed | None) -> str:
+    """Give a reason without known secrets; what somebody signed stays as it was signed."""
+    return reason if proof is not None else masking(home)(reason)
 
 
 def _record(home: Home, pending: PendingGate, identity: Identity, said: _Said) -> str:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masker_of, masking
 from mimrun.app.persons import require_another, require_known
 from mimrun.errors import (
     InputError,
@@ -116,6 +117,7 @@ def pull(settings: Settings, identity: Identity, reason: str) -> str:
     """
     if not reason.strip():
         raise InputError("say why, with --reason: everybody who is stopped by it will read that")
+    reason = masker_of(settings).mask_text(reason)
     latch = Latch(settings.kill_switch)
     broken: StoreError | None = None
     name = latch.read().latch
@@ -178,7 +180,7 @@ def lift(home: Home, identity: Identity, reason: str) -> Standing:
         told = KillswitchPulled(reason=now.file.reason or now.why, latch=now.file.latch)
         home.store.append([Draft(identity.actor(), told)], guard=_not_pulled)
     pulled = switch_in(home.store)
-    body = KillswitchLiftAgreed(pulled=pulled.pulled, reason=reason)
+    body = KillswitchLiftAgreed(pulled=pulled.pulled, reason=masking(home)(reason))
     seconds = partial(_may_agree, home, identity, pulled)
     home.store.append([Draft(identity.actor(), body)], guard=seconds)
     if not switch_in(home.store).pulled:

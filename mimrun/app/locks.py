@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.runs import RunView, find_run
 from mimrun.errors import InputError, LeaseError, LockError, RefusedError
@@ -88,6 +89,7 @@ def unlock(home: Home, identity: Identity, resource: str, reason: str, *, force:
     """
     if not reason.strip():
         raise InputError("say why, with --reason: it is what a reviewer will read")
+    reason = masking(home)(reason)
     require_known(home, identity, "take a lock from a run", roles=UNLOCKERS)
     holding = holding_in(home.store, resource)
     if not holding.holder:

@@ -13,6 +13,7 @@ from mimrun.app.attachments import Attachment
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.manual_evidence import read_evidence
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.resolving import unchanged
 from mimrun.app.runs import Known, RunView, describe, find_run, known_run
@@ -133,7 +134,7 @@ def claim(home: Home, run: str, identity: Identity, reason: str = "") -> Pending
             raise RefusedError(
                 f"{state.holder} does '{pending.node.name}'; ask them to hand it over, or take it with --reason"
             )
-        return _say(home, pending, identity, ManualHandedOver(to=person.id, reason=reason))
+        return _say(home, pending, identity, ManualHandedOver(to=person.id, reason=masking(home)(reason)))
     if state.holder and state.at_work_since is not None:
         raise RefusedError(f"{state.holder} does '{pending.node.name}' already")
     return _say(home, pending, identity, ManualClaimed())
@@ -147,7 +148,7 @@ def release(home: Home, run: str, identity: Identity, reason: str = "") -> Pendi
     """
     pending = _open(home, run)
     _require_holder(home, pending, identity, "put it down")
-    return _say(home, pending, identity, ManualReleased(reason=reason))
+    return _say(home, pending, identity, ManualReleased(reason=masking(home)(reason)))
 
 
 def hand_over(home: Home, run: str, identity: Identity, to: str, reason: str) -> PendingManual:
@@ -168,7 +169,7 @@ def hand_over(home: Home, run: str, identity: Identity, to: str, reason: str) ->
     _require_role(pending, other)
     if other.id == identity.person.id:
         raise InputError("it is handed to another person; take it up yourself with `mimrun claim`")
-    return _say(home, pending, identity, ManualHandedOver(to=other.id, reason=reason))
+    return _say(home, pending, identity, ManualHandedOver(to=other.id, reason=masking(home)(reason)))
 
 
 def check(home: Home, run: str, identity: Identity, item: int, *, done: bool = True) -> PendingManual:
@@ -211,7 +212,8 @@ def attest(
         InputError: evidence is missing, unknown or of the wrong type, or items are not ticked; all of it is named.
     """
     said = word or Attestation(evidence)
-    given_text = {**said.evidence, **evidence}
+    mask = masking(home)
+    given_text = {name: mask(text) for name, text in {**said.evidence, **evidence}.items()}
     pending = _open(home, run)
     _worker(home, pending, identity, "attest")
     _require_free_or_own(home, pending, identity)
@@ -223,7 +225,7 @@ def attest(
     body = ManualAttested(
         fields=canonical.digest(given),
         outcome="failed" if said.failed else "done",
-        reason=said.reason,
+        reason=mask(said.reason),
         active_ms=int(said.active / timedelta(milliseconds=1)) if said.active else 0,
     )
     blobs = (Blob("evidence", json.dumps(given, sort_keys=True).encode(), "text"),)
@@ -254,7 +256,8 @@ def dispute(home: Home, run: str, identity: Identity, reason: str) -> PendingMan
     if not reason.strip():
         raise InputError("say what is not as it was attested, with --reason")
     pending = _second(home, run, identity, "dispute")
-    return _say(home, pending, identity, ManualDisputed(attested=pending.state.attested, reason=reason))
+    body = ManualDisputed(attested=pending.state.attested, reason=masking(home)(reason))
+    return _say(home, pending, identity, body)
 
 
 def _open(home: Home, run: str) -> PendingManual:

@@ -10,15 +10,15 @@ from types import MappingProxyType
 
 from mimrun import __version__
 from mimrun.app.home import Home
+from mimrun.app.inventories import read_inventory
 from mimrun.app.pinning import pin_files
 from mimrun.app.policies import asks_at_launch
 from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import check_published
 from mimrun.catalog import GROUP, Catalog
-from mimrun.errors import InventoryError, PlanError, Problem, SettingsError
+from mimrun.errors import InventoryError, PlanError, SettingsError
 from mimrun.run.facts import Facts
 from mimrun.runbook.inputs import parse_inputs
-from mimrun.runbook.inventory import Inventory, load_inventory
 from mimrun.runbook.library import find_runbook, includes_from
 from mimrun.runbook.lint import lint_rest
 from mimrun.runbook.loader import LoadedRunbook
@@ -90,22 +90,6 @@ def draft_plan(
     )
     texts = {digest: source.decode() for digest, source in sources.items()}
     return pin_files(plan, catalog).with_sources(texts)
-
-
-def read_inventory(settings: Settings, inventories: Sequence[Path]) -> Inventory:
-    """Read the inventory that was given, or the one of the settings, or none.
-
-    Raises:
-        InventoryError: it cannot be read.
-    """
-    paths = list(inventories) or ([settings.inventory] if settings.inventory else [])
-    missing = [path for path in paths if "," not in str(path) and not path.exists()]
-    if missing:
-        hint = "give an existing file or folder with -i"
-        raise InventoryError(
-            problems=[Problem("inventory", 0, 0, f"{path} is not there", hint) for path in missing]
-        )
-    return load_inventory(paths)
 
 
 @cache

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.reverts import OPEN, list_reverts
 from mimrun.app.runs import find_run, plan_erased
@@ -128,6 +129,7 @@ def _redact(home: Home, identity: Identity, targets: Sequence[Target], reason: s
     """
     if not reason.strip():
         raise InputError("say why, with --reason: it stays on record in the place of what is erased")
+    reason = masking(home)(reason)
     require_known(home, identity, "erase content of the log", roles=REDACTORS)
     _refuse_needed_for_later(home, targets)
     agreed = [part for target in targets if (part := _by_another(home, identity, target)) is not None]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mimrun.app.checkpoints import see_that_it_goes_on
 from mimrun.app.home import Home, open_home
-from mimrun.app.plans import read_inventory
+from mimrun.app.inventories import read_inventory
 from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import find_run, load_plan
 from mimrun.catalog import Catalog

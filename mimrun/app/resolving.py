@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masker_of
 from mimrun.app.persons import require_another, require_known
 from mimrun.app.runs import find_run, load_state
 from mimrun.errors import InputError, RefusedError
@@ -119,6 +120,7 @@ def settle(home: Home, run: str, identity: Identity, place: tuple[str, str | Non
         raise InputError(
             f"the evidence has {len(word.evidence)} bytes; {MAX_BLOB} is the most: give a link to it"
         )
+    word = _masked(home, word)
     require_known(home, identity, "settle a doubt")
     summary = find_run(home, run).summary
     state = load_state(home, summary.run)
@@ -143,6 +145,12 @@ def _asked_about(state: RunState, step: str, target: str | None) -> list[CellKey
             f"step {step} is in doubt on {', '.join(k.target for k in found)}; say which with --target"
         )
     return found
+
+
+def _masked(home: Home, word: Word) -> Word:
+    """Give a word without known secrets."""
+    masker = masker_of(home.settings)
+    return replace(word, reason=masker.mask_text(word.reason), evidence=masker.mask(word.evidence))
 
 
 def _first_words(state: RunState, keys: Sequence[CellKey], resolution: Resolution) -> list[Proposal]:

@@ -19,10 +19,10 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.inventories import read_inventory
 from mimrun.app.killswitch import standing_of
 from mimrun.app.known_secrets import known_secrets
 from mimrun.app.manual_work import Place
-from mimrun.app.plans import read_inventory
 from mimrun.connector import AnyConnector, ConnectorError, Refused, Target, Terminal, Window
 from mimrun.errors import ErasedError, InputError, LeaseError, LogError, RefusedError, RunError, TamperError
 from mimrun.log.entry import Blob, Draft, LogEntry

@@ -15,6 +15,7 @@ from typing import Final
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_known
 from mimrun.app.runs import RunView, find_run, list_runs
 from mimrun.errors import RefusedError
@@ -69,7 +70,7 @@ def request_stop(home: Home, run: str, identity: Identity, level: Level, reason:
     if wish.level > level:
         raise RefusedError(f"{name} is asked to {wish.level.name.lower()} already: {wish.reason}")
     if wish.level < level:
-        body: Body = _BODIES[level](reason=reason)
+        body: Body = _BODIES[level](reason=masking(home)(reason))
         draft = Draft(identity.actor(), body, inc=view.summary.incident, run=name)
         home.store.append([draft], guard=lambda log: _under_way(log, name))
     return Asked(view, home.store.head().size)

@@ -6,6 +6,7 @@ from mimrun.app.change.at_gate import withdraw_from_made_change
 from mimrun.app.decisions import describe, permits_of_state
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.runs import Known, find_run, known_run
 from mimrun.errors import InputError, RefusedError
 from mimrun.gate.approval import Request, Vote, roles_asked
@@ -32,6 +33,7 @@ def withdraw(home: Home, run: str, identity: Identity, reason: str) -> PlannedGa
     """
     if not reason.strip():
         raise InputError("say why you take it back, with --reason: it is what a reviewer will read")
+    reason = masking(home)(reason)
     summary, node, asked, request, vote = _taken(home, run, identity)
     path = node.path
     body = GateDecided(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from mimrun.app.plans import read_inventory
+from mimrun.app.inventories import read_inventory
 from mimrun.canonical import Json
 from mimrun.cli.options import InventoryOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line

@@ -12,7 +12,6 @@ from rich.text import Text
 from mimrun.app.attachments import Attachment, read_attachments
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import identify
-from mimrun.app.known_secrets import known_secrets
 from mimrun.app.manual_steps import (
     Attestation,
     PendingManual,
@@ -25,6 +24,7 @@ from mimrun.app.manual_steps import (
     release,
 )
 from mimrun.app.manual_steps import check as tick
+from mimrun.app.masking import masker_of
 from mimrun.app.runs import find_run, load_plan
 from mimrun.app.shown.manual import manual_json
 from mimrun.cli.decide import ReasonOption, go_on_with, told
@@ -214,7 +214,7 @@ def _told_of(home: Home, pending: PendingManual, *, as_json: bool) -> None:
 def _files(home: Home, paths: dict[str, str], *, digest_only: bool) -> dict[str, Attachment]:
     if not paths:
         return {}
-    masker = known_secrets(home.settings)
+    masker = masker_of(home.settings)
     read = read_attachments([Path(path) for path in paths.values()], masker, digest_only=digest_only)
     return dict(zip(paths, read, strict=True))
 

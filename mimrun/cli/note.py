@@ -19,10 +19,10 @@ from rich.text import Text
 from mimrun.app.attachments import read_attachments
 from mimrun.app.home import Home, open_home
 from mimrun.app.identity import Identity, identify
+from mimrun.app.inventories import read_inventory
 from mimrun.app.known_secrets import known_secrets
 from mimrun.app.manual_work import LONGEST, Place, Report, attach_files, find_place, report_work, write_note
 from mimrun.app.past import parse_past, say_moment
-from mimrun.app.plans import read_inventory
 from mimrun.canonical import Json
 from mimrun.cli.options import AsOption, HomeOption, InventoryOption, JsonOption, command, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line

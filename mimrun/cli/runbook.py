@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
-from mimrun.app.plans import read_inventory
+from mimrun.app.inventories import read_inventory
 from mimrun.app.runbooks import language_schema, lint_all, load_named, whole_library
 from mimrun.cli.options import InventoryOption, JsonOption, RunbookArgument, command, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe, safe_line

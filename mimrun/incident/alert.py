@@ -175,6 +175,21 @@ def alert_draft(alert: Alert, actor: Actor) -> Draft:
     return Draft(actor, body, blobs=(Blob("alert", alert.encode(), "data"),))
 
 
+def over_by(resolved: Alert | AlertReceived) -> str:
+    """Give the moment by which what a resolution is about was over: what began until then is; "" is all of it."""
+    return resolved.starts_at or resolved.ends_at
+
+
+def is_over(starts_at: str, over: str) -> bool:
+    """Say whether a resolution ends what began at a moment: not what began again after it.
+
+    Arguments:
+        starts_at: "" where its source did not say.
+        over: as `over_by` gives it.
+    """
+    return not starts_at or not over or starts_at <= over
+
+
 def alert_without_labels(body: AlertReceived) -> Alert:
     """Give what an entry itself says of an alert: all that is left where its content was erased."""
     return Alert.model_validate(body.model_dump())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from mimrun.incident.alert import Alert
+from mimrun.incident.alert import Alert, is_over, over_by
 from mimrun.incident.episode import Episode, episode_name
 from mimrun.incident.rule import Rule, group_name
 from mimrun.incident.track import Track
@@ -136,9 +136,9 @@ class Burning:
         thing = f"{alert.source}\0{alert.fingerprint}" + ("\0info" if alert.status == "info" else "")
         known = self._things.get(thing)
         if alert.status == "resolved":
-            if known is None or not known.starts_at or alert.starts_at >= known.starts_at:
+            if known is None or is_over(known.starts_at, over_by(alert)):
                 self._put_out(thing, at)
-            self._remember(thing, alert.starts_at)
+            self._remember(thing, over_by(alert))
         elif alert.status in ("firing", "info") and not self._is_late(thing, alert.starts_at):
             heeding = [rule for rule in self.rules.values() if rule.may_heed(alert) and rule.heeds(alert)]
             grouped = {(rule.name, group_name(facets := rule.facets(alert))): facets for rule in heeding}
@@ -285,10 +285,10 @@ class Burning:
         for place in known.places if known is not None else ():
             self._leave(place, thing, at)
 
-    def _remember(self, thing: str, starts_at: str) -> None:
-        if starts_at:
+    def _remember(self, thing: str, over: str) -> None:
+        if over:
             before = self._over.pop(thing, "")
-            self._over[thing] = max(before, starts_at)
+            self._over[thing] = max(before, over)
             if len(self._over) > self._most:
                 del self._over[next(iter(self._over))]
 

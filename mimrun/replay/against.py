@@ -177,13 +177,13 @@ class Trial:
         return executor.execute()
 
     def _unused(self, log: PlayedLog) -> list[CallNote]:
-        names = {node.path: node.name for node in self._then.walk()}
+        nodes = {node.path: node for node in self._then.walk()}
         return [
             CallNote(
                 call.step,
-                names.get(call.step, ""),
+                nodes[call.step].name if call.step in nodes else "",
                 call.key.target,
-                call.key.iteration + 1 if call.key.iteration else 0,
+                call.key.iteration + 1 if getattr(nodes.get(call.step), "loop", None) is not None else 0,
                 call.action,
                 "it was done then, and is not any more",
                 call.attempts[0][0].seq,

@@ -102,7 +102,8 @@ class Match:
     """The recorded call that answers.
 
     Arguments:
-        how: `same`, `elsewhere` for a call of another step, or `anyhow` where the arguments are others.
+        how: `same`, `item` for another item of the step, `elsewhere` for a call of another step, or `anyhow` where the
+            arguments are others.
         differences: of the arguments.
     """
 
@@ -186,7 +187,7 @@ class Cassette:
         own.sort(key=lambda call: call.key.iteration != asked.key.iteration)
         for call in own:
             if not self.differences(asked, call):
-                return Match(call)
+                return Match(call, "same" if call.key.iteration == asked.key.iteration else "item")
         for call in self._by_work[asked.action, target, part]:
             if not call.given and call.step != asked.was and not self.differences(asked, call):
                 return Match(call, "elsewhere")

@@ -247,6 +247,8 @@ class PlayedLog(Scratch):
         call = match.call
         if match.how == "elsewhere":
             why = f"answered by what was said to step {call.step} then"
+        elif match.how == "item":
+            why = f"answered by what was said to item {call.key.iteration + 1} then"
         else:
             told = "; ".join(f"{one.what}: {one.recorded} → {one.today}" for one in match.differences)
             why = f"answered as it was then, although it is asked otherwise: {told}"

@@ -9,7 +9,7 @@ from datetime import datetime
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.replay.against import Tried, begun
-from mimrun.replay.board import Board, Change, Changes, board_of, step_of
+from mimrun.replay.board import Board, Change, Changes, board_of, iteration_of, step_of
 from mimrun.replay.comparison import Changed, Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
 from mimrun.replay.play import ENDS
@@ -22,6 +22,8 @@ from mimrun.run.transitions import TERMINAL
 _UNDER_WAY = frozenset({"waiting", "running", "in_doubt"})
 _GONE = "nothing: the step is not there any more"
 _NEW = "nothing: there was no such step"
+_UNDONE = "nothing: it is not done there any more"
+_HERE = "do it as this step"
 
 
 def weigh(run: str, entries: Sequence[LogEntry], tried: Tried, *, taken: Iterable[str]) -> Comparison:
@@ -193,6 +195,38 @@ class _Course:
             elif target or (then and paths):
                 where = self._entry_of(was, target)
                 yield self._divergence(entry.step, target, where, then or "nothing", word)
+        yield from self._left_undone(entry.step, was)
+        yield from self._answered_otherwise(entry.step, was)
+
+    def _left_undone(self, step: str, was: Step) -> Iterator[Divergence]:
+        """Give what a step did then and does not any more: on a host, or for an item, that is left out now."""
+        now = self._now[without_batch(step)]
+        here = dict(zip((node.path for node in now.nodes), now.batches, strict=True)).get(step, ())
+        paths = {node.path for node in was.nodes}
+        for note in self._tried.unused:
+            entry = self._recorded[note.seq]
+            # A look that is not made any more changes nothing by itself; what it would have shown is asked elsewhere.
+            if note.step not in paths or step_of(entry.step) != entry.step:
+                continue
+            if note.target in here or note.target not in now.targets:
+                yield self._divergence(step, note.target, entry, decision_of(entry), _UNDONE, item=note.item)
+
+    def _answered_otherwise(self, step: str, was: Step) -> Iterator[Divergence]:
+        """Give what a step does in another order of items, or in the place of another step."""
+        paths, last = {node.path for node in was.nodes}, dict[str, int]()
+        for note in self._tried.substituted:
+            entry = self._recorded.get(note.seq)
+            if note.step != step or entry is None:
+                continue
+            if step_of(entry.step) not in paths:
+                said = f"{decision_of(entry)}, as step {step_of(entry.step)}"
+                yield self._divergence(step, note.target, entry, said, _HERE, item=note.item)
+            elif entry.seq < last.get(note.target, 0):
+                said = f"{decision_of(entry)}, as item {iteration_of(entry) + 1}"
+                yield self._divergence(
+                    step, note.target, entry, said, f"do it as item {note.item}", item=note.item
+                )
+            last[note.target] = max(entry.seq, last.get(note.target, 0))
 
     def _entry_of(self, was: Step, target: str) -> LogEntry | None:
         """Give the last entry of the record about a step on a target."""
@@ -207,9 +241,17 @@ class _Course:
     def _where_nobody_knows(self) -> Iterator[Divergence]:
         for note in (*self._tried.unmatched, *self._tried.erased):
             entry = self._recorded.get(note.seq)
-            said = decision_of(entry) if entry is not None else _NEW
+            said = decision_of(entry) if entry is not None else self._told_then(note.step, note.target)
             today = f"do {note.action}, and {note.why}" if note.action else note.why
             yield self._divergence(note.step, note.target, entry, said, today, item=note.item)
+
+    def _told_then(self, step: str, target: str) -> str:
+        """Say what the record has in the place of a call that nothing is on record of."""
+        was = self._tried.pairs.was(step)
+        if was is None:
+            return _NEW
+        word = _then(self._then, [node.path for node in was.nodes], target)
+        return "leave it out" if word == "skipped" else "nothing of the kind"
 
     def _at_the_end(self, state: RunState, passed: set[str]) -> Iterator[Divergence]:
         if not self._tried.stuck:

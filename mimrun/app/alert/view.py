@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.errors import ErasedError, InputError
-from mimrun.incident.alert import Alert, Alerts, alert_without_labels
+from mimrun.incident.alert import Alert, Alerts, alert_without_labels, is_over, over_by
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import AlertReceived, Kind
 from mimrun.log.moment import write_moment
@@ -57,14 +57,18 @@ def open_alerts(home: Home) -> list[AlertView]:
 
     What was resolved is not wrong any more, also where its resolution came before it; what only tells something never was.
     """
-    last: dict[tuple[str, str, str], AlertView] = {}
+    last: dict[tuple[str, str], AlertView] = {}
+    over: dict[tuple[str, str], str] = {}
     for alert in _alerts(home, 0):
         said = alert.said
-        about = (said.source, said.fingerprint, said.starts_at)
-        was = last.get(about)
-        if said.status != "info" and (was is None or was.said.status != "resolved"):
+        about = (said.source, said.fingerprint)
+        if said.status == "resolved":
+            if about in last and is_over(last[about].said.starts_at, over_by(said)):
+                del last[about]
+            over[about] = max(over.get(about, ""), over_by(said))
+        elif said.status != "info" and not (said.starts_at and said.starts_at <= over.get(about, "")):
             last[about] = alert
-    return sorted((one for one in last.values() if one.said.status != "resolved"), key=lambda one: one.seq)
+    return sorted(last.values(), key=lambda one: one.seq)
 
 
 def _alerts(home: Home, after: int) -> Iterator[AlertView]:

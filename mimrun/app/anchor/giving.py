@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from mimrun.app.anchor.file import ActionPlace, Anchor, FilePlace, WitnessPlace, load_anchors, variables
 from mimrun.app.anchor.places import Back, Given, Means, Point, give_all, read_all
 from mimrun.app.home import Home
+from mimrun.app.inventories import read_inventory
 from mimrun.app.known_secrets import known_secrets
-from mimrun.app.plans import read_inventory
 from mimrun.errors import InputError, LeaseError, LogError, RefusedError, TamperError
 from mimrun.log.anchored import NO_NEWS, Anchored, AnchorRecords, is_due
 from mimrun.log.chain import StoredCheckpoint

@@ -18,6 +18,7 @@ from mimrun.app.change.draft import content_of_plan
 from mimrun.app.change.register import Opening, open_change
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.notice.event import NoticeEvent
 from mimrun.app.notice.file import load_notices
 from mimrun.app.notice.timer import tell
@@ -93,6 +94,7 @@ def ask_for(home: Home, plan: Plan, identity: Identity, reason: str) -> Callable
     """
     if not reason.strip():
         raise InputError("say why the gates cannot be waited for: it is what everybody will read afterwards")
+    reason = masking(home)(reason)
     if not any(isinstance(node, PlannedGate) for node in plan.walk()):
         raise InputError("this plan has no gate, so there is no glass to break; run it without --break-glass")
     rules = _rules(home)
@@ -128,6 +130,7 @@ def agree(home: Home, run: str, identity: Identity, reason: str = "") -> BrokenG
         require_known(home, identity, "break the glass", roles=_rules(home).roles)
         names = frozenset(name for one in glass.wanted for name in one)
         require_another(home, identity, names, "wants it already; somebody else must, too")
+        reason = masking(home)(reason)
         body = BreakglassAgreed(plan=glass.plan, reason=reason)
         draft = Draft(identity.actor(), body, inc=glass.incident, run=glass.run, blobs=_long(reason))
         home.store.append([draft], guard=_Unchanged(glass))

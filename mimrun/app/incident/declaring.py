@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.incident.declaration import Declaration as Declaration  # noqa: PLC0414 - this page is where others find it
-from mimrun.app.incident.masking import masked
 from mimrun.app.incident.recording import text_blobs
 from mimrun.app.incident.told import check_moment
 from mimrun.app.incident.view import find_state
+from mimrun.app.masking import masked
 from mimrun.app.naming import new_incident
 from mimrun.app.persons import require_known, require_present, why_not
 from mimrun.app.policies import rules_or_default

@@ -9,9 +9,9 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.incident.masking import masking
 from mimrun.app.incident.recording import record, said_by
 from mimrun.app.incident.view import find_state, with_alert
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_present
 from mimrun.errors import InputError, RefusedError
 from mimrun.incident.incident import Incident, incident_in

@@ -15,7 +15,6 @@ from mimrun.app.incident.declaring import (
     priority_draft,
     table_or_own,
 )
-from mimrun.app.incident.masking import masked, masking
 from mimrun.app.incident.proof import find_proof, require_proof
 from mimrun.app.incident.recording import not_closed, record, said_by
 from mimrun.app.incident.told import RELATIONS as RELATIONS  # noqa: PLC0414 - this page is where others find them
@@ -26,6 +25,7 @@ from mimrun.app.incident.told import check_moment
 from mimrun.app.incident.told import link as link  # noqa: PLC0414 - likewise
 from mimrun.app.incident.told import set_time as set_time  # noqa: PLC0414 - likewise
 from mimrun.app.incident.view import find_state
+from mimrun.app.masking import masked, masking
 from mimrun.app.persons import require_known, require_present, why_not
 from mimrun.app.policies import rules_or_default
 from mimrun.app.priority import declared_in, priority_reader

@@ -6,9 +6,9 @@ from typing import Literal
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.incident.masking import masking
 from mimrun.app.incident.recording import text_blobs
 from mimrun.app.incident.view import find_state
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_present
 from mimrun.app.rules import note_rules
 from mimrun.errors import InputError, RefusedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
-from mimrun.app.incident.masking import masking
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_present
 from mimrun.app.review.making import make_review
 from mimrun.app.review.markdown import as_markdown

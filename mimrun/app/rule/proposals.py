@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_known
 from mimrun.app.plans import require_secrets
 from mimrun.app.runs import create_run
@@ -197,7 +198,8 @@ def dismiss_proposal(home: Home, identity: Identity, name: str, reason: str) -> 
         raise InputError("say why it is not launched, with --reason: it is what a reviewer will read")
     require_known(home, identity, "dismiss a proposal")
     _check_open(view.said, home.clock())
-    draft = Draft(identity.actor(), ProposalDismissed(proposal=view.name, reason=reason), inc=view.incident)
+    body = ProposalDismissed(proposal=view.name, reason=masking(home)(reason))
+    draft = Draft(identity.actor(), body, inc=view.incident)
     home.store.append([draft], guard=lambda at: _check_open(proposal_in(at, view.name), home.clock()))
     return find_proposal(home, view.name)
 

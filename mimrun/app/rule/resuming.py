@@ -6,6 +6,7 @@ from typing import Final
 
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.persons import require_known
 from mimrun.errors import InputError, RefusedError
 from mimrun.incident.storm import Budget, budget_in
@@ -37,5 +38,6 @@ def resume_rules(home: Home, identity: Identity, reason: str) -> Budget:
         if budget_in(view).storm != was.storm:
             raise RefusedError("somebody else ended this storm while you decided; look again")
 
-    home.store.append([Draft(identity.actor(), StormEnded(reason=reason), inc=was.incident)], guard=same)
+    body = StormEnded(reason=masking(home)(reason))
+    home.store.append([Draft(identity.actor(), body, inc=was.incident)], guard=same)
     return was

@@ -18,6 +18,7 @@ from mimrun.app.decisions import (
 )
 from mimrun.app.home import Home
 from mimrun.app.identity import Identity
+from mimrun.app.masking import masking
 from mimrun.app.runs import find_run
 from mimrun.app.signed.openssh import (
     Key,
@@ -165,6 +166,7 @@ def decide_signed(home: Home, pending: PendingGate, identity: Identity, word: Wo
         GateError: the key is not the person's, or they may not decide.
     """
     person = identity.person.id
+    word = replace(word, reason=masking(home)(word.reason))
     proof = sign_word(_asking(home, pending), word, key, person=person, at=home.clock())
     return import_signed(home, proof)
 

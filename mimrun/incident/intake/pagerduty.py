@@ -12,10 +12,11 @@ from mimrun.incident.intake.payload import Piece, read_payload
 
 PING: Final = "pagey.ping"
 """What is sent to try the way; it tells of nothing."""
+REOPENED: Final = "incident.reopened"
 STATUSES: Final[Mapping[str, Status]] = {
     "incident.triggered": "firing",
     "incident.unacknowledged": "firing",
-    "incident.reopened": "firing",
+    REOPENED: "firing",
     "incident.acknowledged": "acknowledged",
     "incident.resolved": "resolved",
 }
@@ -60,12 +61,19 @@ def _alert(delivery: Delivery, event: Piece, kind: str) -> Alert:
         severity=_severity(labels),
         title=_title(data, about, kind),
         service=labels["service"],
-        starts_at=data.at("created_at").time() or occurred,
+        starts_at=_began(kind, data.at("created_at").time(), occurred),
         ends_at=occurred if status == "resolved" else "",
         labels={name: text for name, text in labels.items() if text},
         annotations=_annotations(event, data),
         url=address(data.at("html_url").text() or data.at("self").text()),
     )
+
+
+def _began(kind: str, created: str, occurred: str) -> str:
+    """Give when it began. One that is opened again keeps when it was made, although it was over meanwhile."""
+    if STATUSES.get(kind) == "resolved":
+        return ""  # by when it was over counts, and not which beginning of it
+    return occurred if kind == REOPENED else created or occurred
 
 
 def _severity(labels: Mapping[str, str]) -> Severity:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from mimrun.app.incident.masking import masking
 from mimrun.app.killswitch import lift, pull, standing_of
 from mimrun.web.acting import Acting
 from mimrun.web.api.model import PREFIX, Given, NeededReason, Shown
@@ -66,7 +65,7 @@ def kill_switch(who: Acting) -> dict[str, Any]:
 @does("kill-switch pull")
 def pull_it(who: Acting, given: Pull) -> dict[str, Any]:
     """Stop everything at once. Anybody may; two people let it go on."""
-    pull(who.home.settings, who.identity, masking(who.home)(given.reason))
+    pull(who.home.settings, who.identity, given.reason)
     return standing_of(who.home).as_json()
 
 
@@ -74,4 +73,4 @@ def pull_it(who: Acting, given: Pull) -> dict[str, Any]:
 @does("kill-switch lift")
 def lift_it(who: Acting, given: Pull) -> dict[str, Any]:
     """Agree that everything goes on; the second person's word lifts it."""
-    return lift(who.home, who.identity, masking(who.home)(given.reason)).as_json()
+    return lift(who.home, who.identity, given.reason).as_json()

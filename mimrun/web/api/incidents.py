@@ -10,7 +10,6 @@ from fastapi import Query, Request, Response
 from mimrun.app.home import Home
 from mimrun.app.incident.closing import blocks_closing
 from mimrun.app.incident.declaring import Declaration, declare
-from mimrun.app.incident.masking import masking
 from mimrun.app.incident.timeline import timeline
 from mimrun.app.incident.view import IncidentView, list_incidents
 from mimrun.app.incident.working import (
@@ -24,6 +23,7 @@ from mimrun.app.incident.working import (
     set_time,
 )
 from mimrun.app.manual_work import Place, write_note
+from mimrun.app.masking import masking
 from mimrun.app.priority import prioritize
 from mimrun.errors import RefusedError
 from mimrun.web.acting import Acting, Who

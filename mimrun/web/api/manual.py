@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from mimrun.app.going_on import Start, carry_on
-from mimrun.app.incident.masking import masking
 from mimrun.app.manual_steps import (
     Attestation,
     PendingManual,
@@ -117,22 +116,21 @@ def show(who: Acting, run: str) -> dict[str, Any]:
 @does("claim")
 def take_up(who: Acting, run: str, given: TakingUp) -> dict[str, Any]:
     """Say that one does it, so that nobody else begins it."""
-    return _shown(who, claim(who.home, _named(who, run), who.identity, _masked(who, given.reason)))
+    return _shown(who, claim(who.home, _named(who, run), who.identity, given.reason))
 
 
 @router.post("/release", response_model=Manual)
 @does("release")
 def put_down(who: Acting, run: str, given: TakingUp) -> dict[str, Any]:
     """Say that one does it no more."""
-    return _shown(who, release(who.home, _named(who, run), who.identity, _masked(who, given.reason)))
+    return _shown(who, release(who.home, _named(who, run), who.identity, given.reason))
 
 
 @router.post("/hand-over", response_model=Manual)
 @does("hand-over")
 def hand(who: Acting, run: str, given: Handing) -> dict[str, Any]:
     """Hand it to somebody else."""
-    reason = _masked(who, given.reason)
-    return _shown(who, hand_over(who.home, _named(who, run), who.identity, given.to, reason))
+    return _shown(who, hand_over(who.home, _named(who, run), who.identity, given.to, given.reason))
 
 
 @router.post("/check", response_model=Manual)
@@ -149,11 +147,10 @@ def sign(who: Acting, start: Starter, run: str, given: Signature) -> dict[str, A
     name = _named(who, run)
     word = Attestation(
         failed=given.failed,
-        reason=_masked(who, given.reason),
+        reason=given.reason,
         active=timedelta(seconds=given.active_s) if given.active_s is not None else None,
     )
-    evidence = {field: _masked(who, text) for field, text in given.evidence.items()}
-    node = attest(who.home, name, who.identity, evidence, word)
+    node = attest(who.home, name, who.identity, given.evidence, word)
     waits = bool(node.second) and not given.failed
     return _went_on(who, start, name, waits=waits)
 
@@ -171,15 +168,11 @@ def agree(who: Acting, start: Starter, run: str) -> dict[str, Any]:
 @does("dispute")
 def disagree(who: Acting, run: str, given: Dispute) -> dict[str, Any]:
     """Say, as a second person, that it is not done."""
-    return _shown(who, dispute(who.home, _named(who, run), who.identity, _masked(who, given.reason)))
+    return _shown(who, dispute(who.home, _named(who, run), who.identity, given.reason))
 
 
 def _named(who: Who, run: str) -> str:
     return run_named(who.home, run).summary.run
-
-
-def _masked(who: Who, text: str) -> str:
-    return masking(who.home)(text) if text else text
 
 
 def _went_on(who: Who, start: Start, run: str, *, waits: bool) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from fastapi import Query, Response
 from pydantic import Field, JsonValue
 
 from mimrun.app.going_on import carry_on
-from mimrun.app.incident.masking import masking
 from mimrun.app.rule.proposals import (
     dismiss_proposal,
     list_proposals,
@@ -120,4 +119,4 @@ def take(
 def dismiss(who: Acting, proposal: str, given: Dismissal) -> dict[str, Any]:
     """Let it be: nobody launches it any more."""
     name = proposal_named(who.home, proposal).name
-    return dismiss_proposal(who.home, who.identity, name, masking(who.home)(given.reason)).as_json()
+    return dismiss_proposal(who.home, who.identity, name, given.reason).as_json()

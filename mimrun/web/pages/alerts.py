@@ -9,7 +9,6 @@ from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from mimrun.app.alert.paging import alerts_before
-from mimrun.app.incident.masking import masking
 from mimrun.app.rule.resuming import resume_rules
 from mimrun.app.rule.view import list_rules
 from mimrun.incident.alert import Status
@@ -63,6 +62,6 @@ def alerts(
 @does("rule resume")
 def resume(request: Request, who: Acting, form: Form) -> Response:
     """Say that a storm is over: rules launch again, and what was held back fires if it still burns."""
-    was = resume_rules(who.home, who.identity, masking(who.home)(form.text("reason")))
+    was = resume_rules(who.home, who.identity, form.text("reason"))
     told = "Rules may launch again. This incident of the storm is open until somebody resolves it."
     return see(request, f"/incidents/{was.incident}" if was.incident else "/alerts", told)

@@ -11,11 +11,11 @@ from fastapi.responses import Response
 from mimrun.app.attachments import take_attachments
 from mimrun.app.incident import working
 from mimrun.app.incident.declaring import Declaration
-from mimrun.app.incident.masking import masker_of, masking
 from mimrun.app.incident.told import Relation, Timed
 from mimrun.app.incident.view import IncidentView, find_incident
 from mimrun.app.incident.working import How
 from mimrun.app.manual_work import Report, find_place, report_work, write_note
+from mimrun.app.masking import masker_of, masking
 from mimrun.app.priority import prioritize, read_priority
 from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.incident.assessment import read_grade
@@ -51,7 +51,7 @@ def note(request: Request, who: Acting, incident: str, form: Form) -> Response:
     """Write something down, with files where there are some."""
 
     def act(view: IncidentView) -> str:
-        files = take_attachments(form.files_below("file"), masker_of(who.home))
+        files = take_attachments(form.files_below("file"), masker_of(who.home.settings))
         place = find_place(who.home, view.name, None)
         write_note(who.home, who.identity, place, masking(who.home)(form.text("text")), list(files.values()))
         return "Noted." if not files else f"Noted, with {len(files)} attached."

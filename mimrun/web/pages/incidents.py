@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from mimrun.app.home import Home
 from mimrun.app.incident.declaring import Declaration, declare
-from mimrun.app.incident.masking import masked
 from mimrun.app.incident.view import IncidentView, list_incidents
+from mimrun.app.masking import masked
 from mimrun.errors import InputError
 from mimrun.incident.assessment import GRADES, IncidentTable, assess, check_flags, read_grade
 from mimrun.incident.assessment_file import load_table

@@ -7,7 +7,6 @@ from typing import Final
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
-from mimrun.app.incident.masking import masking
 from mimrun.app.killswitch import LIFTERS, lift, pull, standing_of
 from mimrun.errors import InputError, RefusedError
 from mimrun.run.killswitch import NEEDED
@@ -32,7 +31,7 @@ def kill_switch(request: Request, who: Acting) -> HTMLResponse:
 def pull_switch(request: Request, who: Acting, form: Form) -> Response:
     """Stop everything at once. Anybody may."""
     try:
-        reason = masking(who.home)(form.needed("reason", "say why everything is to stand still"))
+        reason = form.needed("reason", "say why everything is to stand still")
         unlogged = pull(who.home.settings, who.identity, reason)
     except (InputError, RefusedError) as exc:
         return _page(request, who, status_of(exc), wrong=str(exc))
@@ -45,7 +44,7 @@ def pull_switch(request: Request, who: Acting, form: Form) -> Response:
 def lift_switch(request: Request, who: Acting, form: Form) -> Response:
     """Agree that everything goes on; the second person's word lifts it."""
     try:
-        reason = masking(who.home)(form.needed("reason", "say why it may be lifted"))
+        reason = form.needed("reason", "say why it may be lifted")
         now = lift(who.home, who.identity, reason)
     except (InputError, RefusedError) as exc:
         return _page(request, who, status_of(exc), wrong=str(exc))

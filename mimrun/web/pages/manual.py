@@ -13,8 +13,8 @@ from mimrun.app import manual_steps
 from mimrun.app.attachments import take_attachments
 from mimrun.app.going_on import carry_on
 from mimrun.app.home import Home
-from mimrun.app.known_secrets import known_secrets
 from mimrun.app.manual_steps import Attestation, PendingManual, pending_manual
+from mimrun.app.masking import masker_of
 from mimrun.errors import InputError
 from mimrun.runbook.duration import parse_duration
 from mimrun.web.acting import Acting, Who
@@ -105,12 +105,10 @@ def _attestation(home: Home, form: Given) -> Attestation:
     outcome = form.text("outcome")
     if outcome not in ("done", "failed"):
         raise InputError("say whether it is done or cannot be done")
-    masker = known_secrets(home.settings)
-    text = {name: masker.mask_text(value) for name, value in form.below("ev.").items()}
     return Attestation(
         # What was left empty was not given: the step says what it needs.
-        evidence={name: value for name, value in text.items() if value.strip()},
-        files=take_attachments(form.files_below("ev."), masker),
+        evidence={name: value for name, value in form.below("ev.").items() if value.strip()},
+        files=take_attachments(form.files_below("ev."), masker_of(home.settings)),
         failed=outcome == "failed",
         reason=form.text("reason"),
         active=_span(form.text("active")),

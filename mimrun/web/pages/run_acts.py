@@ -8,8 +8,8 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from mimrun.app.going_on import carry_on_from_doubt, end_if_idle, resume_run
-from mimrun.app.known_secrets import known_secrets
 from mimrun.app.manual_work import find_place, write_note
+from mimrun.app.masking import masking
 from mimrun.app.resolving import Resolution, Word, settle
 from mimrun.app.runs import find_run
 from mimrun.app.stopping import request_stop
@@ -74,9 +74,8 @@ def resolve(request: Request, who: Acting, run: str, form: Form) -> Response:
     if said is None:
         raise InputError("say what became of it: it happened, it did not happen, leave it out, or give up")
     name = find_run(who.home, run).summary.run
-    masker = known_secrets(who.home.settings)
-    evidence = masker.mask_text(form.texts.get("evidence", ""))
-    word = Word(said, form.needed("reason", "say how you know"), evidence.encode())
+    evidence = form.texts.get("evidence", "").encode()
+    word = Word(said, form.needed("reason", "say how you know"), evidence)
     place = (form.text("step"), form.texts.get("target", ""))
     settled = settle(who.home, name, who.identity, place, word)
     if settled.proposed:
@@ -92,6 +91,6 @@ def resolve(request: Request, who: Acting, run: str, form: Form) -> Response:
 def note(request: Request, who: Acting, run: str, form: Form) -> Response:
     """Write something down about a run."""
     name = find_run(who.home, run).summary.run
-    text = known_secrets(who.home.settings).mask_text(form.needed("text", "write some words"))
+    text = masking(who.home)(form.needed("text", "write some words"))
     write_note(who.home, who.identity, find_place(who.home, None, name), text)
     return see(request, f"/runs/{name}#notes", "Noted.")

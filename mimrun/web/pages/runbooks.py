@@ -11,7 +11,7 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
 from mimrun.app.home import Home
-from mimrun.app.plans import read_inventory
+from mimrun.app.inventories import read_inventory
 from mimrun.app.runbook_versions import (
     RunbookVersion,
     last_results,

@@ -144,6 +144,22 @@ def test_the_resolution_of_an_older_firing_does_not_end_a_newer_one() -> None:
     assert [what for _, what, _, _ in world.done] == ["fired"]
 
 
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [({}, True), ({"ends_at": 101}, True), ({"ends_at": 99}, False), ({"starts_at": 101}, True)],
+)
+def test_a_resolution_without_the_beginning_ends_what_began_before_it(
+    said: dict[str, int], ends: bool
+) -> None:
+    world = World([a_rule()])
+    moments = {name: write_moment(T0 + timedelta(seconds=at)) for name, at in said.items()}
+    world.come(102, an_alert("1", starts_at=write_moment(T0 + timedelta(seconds=100))))
+    world.look(102)
+    world.come(103, an_alert("1", "resolved", **moments))
+    world.look(103)
+    assert [what for _, what, _, _ in world.done] == ["fired", "ended"][: 1 + ends]
+
+
 def test_it_must_go_on_for_so_long_without_a_break() -> None:
     world = World([a_rule(**{"for": "60s"})])
     world.come(0, an_alert("1"))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimrun.errors import AlertTooLargeError, AlertTypeError, InputError
-from mimrun.incident.alert import Alert
+from mimrun.incident.alert import Alert, over_by
 from mimrun.incident.intake.address import address, without_credentials
 from mimrun.incident.intake.payload import MAX_ALERTS, MAX_BYTES
 from mimrun.incident.intake.reading import READERS, alerts_of
@@ -138,6 +138,20 @@ def test_what_happens_in_pagerduty_says_how_it_stands(kind: str, status: str) ->
     body["event"]["event_type"] = kind
     one = only("pagerduty", body)
     assert (one.status, bool(one.ends_at)) == (status, status == "resolved")
+
+
+def test_what_pagerduty_opens_again_began_again_and_is_over_when_it_is_resolved_again() -> None:
+    body, found = value("pagerduty.json"), []
+    for minute, kind in enumerate(("triggered", "resolved", "reopened", "resolved")):
+        body["event"].update(event_type=f"incident.{kind}", occurred_at=f"2020-10-02T18:0{minute}:00Z")
+        one = only("pagerduty", body)
+        found.append((one.status, one.starts_at[:16] or over_by(one)[:16]))
+    assert found == [
+        ("firing", "2020-04-09T15:16"),
+        ("resolved", "2020-10-02T18:01"),
+        ("firing", "2020-10-02T18:02"),
+        ("resolved", "2020-10-02T18:03"),
+    ]
 
 
 def test_pagerdutys_automation_has_no_agent_and_no_priority() -> None:

@@ -102,6 +102,40 @@ def test_of_many_batches_the_quiet_ones_are_told_together(bench: Bench) -> None:
         assert len(browser.get(f"/runs/{run}?open=1").all("a", class_="host")) == 20
 
 
+def test_a_host_that_failed_is_seen_though_its_batch_went_on(bench: Bench) -> None:
+    hosts = HOSTS[:20]
+    batches = serial("1", [hosts[:10], hosts[10:]]).batches
+    no = action("1.batch.3.block.1", hosts=HOSTS[20:30], word="x", answer="failed")
+    targets = (no.targets[0], *action("1.batch.3.block.1", hosts=HOSTS[21:30]).targets)
+    third = block("1.batch.3", [no.model_copy(update={"targets": targets})])
+    nodes = serial("1", ()).model_copy(update={"batches": (*batches, third), "max_failures": 5})
+    run, verdict = bench.run(a_plan(bench.world, nodes, hosts=HOSTS[:30], failures=5))
+    assert verdict.status == "succeeded"
+    with bench.home() as home:
+        browser = Browser(home)
+        page = browser.get(f"/runs/{run}")
+        folded = [fold for fold in page.all("details", class_="part")]
+        assert ["batch 1 of 3" in fold.text or "batch 2 of 3" in fold.text for fold in folded] == [True, True]
+        assert [fold.attributes["id"] for fold in folded] == ["in-1.batch.1", "in-1.batch.2"]
+        assert "web21 failed" in page.one(id="board").text
+        asked = browser.get(f"/runs/{run}?open=1.batch.2.block.1")
+        assert len(asked.one("li", id="step-1.batch.2.block.1").all("a", class_="host")) == 10
+        assert not asked.all("details", id="in-1.batch.2")
+
+
+def test_of_many_batches_one_where_a_host_failed_is_not_among_the_quiet_ones(bench: Bench) -> None:
+    hosts = HOSTS[:20]
+    batches = list(serial("1", [(host,) for host in hosts]).batches)
+    batches[6] = block("1.batch.7", [action("1.batch.7.block.1", hosts=hosts[6:7], word="x", answer="failed")])
+    nodes = serial("1", ()).model_copy(update={"batches": tuple(batches), "max_failures": 5})
+    run, _ = bench.run(a_plan(bench.world, nodes, hosts=hosts, failures=5))
+    with bench.home() as home:
+        board = Browser(home).get(f"/runs/{run}").one(id="board").text
+    assert "batches 1 to 6 of 20" in board
+    assert "batches 8 to 20 of 20" in board
+    assert "web7 failed" in board
+
+
 def test_a_run_that_waits_at_a_gate_says_so_first(bench: Bench) -> None:
     run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
     with bench.home() as home:
