@@ -14,7 +14,7 @@ from builders.runs import RESPONDER, Bench
 from mimrun.app.alert import sources as sources_module
 from mimrun.app.alert.intake import UNKNOWN, Intake
 from mimrun.app.alert.sources import SourcesInForce
-from mimrun.app.alert.view import alert_seq, list_alerts, read_alert
+from mimrun.app.alert.view import alert_seq, list_alerts, open_alerts, read_alert
 from mimrun.app.home import Home
 from mimrun.errors import (
     AlertAuthError,
@@ -24,6 +24,7 @@ from mimrun.errors import (
     IntakeClosedError,
     MimrunError,
 )
+from mimrun.incident.intake.delivery import JSON
 from mimrun.incident.intake.payload import MAX_BYTES
 from mimrun.incident.intake.reading import READERS
 from mimrun.log.kinds import AlertReceived
@@ -85,6 +86,19 @@ def test_an_alert_is_on_record_as_it_came(home: Home) -> None:
     assert (alert.auth, alert.source) == ("token", "prometheus")
     assert alert_seq(home, alert.key) == entry.seq
     assert [one.seq for one in list_alerts(home)] == [entry.seq]
+
+
+def test_what_is_opened_again_is_wrong_again_until_it_is_over_again(home: Home) -> None:
+    intake, body, wrong = Intake(home), value("pagerduty.json"), list[int]()
+    for minute, kind in enumerate(("triggered", "resolved", "reopened", "resolved")):
+        body["event"].update(
+            id=kind + str(minute), event_type=f"incident.{kind}", occurred_at=f"2020-10-02T18:0{minute}:00Z"
+        )
+        raw = json.dumps(body).encode()
+        signature = f"v1={hexadecimal(SECRET, raw)}"
+        receive(intake, raw, kind="pagerduty", x_pagerduty_signature=signature, **{"content-type": JSON})
+        wrong.append(len(open_alerts(home)))
+    assert wrong == [1, 0, 1, 0]
 
 
 def test_a_signed_delivery_says_that_it_was_signed(home: Home) -> None:
