@@ -133,6 +133,59 @@ def test_what_another_step_asked_then_answers_and_that_is_said(bench: Bench) -> 
     ]
     assert not found.changes.unmatched
     assert names(found.changes.changed) == ["one", "two"]
+    assert found.exit_code == 1
+    assert found.divergence is not None
+    assert (found.divergence.recorded, found.divergence.today) == (
+        "do world.once (once), as step 2",
+        "do it as this step",
+    )
+
+
+def test_a_host_that_is_left_out_is_a_difference(bench: Bench) -> None:
+    run, _ = bench.run(of(bench, called("1", "one", hosts=("a", "b")), called("2", "two"), hosts=("a", "b")))
+    found = against(bench, run, of(bench, called("1", "one"), called("2", "two"), hosts=("a", "b")))
+    assert (found.verdict, found.exit_code) == ("differs", 1)
+    assert found.divergence is not None
+    assert (found.divergence.step, found.divergence.target) == ("1", "b")
+    assert found.divergence.recorded == "do world.once (once)"
+    assert found.divergence.today == "nothing: it is not done there any more"
+
+
+def looped(*items: str) -> PlannedAction:
+    return called("1", "each", loop=[*items], late=["item"], word="w{{ item }}")
+
+
+def test_an_item_that_is_left_out_is_a_difference(bench: Bench) -> None:
+    run, _ = bench.run(of(bench, looped("x", "y", "z")))
+    found = against(bench, run, of(bench, looped("y", "z")))
+    assert found.exit_code == 1
+    assert found.divergence is not None
+    assert (found.divergence.step, found.divergence.target, found.divergence.item) == ("1", "a", 1)
+    assert found.divergence.today == "nothing: it is not done there any more"
+    assert found.changes is not None
+    assert [note.item for note in found.changes.unused] == [1]
+    assert found.changes.substituted[0].why == "answered by what was said to item 2 then"
+
+
+def test_items_in_another_order_are_a_difference(bench: Bench) -> None:
+    run, _ = bench.run(of(bench, looped("x", "y", "z")))
+    found = against(bench, run, of(bench, looped("x", "z", "y")))
+    assert found.exit_code == 1
+    assert found.replayed.status == "succeeded"
+    assert found.divergence is not None
+    assert (found.divergence.item, found.divergence.today) == (3, "do it as item 3")
+    assert found.divergence.recorded == "do world.once (once), as item 2"
+
+
+def test_a_condition_that_holds_elsewhere_is_told_by_what_was_left_out_then(bench: Bench) -> None:
+    def plan(host: str) -> Plan:
+        step = called("1", "one", hosts=("a", "b"), when=f"inventory_hostname == '{host}'")
+        return of(bench, step, hosts=("a", "b"))
+
+    run, _ = bench.run(plan("a"))
+    found = against(bench, run, plan("b")).divergence
+    assert found is not None
+    assert (found.step, found.target, found.recorded) == ("1", "b", "leave it out")
 
 
 def test_other_arguments_are_not_answered_unless_somebody_wants_it_so(bench: Bench) -> None:
