@@ -11,7 +11,6 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
 from mimrun.app.home import Home
-from mimrun.app.inventories import read_inventory
 from mimrun.app.runbook_versions import (
     RunbookVersion,
     last_results,
@@ -22,9 +21,7 @@ from mimrun.app.runbook_versions import (
 )
 from mimrun.app.runbooks import lint_all, whole_library
 from mimrun.app.shown.runbook import runbook_steps
-from mimrun.errors import InventoryError
 from mimrun.runbook.finding import Finding, Level
-from mimrun.runbook.inventory import Inventory
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.web.acting import Acting
 from mimrun.web.page import show
@@ -163,15 +160,13 @@ def _chosen(name: str, versions: list[RunbookVersion], version: str) -> RunbookV
 
 
 def _findings(home: Home, chosen: RunbookVersion) -> list[Finding]:
-    """Lint a version that is in the library; what only the log has is not to be mended any more."""
+    """Lint a version that is in the library; what only the log has is not to be mended any more.
+
+    With which inventory it will be launched nobody knows yet, so what only an inventory can have is no error here.
+    """
     if not chosen.file or chosen.differs:
         return []
-    inventory: Inventory | None
-    try:
-        inventory = read_inventory(home.settings, [])
-    except InventoryError:
-        inventory = None
-    return [one for one in lint_all([chosen.file], inventory, home.clock().date()) if not one.via]
+    return [one for one in lint_all([chosen.file], None, home.clock().date()) if not one.via]
 
 
 def _text(home: Home, name: str, version: str) -> str:

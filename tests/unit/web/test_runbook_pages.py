@@ -58,6 +58,16 @@ def test_a_runbook_shows_its_text_with_line_numbers_and_what_lint_says(shelf: Sh
     assert "local.command" in page.text
 
 
+def test_what_only_an_inventory_has_is_no_error_of_a_runbook(shelf: Shelf) -> None:
+    path = shelf.library / "containment" / "leave-a-note.yaml"
+    path.write_text(path.read_text() + "    when: rack == 'r1'\n")
+    with shelf.home() as home:
+        page = Browser(home).get("/runbooks/leave-a-note")
+    assert "rack" in page.one("p", class_="finding").text
+    assert "0 errors, 1 warning" in page.text
+    assert "It would fail" not in page.text
+
+
 def test_a_version_that_ran_keeps_its_text_when_the_library_has_another(shelf: Shelf) -> None:
     ran(shelf)
     shelf.put("1.1.0", "and tells nobody")
