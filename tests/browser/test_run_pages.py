@@ -12,9 +12,12 @@ from playwright.sync_api import expect
 
 from mimrun.app.execution import execute_run
 from mimrun.app.identity import Identity
+from mimrun.app.manual_work import Place, write_note
 from mimrun.app.plans import prepare_plan
-from mimrun.app.runs import create_run
+from mimrun.app.runs import create_run, find_run
+from mimrun.app.stopping import request_stop
 from mimrun.gate.people import Person
+from mimrun.run.wish import Level
 
 PEOPLE = """\
 people:
@@ -23,6 +26,7 @@ people:
   sam: {roles: [service_desk]}
   kim: {roles: [service_desk]}
 """
+ROBIN = Identity(Person("robin", "robin"), "os-user")
 SLOWLY = """\
 schema: mimrun/1
 name: go-slowly
@@ -42,6 +46,26 @@ steps:
     gate: {change: emergency, approvals: [{role: change_manager}], expires: 30m, on_timeout: fail}
   - name: It is done
     local.command: {argv: [echo, "all is well"]}
+"""
+IN_BATCHES = """\
+schema: mimrun/1
+name: in-batches
+version: 1.0.0
+title: Do it in batches
+stage: containment
+owner: testers
+risk: low
+hosts: all
+steps:
+  - name: It is looked at
+    serial: 3
+    local.command: {argv: [echo, "looked at {{ inventory_hostname }}"], changed: false}
+    effect: {class: read, reason: It only looks.}
+  - name: It is done by hand
+    manual: {role: service_desk, instructions: Look at it for long., checklist: [It is there, It is whole]}
+  - name: It is over
+    local.command: {argv: [echo, "all is well"], changed: false}
+    effect: {class: read, reason: It only looks.}
 """
 BY_HAND = """\
 schema: mimrun/1
@@ -65,7 +89,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
         shelf.inventory.write_text(
             "".join(f"web{number:02} ansible_connection=local\n" for number in range(12))
         )
-        for name, text in (("go-slowly", SLOWLY), ("by-hand", BY_HAND)):
+        for name, text in (("go-slowly", SLOWLY), ("in-batches", IN_BATCHES), ("by-hand", BY_HAND)):
             (shelf.library / f"{name}.yaml").write_text(text)
         yield shelf
 
@@ -137,6 +161,43 @@ def test_what_somebody_types_is_not_taken_from_under_their_hands(
     expect(sam.locator("#manual")).to_contain_text("kim does it since")
 
 
+def test_what_is_open_and_where_the_cursor_is_stay_while_a_run_goes_on(
+    shelf: Shelf, server: Server, open_page: OpenPage
+) -> None:
+    run = _ran(shelf, "in-batches")
+    page = open_page(LIGHT, base_url=server.url)
+    server.sign_in(page, "robin")
+    page.goto(f"/runs/{run}")
+    expect(page.locator("[data-live-sign]")).to_have_text("live")
+    batch = page.locator("details", has_text="batch 2 of 4")
+    batch.locator("summary").focus()
+    page.keyboard.press("Enter")
+    board = page.locator("#board").element_handle()
+    _note(shelf, run)
+    page.wait_for_function("(board) => !board.isConnected", arg=board)
+    expect(batch.locator("summary")).to_be_focused()
+    expect(batch.locator("a.host").first).to_be_visible()
+    expect(page.locator("details", has_text="batch 1 of 4").locator("a.host").first).not_to_be_visible()
+
+
+def test_what_somebody_reads_stays_where_it_is_while_what_is_above_it_goes(
+    shelf: Shelf, server: Server, open_page: OpenPage
+) -> None:
+    run = _ran(shelf, "in-batches")
+    page = open_page(PHONE, base_url=server.url)
+    server.sign_in(page, "sam")
+    page.goto(f"/runs/{run}")
+    expect(page.locator("[data-live-sign]")).to_have_text("live")
+    top = "document.getElementById('step-3').getBoundingClientRect().top"
+    page.evaluate(f"scrollBy(0, {top} - 100)")
+    before = page.evaluate(top)
+    with shelf.home() as home:
+        request_stop(home, run, ROBIN, Level.CANCEL, "it is not needed any more")
+    execute_run(shelf.settings, run, catalog=shelf.catalog)
+    expect(page.locator("#run-head")).to_contain_text("cancelled")
+    page.wait_for_function(f"Math.abs({top} - {before}) < 2")
+
+
 def test_a_finger_on_any_moment(shelf: Shelf, server: Server, open_page: OpenPage) -> None:
     run = _ran(shelf, "leave-a-note", "word=again")
     page = open_page(LIGHT, base_url=server.url)
@@ -160,10 +221,17 @@ def test_a_finger_on_any_moment(shelf: Shelf, server: Server, open_page: OpenPag
     axe(page)
 
 
+def _note(shelf: Shelf, run: str) -> None:
+    """Have something recorded about a run, so that whoever looks hears of it."""
+    with shelf.home() as home:
+        place = Place(find_run(home, run).summary.incident, run)
+        write_note(home, ROBIN, place, "meanwhile")
+
+
 def _ran(shelf: Shelf, name: str, *inputs: str) -> str:
     """Give a run that was executed beside the server."""
     with shelf.home() as home:
         plan = prepare_plan(home, name, inputs, [])
-        run = create_run(home, plan, Identity(Person("robin", "robin"), "os-user"))
+        run = create_run(home, plan, ROBIN)
     execute_run(shelf.settings, run, catalog=shelf.catalog)
     return run

@@ -6,7 +6,8 @@
  * page, it goes on behind the last entry that it saw. The sign [data-live-sign] says "live" or "reconnecting". Without
  * this script a page is what it was when it was loaded.
  *
- * A fragment that loads itself again keeps where the cursor was, and which folds (<details id="...">) were open.
+ * A fragment that loads itself again keeps where the cursor was, which folds (<details id="...">) were open, and what
+ * is read where it stands: what was the first thing with an id in the window (a row, a card) stays at its height.
  */
 "use strict";
 (() => {
@@ -89,26 +90,39 @@
     addEventListener("pageshow", (event) => { if (event.persisted && !source) open(); });
   }
 
-  /* What a person was at when a fragment was replaced. */
-  let kept = null;
+  /* What a person was at when fragments were replaced: where the cursor was, what was open, and what they read. */
+  const open_ = new Set();
+  let cursor = "", read = null;
+  const quoted = (text) => '"' + CSS.escape(text) + '"';
+  const placeOf = (one) => {
+    const around = one.parentElement?.closest("[id]"), within = around ? "#" + CSS.escape(around.id) + " " : "";
+    if (one.matches("a[href]")) return within + "a[href=" + quoted(one.getAttribute("href")) + "]";
+    if (one.matches("details[id] > summary")) return "#" + CSS.escape(one.parentElement.id) + " > summary";
+    return one.id ? "#" + CSS.escape(one.id) : "";
+  };
+  const topOf = (id) => document.getElementById(id)?.getBoundingClientRect().top;
+  const firstRead = () => {
+    const one = scrollY > 0 && [...document.querySelectorAll("main li[id], main tr[id], main section[id]")].find((each) => each.getBoundingClientRect().top >= 0);
+    return one ? {id: one.id, top: topOf(one.id)} : null;
+  };
   body.addEventListener("htmx:beforeSwap", (event) => {
-    const target = event.detail && event.detail.target, active = document.activeElement;
-    if (!target) return;
-    kept = {
-      open: [...document.querySelectorAll("details[id][open]")].map((one) => one.id),
-      link: target.contains(active) && active.matches("a[href]") ? active.getAttribute("href") : "",
-    };
+    const active = document.activeElement;
+    if (!event.detail?.target || !event.detail.shouldSwap) return;
+    for (const one of document.querySelectorAll("details[id][open]")) open_.add(one.id);
+    if (active && active !== body) cursor = placeOf(active);
+    read ||= firstRead();
   });
   body.addEventListener("htmx:afterSettle", () => {
-    if (!kept) return;
-    for (const id of kept.open) {
+    for (const id of open_) {
       const fold = document.getElementById(id);
       if (fold) fold.open = true;
     }
-    if (kept.link && (!document.activeElement || document.activeElement === body)) {
-      const link = document.querySelector('a[href="' + CSS.escape(kept.link) + '"]');
-      if (link) link.focus({preventScroll: true});
-    }
-    kept = null;
+    const place = cursor && (!document.activeElement || document.activeElement === body) && document.querySelector(cursor);
+    if (place) place.focus({preventScroll: true});
+    const top = read ? topOf(read.id) : undefined;
+    if (top !== undefined && Math.abs(top - read.top) > 1) scrollBy({top: top - read.top, behavior: "instant"});
+    open_.clear();
+    cursor = "";
+    read = null;
   });
 })();

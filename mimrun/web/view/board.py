@@ -41,6 +41,7 @@ class Part:
         word: how they stand together, where they have a word of their own.
         folded: they are quiet, so that their title says enough.
         more: the path that is opened to see what was left out; "" where nothing was.
+        path: what tells it from the others of its board, where it can be folded: whoever opened it finds it open again.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Part:
     word: str = ""
     folded: bool = False
     more: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,8 @@ class _Rows:
         every = total <= _BATCHES or self._wanted.open == node.path or bool(self._wanted.host)
         for number, batch in enumerate(node.batches, 1):
             word = self._word(batch)
-            if not every and word in ("ok", "ready"):
+            quiet_one = word in ("ok", "ready") and not self._asks_for_a_look(batch)
+            if not every and quiet_one:
                 if quiet and quiet[-1][1] != word:
                     yield _together(node, quiet, total)
                     quiet = []
@@ -175,19 +178,23 @@ class _Rows:
             if rows:
                 hosts = count(len(hosts_of(batch)), "host")
                 title = f"batch {number} of {total}, {hosts}"
-                yield Part(title, rows, word, folded=word in ("ok", "ready"))
+                yield Part(title, rows, word, folded=quiet_one, path=batch.path)
             yield from self._handlers(batch.path, f"behind batch {number}")
         if quiet:
             yield _together(node, quiet, total)
+
+    def _asks_for_a_look(self, batch: Node) -> bool:
+        """Say whether something in a batch must be seen: hosts that failed though the batch went on, or what is asked for."""
+        leaves = set(_leaves(batch))
+        return not leaves.isdisjoint(self._hosts.troubled) or self._wanted.open in leaves
 
     def _handlers(self, around: str, when: str) -> Iterator[Part]:
         plan = self._board.plan
         behind = plan.handlers_behind(around) if plan is not None else ()
         if rows := tuple(self._rows(behind)):
             word = "ready" if all(row.word == "ready" for row in rows) else ""
-            yield Part(
-                f"{when}, where something changed", rows, folded=word == "ready" and len(rows) > _BATCHES
-            )
+            folded = word == "ready" and len(rows) > _BATCHES
+            yield Part(f"{when}, where something changed", rows, folded=folded, path=f"{around}.handlers")
 
     def _told(self, path: str, span: Span) -> Row:
         """Give a step of which only the log tells."""

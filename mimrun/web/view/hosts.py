@@ -21,6 +21,7 @@ ALL: Final = 1000
 """So many are shown where somebody asks for all."""
 QUIET: Final = frozenset({"ready", "ok", "changed", "skipped"})
 """What needs no look."""
+_TROUBLE: Final = frozenset(WORDS) - QUIET - {"running", "waiting"}
 _RANK: Final[Mapping[str, int]] = {word: rank for rank, word in enumerate(WORDS)}
 
 
@@ -103,8 +104,12 @@ class HostWords:
     def __init__(self, board: Board, wanted: Wanted) -> None:
         self._board, self._wanted = board, wanted
         self._keys: dict[tuple[str, str], list[CellKey]] = {}
-        for key in board.state.cells:
+        self.troubled: set[str] = set()
+        """The steps that did not go well on each of their hosts."""
+        for key, cell in board.state.cells.items():
             self._keys.setdefault((key.step, key.target), []).append(key)
+            if word_of(cell) in _TROUBLE:
+                self.troubled.add(key.step)
 
     def of(self, node: PlannedAction) -> Hosts:
         """Give the hosts of a step."""

@@ -126,7 +126,9 @@ def test_a_host_that_failed_is_seen_though_its_batch_went_on(bench: Bench) -> No
 def test_of_many_batches_one_where_a_host_failed_is_not_among_the_quiet_ones(bench: Bench) -> None:
     hosts = HOSTS[:20]
     batches = list(serial("1", [(host,) for host in hosts]).batches)
-    batches[6] = block("1.batch.7", [action("1.batch.7.block.1", hosts=hosts[6:7], word="x", answer="failed")])
+    batches[6] = block(
+        "1.batch.7", [action("1.batch.7.block.1", hosts=hosts[6:7], word="x", answer="failed")]
+    )
     nodes = serial("1", ()).model_copy(update={"batches": tuple(batches), "max_failures": 5})
     run, _ = bench.run(a_plan(bench.world, nodes, hosts=hosts, failures=5))
     with bench.home() as home:
