@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from mimrun.app.home import Home
 from mimrun.errors import ErasedError, InputError
 from mimrun.gate.calendar_file import calendar_files
 from mimrun.gate.rules import InForce, RulesInForce
-from mimrun.incident.rule_file import LIMITS_FILE, rule_files
+from mimrun.incident.rule_file import LIMITS_FILE, is_nameable, rule_files
 from mimrun.log.entry import MAX_BLOB, Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Kind, RulesRecorded
 from mimrun.log.moment import write_moment
@@ -60,7 +61,10 @@ def note_rules(home: Home, actor: Actor) -> list[str]:
 
 
 def rules_files(settings: Settings) -> dict[str, Path]:
-    """Give the rules files by the name under which they are recorded; those that are not there as well."""
+    """Give the rules files by the name under which they are recorded; those that are not there as well.
+
+    A name that cannot be recorded keeps nobody from what they do.
+    """
     files = {
         "people": settings.people,
         "policy": settings.policy,
@@ -75,7 +79,7 @@ def rules_files(settings: Settings) -> dict[str, Path]:
         (RULE, settings.rules, rule_files),
     ):
         with suppress(OSError):
-            files |= {f"{prefix}{file.name}"[:200]: file for file in listed(folder)}
+            files |= {f"{prefix}{file.name}": file for file in listed(folder) if is_nameable(file.name)}
     return files | {f"{RULE}{LIMITS_FILE}": settings.rules / LIMITS_FILE}
 
 
@@ -135,6 +139,9 @@ def _content(file: Path | None) -> bytes:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
+        return b""
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         return b""
     with os.fdopen(descriptor, "rb") as opened:
         try:

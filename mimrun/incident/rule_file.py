@@ -40,6 +40,8 @@ LIMITS_FILE: Final = "limits.yaml"
 SUFFIXES: Final = (".yaml", ".yml")
 MOST: Final = 500
 """So many rules one file may have."""
+MAX_NAME: Final = 180
+"""Characters of the name of a file."""
 
 ModelT = TypeVar("ModelT", bound=Part)
 
@@ -57,6 +59,11 @@ def rule_files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix in SUFFIXES and not path.name.startswith(".") and path.name != LIMITS_FILE
     )
+
+
+def is_nameable(name: str) -> bool:
+    """Say whether the log can name a file so: a line of Unicode that is not too long."""
+    return name.isprintable() and len(name) <= MAX_NAME
 
 
 def parse_rules(document: Document) -> tuple[Rule, ...]:

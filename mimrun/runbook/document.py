@@ -96,9 +96,12 @@ def read_bytes(path: Path, *, error: type[InputError] = RunbookError) -> bytes:
     try:
         # Without O_NONBLOCK a pipe without a writer would hold us for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
+            os.close(descriptor)  # whoever looks again and again must not run out of them
+            what = "cannot be read: Is a directory" if stat.S_ISDIR(kind) else "is not a regular file"
+            raise error(problems=[Problem(str(path), 0, 0, what)])
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise error(problems=[Problem(str(path), 0, 0, "is not a regular file")])
             return file.read(MAX_BYTES + 1)
     except OSError as exc:
         raise error(problems=[Problem(str(path), 0, 0, f"cannot be read: {exc.strerror}")]) from exc

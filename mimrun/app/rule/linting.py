@@ -28,8 +28,9 @@ def lint_home(settings: Settings) -> list[Finding]:
         return [Finding(one, Level.ERROR) for one in exc.problems]
     found = [one for file in files for one in file.findings]
     for file in files:
-        path = settings.rules / file.name.removeprefix(RULE)
-        found += _around(settings, path, read_bytes(path, error=SettingsError), file)
+        if file.rules:
+            path = settings.rules / file.name.removeprefix(RULE)
+            found += _around(settings, path, read_bytes(path, error=SettingsError), file)
     return sorted(found + [Finding(one, Level.ERROR) for one in examine_limits(settings)[1]])
 
 

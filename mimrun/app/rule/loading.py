@@ -19,9 +19,10 @@ from mimrun.app.rules import RULE, note_content, recorded_contents, recorded_fil
 from mimrun.app.runbooks import library_folders
 from mimrun.errors import Problem, SettingsError
 from mimrun.incident.rule import Rule
-from mimrun.incident.rule_file import LIMITS_FILE, parse_limits, parse_rules, rule_files
+from mimrun.incident.rule_file import LIMITS_FILE, is_nameable, parse_limits, parse_rules, rule_files
 from mimrun.incident.rule_lint import lint_rules
 from mimrun.incident.storm import Limits
+from mimrun.log.field import clean_text
 from mimrun.runbook.document import read_bytes, read_document
 from mimrun.runbook.finding import Finding, Level
 from mimrun.runbook.library import find_runbook
@@ -93,15 +94,24 @@ def examine_all(settings: Settings) -> list[RuleFile]:
     """
     found, seen = [], dict[str, str]()
     for path in _files(settings):
-        name = f"{RULE}{path.name}"[:200]
-        try:
-            file = examine_file(name, path, read_bytes(path, error=SettingsError))
-        except SettingsError as exc:
-            file = _refused(name, exc)
+        file = _examined(path)
+        name = file.name
         twice = [_twice(path, rule, seen[rule.name]) for rule in file.rules if rule.name in seen]
         seen |= {rule.name: path.name for rule in file.rules}
         found.append(RuleFile(name, file.digest, file.rules, (*file.findings, *twice)))
     return found
+
+
+def _examined(path: Path) -> RuleFile:
+    name = f"{RULE}{path.name}"
+    try:
+        if not is_nameable(path.name):
+            name = clean_text(ascii(name)[1:-1], 200)
+            wrong = Problem(name, 0, 0, "the log cannot name it so", "give the file a plain, shorter name")
+            raise SettingsError(problems=[wrong])
+        return examine_file(name, path, read_bytes(path, error=SettingsError))
+    except SettingsError as exc:
+        return _refused(name, exc)
 
 
 def examine_limits(settings: Settings) -> tuple[Limits | None, tuple[Problem, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ def names(home: Home) -> list[str]:
     return [rule.name for rule in reader.now.rules]
 
 
+def open_files() -> int:
+    """Count the files that this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def settle(reader: RulesReader) -> bool:
     """Look until a file that was just written counts as written."""
     reader.changed()
@@ -54,6 +60,29 @@ def test_a_broken_file_leaves_in_force_what_was_good_of_it(alarm: Alarm) -> None
         assert settle(reader)
         assert sorted(rule.name for rule in reader.now.rules) == ["three", "two"]
         assert not reader.now.problems
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.yaml", b"a\nb.yaml", b"x" * 220 + b".yaml", b"folder.yaml/"])
+def test_what_cannot_be_a_file_of_rules_is_refused_and_silences_no_other(alarm: Alarm, name: bytes) -> None:
+    alarm.rule()
+    path = os.path.join(os.fsencode(alarm.settings.rules), name)  # noqa: PTH118 - no name that Path would take
+    if name.endswith(b"/"):
+        os.mkdir(path)  # noqa: PTH102 - likewise
+    else:
+        with open(path, "w") as file:  # noqa: PTH123 - likewise
+            file.write((alarm.settings.rules / "test.yaml").read_text().replace("down", "other"))
+    before = open_files()
+    with alarm.home() as home:
+        send(home, an_alert())
+        heeding = Heeding(home)
+        heeding.look()
+        assert outcomes(home) == [("cluster=orders", "launched")]
+        say_refused(home, heeding.rules)
+        assert count(home, Kind.GUARD_TRIPPED) == 1
+        assert len(lint_home(alarm.settings)) >= 1
+        note_rules(home, RESPONDER.actor())
+        assert names(home) == ["down"]
+    assert open_files() == before
 
 
 def test_what_was_never_good_is_never_in_force_even_if_somebody_recorded_it(alarm: Alarm) -> None:
