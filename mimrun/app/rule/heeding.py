@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mimrun.app.home import Home
@@ -60,7 +60,7 @@ class Heeding:
         self._burning: Burning | None = None
         self._launchable: frozenset[str] = frozenset()
         self._sources_mark: tuple[int, int] = (-1, -1)
-        self._seq = 0
+        self._seq, self._heard = 0, datetime.min.replace(tzinfo=UTC)
         self._check_at = self._mend_at = self._again_at = 0.0
 
     @property
@@ -79,7 +79,7 @@ class Heeding:
         while not self._stopping():
             self._catch_up(burning)
             decisions = burning.decide(
-                self._home.clock(), self._episode, again=self._may_look_again(burning), most=AT_ONCE
+                self._now(), self._episode, again=self._may_look_again(burning), most=AT_ONCE
             )
             came = 0
             for decision in decisions:
@@ -112,6 +112,10 @@ class Heeding:
             if burning.asks:
                 seconds = min(seconds, AGAIN_S / 10)
         self._home.store.follow(self._seq, seconds)
+
+    def _now(self) -> datetime:
+        """Give the present moment, which is not before the last alert: the log's time stands where the clock goes back."""
+        return max(self._home.clock(), self._heard)
 
     def _may_look_again(self, burning: Burning) -> bool:
         """Say whether it is time to look at what was held back."""
@@ -179,7 +183,7 @@ class Heeding:
         alert = self._whole(entry) if burning.concerns(said) else None
         doubt = doubt_of(said, self._launchable)
         burning.hear(entry.seq, entry.ts, alert or alert_without_labels(said), doubt=doubt)
-        self._seq = entry.seq
+        self._seq, self._heard = entry.seq, entry.ts
 
     def _whole(self, entry: LogEntry) -> Alert | None:
         """Read an alert with its labels; None where they were erased."""

@@ -71,6 +71,15 @@ def test_the_same_again_and_more_of_the_group_launch_nothing_more(alarm: Alarm) 
         assert len(list_runs(home)) == 1
 
 
+def test_a_clock_that_was_set_back_keeps_no_rule_from_firing(alarm: Alarm) -> None:
+    alarm.rule()
+    alarm.later = -timedelta(hours=5)
+    with alarm.home() as home:
+        send(home, an_alert())
+        Heeding(home).look()
+        assert outcomes(home) == [("cluster=orders", "launched")]
+
+
 def test_each_group_is_an_episode(alarm: Alarm) -> None:
     alarm.rule()
     with alarm.home() as home:
