@@ -13,7 +13,15 @@ from rich.text import Text
 from mimrun.app.alert.intake import Intake
 from mimrun.app.alert.sending import post_alert
 from mimrun.app.alert.sources import secret_faults
-from mimrun.app.alert.view import LISTED, AlertView, find_alert, list_alerts, open_alerts, read_alert
+from mimrun.app.alert.view import (
+    LISTED,
+    AlertView,
+    find_alert,
+    list_alerts,
+    open_alerts,
+    read_alert,
+    whole_alert,
+)
 from mimrun.app.home import open_home
 from mimrun.app.identity import identify
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
@@ -99,9 +107,9 @@ def list_(
     """List alerts, the newest first."""
     with open_home(settings_of(home)) as opened:
         found = (open_alerts(opened) if firing else list_alerts(opened, limit=limit))[::-1][:limit]
-    if as_json:
-        print_json([one.as_json() for one in found])
-        return
+        if as_json:
+            print_json([whole_alert(opened, opened.store.entry(one.seq)) for one in found])
+            return
     if not found:
         typer.echo("nothing is wrong by the alerts that came" if firing else "no alert has come")
         return
@@ -118,10 +126,10 @@ def show(
     """Show everything that an alert said. It is somebody else's text, and nothing in it is heeded here."""
     with open_home(settings_of(home)) as opened:
         found = find_alert(opened, entry)
+        if as_json:
+            print_json(whole_alert(opened, found))
+            return
         alert = read_alert(opened, found)
-    if as_json:
-        print_json({"seq": entry, "by": found.actor.id, **alert.model_dump(mode="json")})
-        return
     out = console()
     out.print(Text(safe_line(alert.title, 200), "bold"))
     facts = {

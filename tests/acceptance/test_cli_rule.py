@@ -236,8 +236,10 @@ def test_rules_are_tried_on_the_past_and_launch_nothing(desk: Desk) -> None:
     # What the log has can be tried, and what a list of it says, with the labels that the log has.
     receive(desk, body())
     assert "1 launched" in desk("rule", "test").out
-    listed = desk("alert", "list", "--json").out
-    assert "1 launched" in desk("rule", "test", "--against", "-", stdin=listed).out
+    listed = desk("alert", "list", "--json").json
+    assert "1 launched" in desk("rule", "test", "--against", "-", stdin=json.dumps(listed)).out
+    shown = desk("alert", "show", str(listed[0]["seq"]), "--json").out
+    assert "1 launched" in desk("rule", "test", "--against", "-", stdin=shown).out
     other = RULES.format(action="notify", runbook="look", auth="token")
     other = other.replace("    runbook: look\n    inputs: {cluster: {label: cluster}}\n", "")
     desk.write("draft.yaml", other)
@@ -250,6 +252,20 @@ def test_rules_are_tried_on_the_past_and_launch_nothing(desk: Desk) -> None:
         wrong = desk("rule", "test", "--against", "alerts.jsonl")
         assert wrong.code == 2
         assert text in wrong.err
+
+
+def test_alerts_that_were_listed_say_the_same_where_another_log_is(desk: Desk) -> None:
+    rules(desk)
+    receive(desk, body())
+    listed = desk("alert", "list", "--json").json
+    for kept in listed:
+        kept["seq"] += 1000  # as it is on any machine that has not this log
+    assert "1 launched" in desk("rule", "test", "--against", "-", stdin=json.dumps(listed)).out
+    for kept in listed:
+        del kept["labels"]
+    wrong = desk("rule", "test", "--against", "-", stdin=json.dumps(listed))
+    assert wrong.code == 2
+    assert "it has no labels, nor has this log; `mimrun alert list --json` prints them" in wrong.err
 
 
 def test_a_storm_is_shown_and_ended_by_somebody_who_may(desk: Desk) -> None:

@@ -108,6 +108,17 @@ def read_alert(home: Home, entry: LogEntry) -> Alert:
     return alert_without_labels(entry.body) if data is None else Alert.decode(data)
 
 
+def whole_alert(home: Home, entry: LogEntry) -> dict[str, JsonValue]:
+    """Give all that an alert said, for `--json`: what the entry says of it, with labels, annotations and address.
+
+    Raises:
+        InputError, TamperError, BlobKeyError: as `read_alert` does.
+    """
+    alert = read_alert(home, entry)
+    about: dict[str, JsonValue] = {"seq": entry.seq, "at": write_moment(entry.ts), "by": entry.actor.id}
+    return {**about, **alert.model_dump(mode="json")}
+
+
 def alert_seq(home: Home, key: str) -> int:
     """Give the entry of the alert with a key; 0 where it has not come."""
     return int(home.store.projection(Alerts.name, key))

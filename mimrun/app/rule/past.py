@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ def past_of_lines(lines: Iterable[str], file: str, sources: Sources, home: Home 
     Arguments:
         file: for messages.
         sources: say what the bodies of webhooks are of, and by which mapping a generic one is read.
-        home: has the labels of alerts that were listed; None where there is none.
+        home: has the labels of alerts that were kept without them; None where there is none.
 
     Raises:
         InputError: a line is no alert; says which.
@@ -86,15 +87,13 @@ class _Reader:
         self._add(number, alert, read_moment(at) if isinstance(at, str) else None)
 
     def _from_log(self, alert: Alert, seq: object) -> Alert:
-        """Give an alert of a list with what it said besides; a list has no labels."""
+        """Give an alert that was kept without its labels as the log has it; without them no rule can be tried."""
         if self._home is not None and isinstance(seq, int) and seq > 0:
-            try:
+            with suppress(LogError):
                 entry = self._home.store.entry(seq)
-            except LogError:
-                return alert
-            if isinstance(entry.body, AlertReceived) and entry.body.key == alert.key:
-                return read_alert(self._home, entry)
-        return alert
+                if isinstance(entry.body, AlertReceived) and entry.body.key == alert.key:
+                    return read_alert(self._home, entry)
+        raise InputError("it has no labels, nor has this log; `mimrun alert list --json` prints them")
 
     def _body(self, number: int, value: Mapping[str, Any]) -> None:
         """Read the body of a webhook."""
