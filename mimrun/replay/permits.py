@@ -21,6 +21,7 @@ from mimrun.gate.approval import (
     Decision,
     Open,
     Verdict,
+    Vote,
     Waiting,
     check_gate,
 )
@@ -85,7 +86,8 @@ class RecordedPermit:
             # Whoever rejected had lost the role by then.
             votes = [vote for vote in votes if vote.decision is not Decision.REJECTED]
             today = check_gate(request, votes, self._people, now=first)
-        if then is not None and _may_stand_for(then, today, linked=self._linked):
+        few = not self._linked and _too_few(state.gates[gate.path].votes, request.digest, request.terms)
+        if then is not None and _may_stand_for(then, today, linked=self._linked, few=few):
             return then
         opened = self._opened(gate) if self._linked else None
         return opened if opened is not None and not isinstance(today, Open) else today
@@ -194,14 +196,25 @@ def is_linked(entries: Iterable[LogEntry]) -> bool:
     return any(isinstance(entry.body, kinds.ChangeLinked) for entry in entries)
 
 
-def _may_stand_for(then: Verdict, today: Verdict, *, linked: bool) -> bool:
+def _may_stand_for(then: Verdict, today: Verdict, *, linked: bool, few: bool) -> bool:
     """Say whether the rules of then, which are not on record, may be why a gate was not open.
 
-    That what was asked was void hangs on these rules alone, and that it was rejected perhaps on a change record.
+    That what was asked was void hangs on these rules alone, and that it was rejected perhaps on a change record. Where
+    too few people had agreed, or somebody had rejected, that is why, and no rule is needed to say so.
     """
     if isinstance(then, Closed) and (then.by is ClosedBy.VOID or (linked and then.by is ClosedBy.REJECTED)):
         return True
-    return isinstance(today, Open) or (isinstance(today, Closed) and today.by is ClosedBy.REJECTED)
+    told = few or (isinstance(then, Closed) and then.by is ClosedBy.REJECTED)
+    return (isinstance(today, Open) and not told) or (
+        isinstance(today, Closed) and today.by is ClosedBy.REJECTED
+    )
+
+
+def _too_few(votes: Iterable[Vote], digest: str, terms: Terms) -> bool:
+    """Say whether fewer people have agreed to something than were asked, whoever they are: each fills one place."""
+    last = {vote.person: vote.decision for vote in votes if vote.digest == digest}
+    agreed = sum(decision is Decision.APPROVED for decision in last.values())
+    return agreed < sum(need.count for need in terms.approvals) + terms.freeze_override
 
 
 def _is_expired(verdict: Verdict | None) -> bool:
@@ -337,7 +350,7 @@ class PlayedPermit:
         now = self._clock()
         today = check_gate(request, state.gates[gate.path].votes, self._people, now=now)
         then = self._then(gate, now)
-        if then is not None and _may_stand_for(then, today, linked=self._linked):
+        if then is not None and _may_stand_for(then, today, linked=self._linked, few=self._few(gate, state)):
             return then
         opened = (e.body for e in self._last_round(gate) if isinstance(e.body, kinds.GateOpened))
         by = next(opened, None) if self._linked and not isinstance(today, Open) else None
@@ -352,6 +365,14 @@ class PlayedPermit:
         if closed is not None:
             return Closed(ClosedBy(closed.reason), closed.detail)
         return Waiting({}, now, ("what the rules of then asked for",))
+
+    def _few(self, gate: PlannedGate, state: RunState) -> bool:
+        """Say whether fewer people agreed then than were asked then."""
+        was, asked = self._pairs.was(gate.path), next(iter(self._last_round(gate)), None)
+        if self._linked or was is None or asked is None or not isinstance(was.node, PlannedGate):
+            return False
+        now = state.gates[gate.path]
+        return _too_few(now.votes, now.digest, terms_of(was.node, (), asked))
 
     def asked(self, gate: PlannedGate, state: RunState) -> None:
         """Make no change record."""

@@ -264,6 +264,16 @@ def test_a_gate_that_nobody_decided_then_is_waited_at_unless_it_is_assumed_to_op
     assert names(assumed.changes.added) == ["Gate 2"]
 
 
+def test_a_gate_that_asks_for_fewer_people_opens_by_those_who_agreed_then(bench: Bench) -> None:
+    run, _ = bench.run(of(bench, gate("1", count=2), called("2", "two")))
+    bench.approve(run)
+    bench.execute(run)
+    found = against(bench, run, of(bench, gate("1", count=2), called("2", "two")))
+    assert (found.verdict, found.replayed.status) == ("same", "waiting")
+    found = against(bench, run, of(bench, gate("1", count=1), called("2", "two")))
+    assert (found.replayed.status, found.replayed.reason) == ("unknown", "the record ends here")
+
+
 def test_a_cancelled_run_is_cancelled_at_the_same_answer(bench: Bench) -> None:
     plan = of(bench, called("1", "one"), action("2", "hook", word="stop"), called("3", "three"))
     run = bench.create(plan)

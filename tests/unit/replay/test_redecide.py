@@ -263,6 +263,38 @@ def test_votes_that_are_counted_differently_are_found(bench: Bench, monkeypatch:
     assert found.today.startswith("let the run rest, for gate")
 
 
+def test_a_gate_that_opens_for_fewer_people_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1", count=2), action("2")))
+    bench.approve(run, ALEX)
+    bench.execute(run)
+    bench.approve(run, BILLIE)
+    bench.execute(run)
+    same(bench, run)
+    monkeypatch.setattr(approval, "_missing", lambda _, approvers, __: {} if approvers else {"x": 1})
+    found = again(bench, run).divergence
+    assert found is not None
+    assert found.step == "1"
+    assert found.recorded.startswith("let the run rest, for gate")
+    assert found.today.startswith("open the gate, by approvals")
+
+
+def test_a_gate_that_opens_although_somebody_said_no_is_found(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = bench.run(a_plan(bench.world, gate("1"), action("2")))
+    bench.approve(run, BILLIE)
+    with bench.home() as home:
+        pending = pending_gate(home, run)
+        decide(home, pending, ALEX, "rejected", digest=pending.request.digest, reason="not now")
+    assert bench.execute(run).status == "failed"
+    same(bench, run)
+    monkeypatch.setattr(approval, "may_decide", lambda *_: False)
+    found = again(bench, run).divergence
+    assert found is not None
+    assert found.recorded.startswith("close the gate, rejected")
+    assert found.today == "open the gate, by approvals"
+
+
 def test_another_limit_on_failures_is_found_at_the_step_that_went_on_then(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
