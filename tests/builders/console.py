@@ -193,7 +193,8 @@ class Browser:
         assert not unknown, f"no field {unknown} in the form of {label!r}, which has {names_of(form)}"
         if "name" in button.attributes:
             held[button.attributes["name"]] = button.attributes.get("value", "")
-        answer = self.client.post(form.attributes["action"], data={**held, **fields})
+        to = button.attributes.get("formaction", form.attributes["action"])
+        answer = self.client.post(to, data={**held, **fields})
         assert answer.status_code == status, (answer.status_code, answer.text[:3000])
         return read_html(answer.text)
 

@@ -15,6 +15,7 @@ from mimrun.app.going_on import carry_on
 from mimrun.app.home import Home
 from mimrun.app.manual_steps import Attestation, PendingManual, pending_manual
 from mimrun.app.masking import masker_of
+from mimrun.app.runs import find_run
 from mimrun.errors import InputError
 from mimrun.runbook.duration import parse_duration
 from mimrun.web.acting import Acting, Who
@@ -57,21 +58,20 @@ def hand_over(request: Request, who: Acting, run: str, form: Form) -> Response:
 def check(request: Request, who: Acting, run: str, form: Form) -> Response:
     """Save what is ticked on the checklist: each item that is different is an entry of its own."""
     pending = pending_manual(who.home, run)
-    ticked = {int(number) for number in form.below("item.") if _ITEM.fullmatch(number)}
-    known = range(1, len(pending.state.checklist) + 1)
-    if not ticked.issubset(known):
-        raise InputError(f"'{pending.node.name}' has {len(known)} items on its checklist")
-    different = [number for number in known if (number in ticked) != (number in pending.state.ticked)]
-    for number in different:
-        manual_steps.check(who.home, run, who.identity, number, done=number in ticked)
+    different = _tick(who, pending, form)
+    given = _typed(form)
+    if any(given.values()):
+        return show_run(request, who, find_run(who.home, run), attest_given=given, attest_saved=True)
     return _back(request, pending, "Saved." if different else "Nothing was different.")
 
 
 @router.post("/runs/{run}/manual/attest")
 @does("attest")
 def attest(request: Request, who: Acting, run: str, form: Form) -> Response:
-    """Sign that the step is done, or cannot be."""
+    """Sign that the step is done, or cannot be; what is ticked beside it is saved with it, as somebody who signs expects."""
     pending = pending_manual(who.home, run)
+    if form.has("ticks"):
+        _tick(who, pending, form)
     try:
         word = _attestation(who.home, form)
         node = manual_steps.attest(who.home, run, who.identity, {}, word)
@@ -101,6 +101,23 @@ def dispute(request: Request, who: Acting, run: str, form: Form) -> Response:
     return _back(request, pending, "Disputed; it is to be done again.")
 
 
+def _tick(who: Who, pending: PendingManual, form: Given) -> bool:
+    """Have the checklist on record be the one that was sent, and say whether it was another."""
+    ticked = {int(number) for number in form.below("item.") if _ITEM.fullmatch(number)}
+    known = range(1, len(pending.state.checklist) + 1)
+    if not ticked.issubset(known):
+        raise InputError(f"'{pending.node.name}' has {len(known)} items on its checklist")
+    different = [number for number in known if (number in ticked) != (number in pending.state.ticked)]
+    for number in different:
+        manual_steps.check(who.home, pending.run, who.identity, number, done=number in ticked)
+    return bool(different)
+
+
+def _typed(form: Given) -> dict[str, str]:
+    """Give what was typed as evidence, for the form that is shown again."""
+    return {**form.below("ev."), "active:": form.text("active"), "reason:": form.text("reason")}
+
+
 def _attestation(home: Home, form: Given) -> Attestation:
     outcome = form.text("outcome")
     if outcome not in ("done", "failed"):
@@ -128,8 +145,7 @@ def _again(
     request: Request, who: Who, pending: PendingManual, form: Given, problem: InputError
 ) -> HTMLResponse:
     """Show the step again with what was typed, and what is wrong with it."""
-    given = {**form.below("ev."), "active:": form.text("active"), "reason:": form.text("reason")}
-    wrong: dict[str, Any] = {"attest_wrong": str(problem).splitlines(), "attest_given": given}
+    wrong: dict[str, Any] = {"attest_wrong": str(problem).splitlines(), "attest_given": _typed(form)}
     return show_run(request, who, pending.view, status=400, **wrong)
 
 

@@ -101,6 +101,33 @@ def test_a_step_is_taken_up_ticked_and_signed_without_a_script(bench: Bench) -> 
     assert evidence == b'{"customers": 12, "link": "https://portal.example.org/42", "told": true}'
 
 
+def test_what_is_ticked_counts_when_it_is_signed_without_saving_it_first(bench: Bench) -> None:
+    run = waiting(bench, checklist=("It is public", "Somebody has read it"))
+    fields = {"ev.link": "https://portal.example.org/42", "ev.told": "true"}
+    with bench.home() as home:
+        alex = going(bench, home, "alex")
+        page = alex.get(f"/runs/{run}")
+        page = alex.press(page, "I sign that it is done", 400, outcome="done", **fields, **{"item.2": "yes"})
+        assert "item 1 is not ticked: It is public" in page.text
+        assert "checked" not in page.one("input", name="item.1").attributes
+        assert "checked" in page.one("input", name="item.2").attributes
+        page = alex.press(page, "I sign that it is done", outcome="done", **fields, **{"item.1": "yes"})
+        assert "succeeded" in page.one(id="run-head").text
+
+
+def test_what_was_typed_stays_while_the_checklist_is_saved(bench: Bench) -> None:
+    run = waiting(bench, checklist=("It is public",))
+    with bench.home() as home:
+        alex = going(bench, home, "alex")
+        page = alex.get(f"/runs/{run}")
+        sent = {"ev.link": "https://portal.example.org/42", "item.1": "yes"}
+        page = alex.press(page, "Save the checklist", **sent)
+        assert page.one("input", name="ev.link").attributes["value"] == sent["ev.link"]
+        assert "The checklist is saved" in page.one(id="manual").text
+    assert state(bench, run).ticked == {1}
+    assert not state(bench, run).attested
+
+
 def test_a_file_is_kept_with_the_word(bench: Bench) -> None:
     run = waiting(bench)
     with bench.home() as home:

@@ -114,7 +114,7 @@ def test_a_host_that_failed_is_seen_though_its_batch_went_on(bench: Bench) -> No
     with bench.home() as home:
         browser = Browser(home)
         page = browser.get(f"/runs/{run}")
-        folded = [fold for fold in page.all("details", class_="part")]
+        folded = page.all("details", class_="part")
         assert ["batch 1 of 3" in fold.text or "batch 2 of 3" in fold.text for fold in folded] == [True, True]
         assert [fold.attributes["id"] for fold in folded] == ["in-1.batch.1", "in-1.batch.2"]
         assert "web21 failed" in page.one(id="board").text
