@@ -133,8 +133,8 @@ def _refused(scope: Scope, names: Names) -> App | None:
         elif not is_loopback(client):
             return _problem(403, "this server is spoken with through its proxy")
     length = _first(headers, b"content-length")
-    if length is not None and (not length.isdigit() or int(length) > _longest(headers)):
-        return _problem(413, f"the body may have {_longest(headers)} bytes at most")
+    if length is not None and (not length.isdigit() or int(length) > _longest(scope)):
+        return _problem(413, f"the body may have {_longest(scope)} bytes at most")
     if _first(headers, b"content-encoding") not in (None, b"identity"):
         return _problem(415, "send the body as it is, without a content encoding")
     return None
@@ -158,8 +158,9 @@ def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | Non
     return next((value for name, value in headers if name == wanted), None)
 
 
-def _longest(headers: Collection[tuple[bytes, bytes]]) -> int:
-    kind = _first(headers, b"content-type") or b""
+def _longest(scope: Scope) -> int:
+    """Give how long a body may be. Alerts come from anybody, wait in memory, and never are files."""
+    kind = b"" if scope["path"].startswith("/alerts/") else _first(scope["headers"], b"content-type") or b""
     return LONGEST_FILES if kind.startswith(b"multipart/form-data") else LONGEST_BODY
 
 
@@ -172,7 +173,7 @@ class _Body:
     """A body as it comes: no more than so much, and in time."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._receive, self._left = receive, _longest(scope["headers"])
+        self._receive, self._left = receive, _longest(scope)
         self._end: float | None = None
         self._whole = False
 

@@ -183,6 +183,10 @@ def test_nobody_else_is_believed_and_others_than_this_machine_are_refused() -> N
 def test_a_body_is_bounded_whether_or_not_its_length_is_said(site: Site) -> None:
     stranger = client(site)
     assert stranger.post("/sign-in", content=b"x" * (LONGEST_BODY + 1)).status_code == 413
+    files = {"content-type": "multipart/form-data; boundary=x"}
+    refused = stranger.post("/alerts/alertmanager", content=b"x" * (LONGEST_BODY + 1), headers=files)
+    assert refused.status_code == 413
+    assert f"the body may have {LONGEST_BODY} bytes at most" in refused.text
 
     piece = {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
     headers = [(b"host", b"localhost"), (b"content-type", b"application/x-www-form-urlencoded")]
