@@ -31,7 +31,7 @@ def print_comparison(console: Console, found: Comparison) -> None:
     if found.divergence is not None:
         _divergence(console, found.divergence)
     if found.changes is not None:
-        _changes(console, found.changes)
+        _changes(console, found.changes, reached=found.replayed.status != "unknown")
     _ending(console, "recorded", found.recorded)
     if found.how == "against":
         _ending(console, "replayed", found.replayed)
@@ -68,7 +68,7 @@ def _differences(console: Console, found: Iterable[Difference]) -> None:
         console.print(line.append(safe_line(one.today, 200) or "nothing", "green"))
 
 
-def _changes(console: Console, found: Changed) -> None:
+def _changes(console: Console, found: Changed, *, reached: bool) -> None:
     for word, changes in (
         ("added", found.added),
         ("removed", found.removed),
@@ -82,7 +82,7 @@ def _changes(console: Console, found: Changed) -> None:
     for title, notes in (
         ("nothing on record for", found.unmatched),
         ("answered otherwise", found.substituted),
-        ("not done any more", found.unused),
+        ("not done any more" if reached else "not reached", found.unused),
     ):
         for note in notes[:_SHOWN]:
             _note(console, title, note)

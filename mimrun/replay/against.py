@@ -106,7 +106,11 @@ class Trial:
         tried.state = fold(entry for entry in log.known if entry.run == self._run)
         tried.unmatched, tried.substituted, tried.erased = log.unmatched, log.substituted, log.erased
         tried.assumed = crowd.assumed
-        tried.unused = self._unused(log)
+        tried.unused = self._unused(
+            "it was done then, and was not reached now"
+            if tried.stuck
+            else "it was done then, and is not any more"
+        )
         return tried
 
     def _log(self, created: LogEntry, *, any_arguments: bool) -> PlayedLog:
@@ -176,7 +180,7 @@ class Trial:
         executor, crowd.stop = executor_on(ground, self._now, state)
         return executor.execute()
 
-    def _unused(self, log: PlayedLog) -> list[CallNote]:
+    def _unused(self, why: str) -> list[CallNote]:
         nodes = {node.path: node for node in self._then.walk()}
         return [
             CallNote(
@@ -185,7 +189,7 @@ class Trial:
                 call.key.target,
                 call.key.iteration + 1 if getattr(nodes.get(call.step), "loop", None) is not None else 0,
                 call.action,
-                "it was done then, and is not any more",
+                why,
                 call.attempts[0][0].seq,
             )
             for call in self._cassette.unused()

@@ -14,6 +14,7 @@ from mimrun.app.server.planning import named_at_server
 from mimrun.web.acting import Acting
 from mimrun.web.page import show
 from mimrun.web.route import does, new_router
+from mimrun.web.view.comparison import MOST, calls_of
 from mimrun.web.view.replay import AROUND, moment_of, narration_kept, stretch_of
 
 router: Final = new_router()
@@ -60,7 +61,9 @@ def tried(
     loaded = named_at_server(f"{view.summary.runbook}@{version}")
     named = f"{loaded.runbook.name}@{loaded.runbook.version}"
     found = against(who.home, view.summary.run, named)
-    return show(request, who, "redecide.html", view=view, found=found, tried=named)
+    return show(
+        request, who, "redecide.html", view=view, found=found, tried=named, calls=calls_of(found), most=MOST
+    )
 
 
 @router.get("/runs/{run}/replay/frames")

@@ -19,6 +19,7 @@ from mimrun.log.store import Store
 from mimrun.replay.board import WORDS, Board
 from mimrun.replay.narration import Frame, Narration, Row
 from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.transitions import RunStatus
 from mimrun.web.words import worded
 
 AROUND: Final = 100
@@ -127,5 +128,6 @@ def stretch_of(told: Narration, after: int) -> dict[str, JsonValue]:
     said: dict[str, JsonValue] = {"after": after, "count": len(told.frames), "frames": frames}
     if after == 0:
         said["hosts"] = {row.path: len(row.targets) for row in told.rows}
-        said["words"] = {word: [(w := worded(word)).tone, w.sign, w.text] for word in WORDS}
+        known = dict.fromkeys((*WORDS, *(str(status) for status in RunStatus)))
+        said["words"] = {word: [(w := worded(word)).tone, w.sign, w.text] for word in known}
     return said

@@ -120,3 +120,30 @@ def test_another_version_of_the_runbook_is_tried_on_the_record(
         assert browser.ask(f"/runs/{run}/replay/against?version=../x").status_code == 400
         assert browser.ask(f"/runs/{run}/replay/against?version=9.9.9").status_code == 400
     assert shelf.written() == ["a 1"]
+
+
+def test_what_is_said_of_many_hosts_alike_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path, monkeypatch)
+    shelf.inventory.write_text("".join(f"web{number:02} ansible_connection=local\n" for number in range(20)))
+    shelf.put(hosts="all")
+    with shelf.home() as home:
+        run = create_run(home, prepare_plan(home, "leave-a-note", ["word=a"], []), RESPONDER)
+    execute_run(shelf.settings, run, catalog=shelf.catalog)
+    shelf.put("1.1.0", hosts="all")
+    path = shelf.library / "containment" / "leave-a-note.yaml"
+    first = "steps:\n  - name: It is looked at\n    local.command: {argv: [cat, x], changed: false}\n"
+    path.write_text(path.read_text().replace("steps:\n", first))
+    with shelf.home() as home:
+        browser = Browser(home)
+        page = browser.get(f"/runs/{run}/replay/against?version=1.1.0")
+        words = browser.ask(f"/runs/{run}/replay/frames").json()["words"]
+    said = [step.text for step in page.one("main").all("li", class_="step")]
+    (unknown,) = [one for one in said if "nobody knows what comes of it" in one]
+    assert "on web00, web01" in unknown
+    assert "web11 and 8 more" in unknown
+    (left,) = [one for one in said if "The note is written" in one]
+    assert "not reached" in left
+    assert "is not any more" not in page.text
+    assert words["succeeded"][0] == "good"
