@@ -24,6 +24,7 @@ from mimrun.errors import (
     NotSignedInError,
     RefusedError,
     RunError,
+    SettingsError,
     SignInError,
     TooManyGuessesError,
 )
@@ -41,11 +42,15 @@ TITLES: Final[Mapping[int, tuple[str, str]]] = {
         "Go back, put right what it says, and send it again; nothing was done.",
     ),
     503: (
-        "The log cannot be read or written",
-        "Nothing may be changed that cannot be recorded: `mimrun doctor` says what is wrong.",
+        "The server cannot do that now",
+        "Nothing may be done that cannot be checked and recorded: `mimrun doctor` says what is wrong.",
     ),
 }
 """What a status is called for people, and what they can do next."""
+CLOSED: Final = (
+    "this server cannot say now who may do what; whoever keeps it finds the reason with `mimrun doctor`"
+)
+"""To somebody of whom it is not known who they are: what is wrong with the server's own files is not for strangers."""
 OTHERWISE: Final = ("Something went wrong", "The program's own log says more: ask whoever keeps this server.")
 
 STATUS: Final[tuple[tuple[type[MimrunError], int], ...]] = (
@@ -99,6 +104,8 @@ def answer_errors(app: FastAPI) -> None:
 
     def explained(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, MimrunError)
+        if isinstance(exc, SettingsError) and getattr(request.state, "who", None) is None:
+            return _answer(request, 503, CLOSED)
         return _answer(request, status_of(exc), str(exc), exc)
 
     def refused(request: Request, exc: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections import OrderedDict, deque
@@ -37,10 +38,11 @@ class Guesses:
         Raises:
             TooManyGuessesError: there were too many.
         """
+        whole, each = _keys(person, address)
         with self._lock:
             now = self._monotonic()
             # The address first: one that tries many names is not to fill the memory with them.
-            for key, most in ((("", address), TRIES_EACH), ((person.casefold()[:64], address), self._each)):
+            for key, most in ((whole, TRIES_EACH), (each, self._each)):
                 tried = self._tried.setdefault(key, deque())
                 self._tried.move_to_end(key)
                 while tried and now - tried[0] >= WITHIN_S:
@@ -54,4 +56,19 @@ class Guesses:
     def forgive(self, person: str, address: str) -> None:
         """Forget the tries of somebody who has got in."""
         with self._lock:
-            self._tried.pop((person.casefold()[:64], address), None)
+            self._tried.pop(_keys(person, address)[1], None)
+
+
+def _keys(person: str, address: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Give what is counted: an address with anybody, and with one person, however their name is typed."""
+    place = _place(address)
+    return ("", place), (person.strip().casefold()[:64], place)
+
+
+def _place(address: str) -> str:
+    """Give from where somebody asks; who has a line of IPv6 has the 2^64 addresses of its network, and is one place."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address

@@ -19,7 +19,7 @@ from typing import Final
 from mimrun.app.home import Home
 from mimrun.app.oidc.login import PATIENCE, Begun, Provider, begin_session
 from mimrun.app.oidc.web import Web
-from mimrun.errors import SettingsError, SignInError
+from mimrun.errors import InputError, SignInError
 from mimrun.gate.people import SignedIn
 from mimrun.gate.people_file import load_people
 from mimrun.secret import Secret
@@ -59,7 +59,7 @@ class ProviderDoor:
             where to send the browser, and the word that it keeps.
 
         Raises:
-            SettingsError: nobody signs in so here.
+            InputError: nobody signs in so here.
             SignInError: the provider cannot be asked.
         """
         begun, word = self._known_provider().begin(redirect), secrets.token_urlsafe(32)
@@ -96,9 +96,7 @@ class ProviderDoor:
     def _known_provider(self) -> Provider:
         settings, now = self._home.settings, self._home.clock()
         if not settings.oidc_issuer:
-            raise SettingsError(
-                "nobody signs in with OpenID Connect here; MIMRUN_OIDC_ISSUER names a provider"
-            )
+            raise InputError("nobody signs in with OpenID Connect here; MIMRUN_OIDC_ISSUER names a provider")
         known = self._provider
         if known is None or now - known[1] >= _FRESH:
             web = Web(settings.oidc_issuer, settings.oidc_ca_file)

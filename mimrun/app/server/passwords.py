@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -33,7 +35,10 @@ ONCE_LASTS: Final = timedelta(days=3)
 AT_ONCE: Final = 2
 """So many are compared at once: each takes 64 MiB and a part of a second, which whoever guesses is to pay for."""
 WAITS_S: Final = 3.0
+WAITING: Final = 4
+"""So many wait for that. Each holds a thread of the server, which has 40 for everybody's pages."""
 _LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_BUSY: Final = "too many people sign in at this moment; try again"
 _WRONG: Final = "the name or the password is wrong"
 
 
@@ -62,6 +67,7 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None, guesses: Guesses | None = None) -> None:
         self._hasher, self._guesses = hasher or PasswordHasher(), guesses or Guesses()
         self._room = threading.BoundedSemaphore(AT_ONCE)
+        self._queue = threading.BoundedSemaphore(AT_ONCE + WAITING)
 
     @cached_property
     def _nothing(self) -> str:
@@ -75,7 +81,7 @@ class Passwords:
         who has left get the same answer after the same time.
 
         Raises:
-            TooManyGuessesError: there were too many tries from this address.
+            TooManyGuessesError: there were too many tries from this address, or too many people try at this moment.
             ChooseAnotherError: somebody else has made this password; it is right.
             SignInError: it is wrong.
         """
@@ -105,24 +111,37 @@ class Passwords:
             return self._hasher.hash(normal(password.reveal()))
 
     def _known(self, home: Home, name: str, password: Secret, address: str) -> tuple[Person, Kept]:
-        self._guesses.count(name, address)
-        nothing = self._nothing  # made the first time, whoever comes
-        person = load_people(home.settings.people).by_id.get(name.strip().lower())
-        kept = read_passwords(home.settings).get(person.id) if person is not None else None
-        # 1. Always compare, with something.
-        right = self._fits(kept.hash if kept is not None else nothing, password)
+        with self._queued():
+            self._guesses.count(name, address)
+            nothing = self._nothing  # made the first time, whoever comes
+            person = load_people(home.settings.people).by_id.get(name.strip().lower())
+            every = read_passwords(
+                home.settings
+            )  # also where there is nobody: it may be that it cannot be read
+            kept = every.get(person.id) if person is not None else None
+            # 1. Always compare, with something.
+            right = self._fits(kept.hash if kept is not None else nothing, password)
         # 2. Then all the rest at once.
         if person is None or kept is None or not right or not person.active or _is_over(kept, home.clock()):
             raise SignInError(_WRONG)
         self._guesses.forgive(name, address)
         return person, kept
 
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        if not self._queue.acquire(blocking=False):
+            raise TooManyGuessesError(_BUSY)
+        try:
+            yield
+        finally:
+            self._queue.release()
+
     def _fits(self, hash_: str, password: Secret) -> bool:
         text = password.reveal()
         if len(text) > LONGEST:
             text = ""
         if not self._room.acquire(timeout=WAITS_S):
-            raise TooManyGuessesError("too many people sign in at this moment; try again")
+            raise TooManyGuessesError(_BUSY)
         try:
             return self._hasher.verify(hash_, normal(text))
         except (VerificationError, InvalidHashError):

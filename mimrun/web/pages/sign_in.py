@@ -11,7 +11,7 @@ from mimrun.app.home import Home
 from mimrun.app.server.passwords import Passwords
 from mimrun.app.server.sessions import LASTS, end_session, open_session, sign_in_by_token
 from mimrun.app.sign_in import doing
-from mimrun.errors import ChooseAnotherError, InputError, SignInError, TooManyGuessesError
+from mimrun.errors import ChooseAnotherError, InputError, SettingsError, SignInError, TooManyGuessesError
 from mimrun.gate.password import SHORTEST
 from mimrun.gate.people import SignedIn
 from mimrun.secret import Secret
@@ -66,6 +66,8 @@ def choose_password(
             raise InputError("the two new passwords are not the same")
         with doing("password set", "web"):
             signed = passwords.choose(home, person, Secret(password), Secret(new), address_of(request))
+    except SettingsError:
+        raise
     except (SignInError, InputError) as exc:
         status = 401 if isinstance(exc, SignInError) else 400
         return _choose_page(request, person, status, wrong=str(exc))

@@ -259,3 +259,18 @@ def test_what_comes_back_is_shown_as_text(open_site: Site) -> None:
     hostile = urllib.parse.quote('"><script>alert(1)</script>')
     page = client(open_site).get(f"/sign-in/oidc/answer?code={hostile}&state={hostile}", headers=HTML)
     assert "<script>alert" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-in/password", "/api/v1/whoami"])
+def test_what_is_wrong_with_the_servers_own_files_is_not_for_strangers(
+    site: Site, home: Home, path: str
+) -> None:
+    people, token = home.settings.people, token_of(home, "responder")
+    people.write_text(people.read_text() + "  jo: {rolez: [x], email: jo@example.org}\n")
+    bearer = client(site, authorization=f"Bearer {token}")
+    form = {"person": "alex", "password": GOOD, "new": OTHER, "again": OTHER}
+    told = bearer.get(path) if path.startswith("/api/") else send(client(site), path, **form)
+    assert told.status_code == 503
+    assert "mimrun doctor" in told.text
+    assert "rolez" not in told.text
+    assert str(people) not in told.text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 from argon2 import PasswordHasher
+from builders.commands import until
 from builders.runs import person
 from unit.app.server.conftest import Clock
 
@@ -13,6 +15,8 @@ from mimrun.app.home import Home
 from mimrun.app.server.guesses import TRIES, Guesses
 from mimrun.app.server.password_file import file_of, read_passwords
 from mimrun.app.server.passwords import (
+    AT_ONCE,
+    WAITING,
     Passwords,
     list_passwords,
     make_password,
@@ -99,6 +103,55 @@ def test_the_sixth_try_in_a_minute_is_not_looked_at(home: Home, passwords: Passw
     assert passwords.sign_in(home, "alex", GOOD, HERE).person == "alex"
 
 
+@pytest.mark.parametrize("other", [" alex", "alex\t", "ALEX", "alex" + " " * 90])
+def test_a_name_with_space_around_it_is_no_other_name(home: Home, passwords: Passwords, other: str) -> None:
+    set_for_alex(home, passwords)
+    for _ in range(TRIES):
+        with pytest.raises(SignInError):
+            passwords.sign_in(home, "alex", Secret("wrong"), HERE)
+    with pytest.raises(TooManyGuessesError):
+        passwords.sign_in(home, other, GOOD, HERE)
+
+
+def test_the_addresses_of_one_network_of_ipv6_are_one_place(clock: Clock) -> None:
+    guesses = Guesses(clock.monotonic)
+    for number in range(TRIES):
+        guesses.count("alex", f"2001:db8:1:2::{number:x}")
+    with pytest.raises(TooManyGuessesError):
+        guesses.count("alex", "2001:db8:1:2:ffff::1")
+    guesses.count("alex", "2001:db8:1:3::1")
+
+
+def test_who_tries_while_many_do_is_sent_away_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, go_on = threading.Semaphore(0), threading.Event()
+
+    def compare(*_: object) -> bool:
+        slow.release()
+        go_on.wait(10)
+        return False
+
+    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    _ = passwords._nothing
+    monkeypatch.setattr(PasswordHasher, "verify", compare)
+    told: list[str] = []
+
+    def try_it(number: int) -> None:
+        with pytest.raises((SignInError, TooManyGuessesError)) as caught:
+            passwords.sign_in(home, f"person-{number}", GOOD, HERE)
+        told.append(str(caught.value))
+
+    tries = [threading.Thread(target=try_it, args=(number,)) for number in range(20)]
+    for one in tries:
+        one.start()
+    assert slow.acquire(timeout=10)
+    until(lambda: len(told) == 20 - AT_ONCE - WAITING)
+    assert set(told) == {"too many people sign in at this moment; try again"}
+    go_on.set()
+    for one in tries:
+        one.join(10)
+    assert len(told) == 20
+
+
 def test_who_has_got_in_may_mistype_again(home: Home, passwords: Passwords) -> None:
     set_for_alex(home, passwords)
     for _ in range(3):
@@ -150,8 +203,9 @@ def test_the_hash_is_in_a_file_of_its_own_and_nowhere_in_the_log(home: Home, pas
 def test_a_file_that_others_can_read_signs_nobody_in(home: Home, passwords: Passwords) -> None:
     set_for_alex(home, passwords)
     file_of(home.settings).chmod(0o640)
-    with pytest.raises(SettingsError, match="chmod 600"):
-        passwords.sign_in(home, "alex", GOOD, HERE)
+    for name in ("alex", "nobody"):
+        with pytest.raises(SettingsError, match="chmod 600"):
+            passwords.sign_in(home, name, GOOD, HERE)
 
 
 def test_a_password_that_somebody_else_made_is_good_only_to_choose_another(
