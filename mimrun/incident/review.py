@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -72,6 +72,20 @@ def with_gaps(
             rows.append(Gap(last.at, event.at))
         rows.append(event)
     return rows
+
+
+def without(rows: Sequence[Row], details: Collection[int]) -> list[Row]:
+    """Leave details out, but for those next to a gap: they are what was recorded last before it, and first after it.
+
+    Arguments:
+        details: by entry.
+    """
+    beside = [*rows[1:], None], [None, *rows[:-1]]
+    return [
+        row
+        for row, after, before in zip(rows, *beside, strict=True)
+        if isinstance(row, Gap) or row.seq not in details or Gap in (type(before), type(after))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

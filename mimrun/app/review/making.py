@@ -14,7 +14,7 @@ from mimrun.app.runs import load_plan
 from mimrun.errors import MimrunError
 from mimrun.incident.course_fold import course_of
 from mimrun.incident.metrics import figures_of
-from mimrun.incident.review import GAP, Event, Review, moment_of, with_gaps
+from mimrun.incident.review import GAP, Event, Review, moment_of, with_gaps, without
 from mimrun.incident.review_item import items_of
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind, StepOutcome
@@ -63,21 +63,25 @@ def make_review(home: Home, incident: str, *, gap: timedelta = GAP, full: bool =
     course, now = course_of(entries, _names(home, entries)), home.clock()
     lines = [line for line in timeline(home, state.name) if line.kind not in AFTERWARDS]
     details = frozenset[int]() if full else frozenset(entry.seq for entry in entries if _is_detail(entry))
-    shown = [_event(line) for line in lines if line.seq not in details]
+    every = with_gaps(
+        [_event(line) for line in lines],
+        gap,
+        moment_of(state.clocks.resolved),
+        since=moment_of(state.clocks.detected),
+    )
+    rows = without(every, details)
     texts = _texts(home, entries)
     return Review(
         incident=state,
         upto=max((entry.seq for entry in entries), default=state.opened),
         now=now,
-        rows=tuple(
-            with_gaps(shown, gap, moment_of(state.clocks.resolved), since=moment_of(state.clocks.detected))
-        ),
+        rows=tuple(rows),
         figures=figures_of(state.clocks, course, now),
         course=course,
         items=tuple(items_of(home.store, state.name)),
         assessed=texts.get(Kind.INCIDENT_ASSESSED, ""),
         resolved=texts.get(Kind.INCIDENT_RESOLVED, ""),
-        left_out=len(lines) - len(shown),
+        left_out=len(every) - len(rows),
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimrun.errors import InputError, TamperError
-from mimrun.incident.review import Event, Gap, with_gaps
+from mimrun.incident.review import Event, Gap, with_gaps, without
 from mimrun.incident.review_item import ReviewItems, item_key, items_of, read_due
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import ReviewItemClosed, ReviewItemOpened
@@ -51,6 +51,13 @@ def test_time_between_noticing_it_and_the_first_entry_is_a_gap_too() -> None:
     assert gaps(with_gaps(events(5, 9), TEN, None, since=BEGAN)) == []
     assert gaps(with_gaps(events(), TEN, None, since=BEGAN)) == []
     assert gaps(with_gaps(events(-5, 0), TEN, None, since=BEGAN)) == []
+
+
+def test_details_fill_a_gap_and_only_those_beside_one_are_told() -> None:
+    details = {2, 3, 4, 5}
+    assert gaps(without(with_gaps(events(0, 8, 16, 24, 32, 40), TEN, None), details)) == []
+    rows = without(with_gaps(events(0, 8, 16, 40, 48, 56), TEN, None), details)
+    assert [row.seq if isinstance(row, Event) else "gap" for row in rows] == [1, 3, "gap", 4, 6]
 
 
 @given(st.lists(st.integers(0, 600), max_size=30), st.integers(1, 100))
