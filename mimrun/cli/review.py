@@ -64,6 +64,10 @@ def show(
 
     `show` may be left away. Everything in it is in the log; a figure for which a moment is missing says which one.
     """
+    if published and (html is not None or as_json):
+        raise InputError(
+            "what was published is Markdown, word for word; --html and --json give the review as it would be now"
+        )
     with open_home(settings_of(home)) as opened:
         review = make_review(opened, incident, gap=_gap(gap), full=full)
         text = published_review(opened, review.incident.name) if published else as_markdown(review)

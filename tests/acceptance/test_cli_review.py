@@ -65,6 +65,8 @@ def test_a_review_is_published_and_found_again(desk: Desk) -> None:
     assert then == desk("review", name).out
     assert desk("review", "item", "add", name, "Alert on lag", "--owner", "alex").code == 0
     assert desk("review", name, "--published").out == then
+    for other in (("--html", "-"), ("--json",)):
+        assert desk("review", name, "--published", *other).code == 2
     assert desk("review", name).out != then
     assert desk("log", "verify").code == 0
 
