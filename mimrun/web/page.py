@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -86,6 +87,7 @@ def _always(request: Request, who: Who | None) -> dict[str, Any]:
     return {
         "who": who,
         "path": request.url.path,
+        "again": _again(request),
         "now": now,
         "version": __version__,
         "assets": assets(),
@@ -96,6 +98,14 @@ def _always(request: Request, who: Who | None) -> dict[str, Any]:
         "told": "" if is_fragment(request) else _told(request),
         "may": lambda verb: who is not None and not why_not_verb(who.home, who.identity, verb),
     }
+
+
+def _again(request: Request) -> str:
+    """Give where what is shown can be looked at again: a form that was sent has no page, but stood on one."""
+    if request.method == "GET":
+        return request.url.path
+    came = urlsplit(request.headers.get("referer", ""))
+    return came.path if came.netloc == request.url.netloc and re.match(r"/[^/\\]", came.path) else ""
 
 
 @cache

@@ -15,9 +15,10 @@ from mimrun.app.plans import require_secrets
 from mimrun.app.retry import create_retry, plan_retry
 from mimrun.app.runs import RunView, check_launch, find_run
 from mimrun.app.undo import WayBackWishes, create_undo, left_standing, plan_undo, steps_only
-from mimrun.errors import MimrunError, RunError
+from mimrun.errors import MimrunError, RefusedError, RunError
 from mimrun.runbook.plan import Plan
 from mimrun.web.acting import Acting, Who
+from mimrun.web.errors import status_of
 from mimrun.web.form import Form
 from mimrun.web.page import see, show
 from mimrun.web.route import does, new_router
@@ -60,7 +61,10 @@ def undo(request: Request, who: Acting, run: str, form: Form) -> Response:
         return _show(request, who, view, way, status=409, changed=True)
     require_secrets(plan)
     wishes = WayBackWishes(steps_only(who.home, name, steps))
-    made = create_undo(who.home, name, plan, who.identity, wishes)
+    try:
+        made = create_undo(who.home, name, plan, who.identity, wishes)
+    except RefusedError as exc:
+        return _show(request, who, view, way, status=status_of(exc), tried=str(exc))
     held_up = carry_on(who.home, made, request.app.state.start)
     return see(request, f"/runs/{made}", held_up or f"{made} takes {name} back.")
 
@@ -82,7 +86,10 @@ def retry(request: Request, who: Acting, run: str, form: Form) -> Response:
     if plan is None or plan.digest != form.text("digest"):
         return _show(request, who, view, _AGAIN, status=409, changed=True)
     require_secrets(plan)
-    made = create_retry(who.home, name, plan, who.identity)
+    try:
+        made = create_retry(who.home, name, plan, who.identity)
+    except RefusedError as exc:
+        return _show(request, who, view, _AGAIN, status=status_of(exc), tried=str(exc))
     held_up = carry_on(who.home, made, request.app.state.start)
     return see(request, f"/runs/{made}", held_up or f"{made} repeats what {name} has left.")
 
@@ -103,7 +110,14 @@ def _made(home: Home, run: str, way: _Way) -> Plan | None:
 
 
 def _show(
-    request: Request, who: Who, view: RunView, way: _Way, *, status: int = 200, changed: bool = False
+    request: Request,
+    who: Who,
+    view: RunView,
+    way: _Way,
+    *,
+    status: int = 200,
+    changed: bool = False,
+    tried: str = "",
 ) -> HTMLResponse:
     name = view.summary.run
     page, why_not, standing = None, "", list[str]()
@@ -125,6 +139,7 @@ def _show(
         why_not=why_not,
         standing=standing,
         changed=changed,
+        tried=tried,
         refused=_refusal(who.home, page.plan) if page is not None else "",
     )
 

@@ -26,6 +26,7 @@ from mimrun.errors import InputError, MimrunError, PlanError, RefusedError
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.runbook.plan import Plan
 from mimrun.web.acting import Acting, Who
+from mimrun.web.errors import status_of
 from mimrun.web.form import Form, Given
 from mimrun.web.page import see, show
 from mimrun.web.route import does, new_router
@@ -110,7 +111,10 @@ def go(request: Request, who: Acting, name: str, form: Form) -> Response:
         return _form(request, who, loaded, form, problem=exc)
     if planned.plan.digest != form.text("digest"):
         return _show(request, who, planned, form, status=409, changed=True)
-    return _launch(request, who, planned, key)
+    try:
+        return _launch(request, who, planned, key)
+    except RefusedError as exc:
+        return _show(request, who, planned, form, status=status_of(exc), tried=str(exc))
 
 
 def _launch(request: Request, who: Who, planned: Planned, key: str) -> Response:
@@ -165,7 +169,7 @@ def _show(
             outlook = explain_plan(home, plan, wanted)
         except MimrunError as exc:
             warnings.append(str(exc))
-    values: Mapping[str, Any] = {"changed": False, "check": None, **more}
+    values: Mapping[str, Any] = {"changed": False, "check": None, "tried": "", **more}
     return show(
         request,
         who,

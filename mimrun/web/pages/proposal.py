@@ -21,10 +21,11 @@ from mimrun.app.rule.proposals import (
     take_proposal,
 )
 from mimrun.app.runs import check_launch
-from mimrun.errors import ErasedError, LogError, MimrunError
+from mimrun.errors import ErasedError, LogError, MimrunError, RefusedError
 from mimrun.incident.alert import Alert
 from mimrun.runbook.plan import Plan
 from mimrun.web.acting import Acting, Who
+from mimrun.web.errors import status_of
 from mimrun.web.form import Form
 from mimrun.web.page import see, show
 from mimrun.web.route import does, new_router
@@ -50,7 +51,10 @@ def take(request: Request, who: Acting, name: str, form: Form) -> Response:
         return see(request, f"/runs/{view.said.run}", f"{view.said.by} took it already; this is the run.")
     if form.text("digest") != view.digest:
         return _show(request, who, view, status=409, changed=True)
-    run = take_proposal(who.home, who.identity, view.name, view.digest)
+    try:
+        run = take_proposal(who.home, who.identity, view.name, view.digest)
+    except RefusedError as exc:
+        return _show(request, who, find_proposal(who.home, name), status=status_of(exc), tried=str(exc))
     held_up = carry_on(who.home, run, request.app.state.start)
     return see(request, f"/runs/{run}", held_up or "Launched, as it was proposed.")
 
@@ -65,7 +69,13 @@ def dismiss(request: Request, who: Acting, name: str, form: Form) -> Response:
 
 
 def _show(
-    request: Request, who: Who, view: ProposalView, *, status: int = 200, changed: bool = False
+    request: Request,
+    who: Who,
+    view: ProposalView,
+    *,
+    status: int = 200,
+    changed: bool = False,
+    tried: str = "",
 ) -> HTMLResponse:
     home = who.home
     plan, gone = None, ""
@@ -86,6 +96,7 @@ def _show(
         refused=_refusal(home, plan) if open_ and plan is not None else "",
         outlook=_outlook(who, view, plan) if open_ and plan is not None else None,
         changed=changed,
+        tried=tried,
     )
 
 

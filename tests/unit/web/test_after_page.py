@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.console import Browser
+from builders.console import Browser, read_html
 from builders.plans import a_plan, action, call
-from builders.runs import Bench
+from builders.runs import ALEX, Bench
 from builders.world import words
 
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home
+from mimrun.app.killswitch import pull
 from mimrun.app.runs import list_runs
 
 
@@ -90,3 +91,32 @@ def test_sending_a_way_back_twice_takes_it_back_once(bench: Bench) -> None:
         browser.press(page, "Go: take exactly this back", 409)
         assert len(list_runs(home)) == 2
     assert words(bench.world) == ["a:w1", "a:back1"]
+
+
+def test_what_is_refused_is_said_on_the_page_that_it_was_pressed_on(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, action("1", undo=call("once", word="back1"))))
+    with bench.home() as home:
+        browser = going(bench, home)
+        page = browser.get(f"/runs/{run}/undo")
+        pull(bench.settings, ALEX, "stop everything")
+        refused = browser.press(page, "Go: take exactly this back", 409)
+        assert "Refused; nothing was launched" in refused.text
+        assert "stop everything" in refused.text
+        assert any(one.text == "Go: take exactly this back" for one in refused.all("button"))
+    assert words(bench.world) == ["a:w1"]
+
+
+def test_an_error_leads_back_to_the_page_that_a_form_stood_on_and_to_no_other_site(bench: Bench) -> None:
+    with bench.home() as home:
+        browser = going(bench, home)
+        for came, leads in (
+            ("http://localhost/alerts", ["/alerts"]),
+            ("https://elsewhere.example.org/alerts", []),
+            ("http://localhost//elsewhere.example.org", []),
+        ):
+            headers = {"referer": came, "accept": "text/html"}
+            answer = browser.client.post(
+                "/proposals/prop-none/take", data={"form_key": browser.form_key}, headers=headers
+            )
+            links = [a.attributes["href"] for a in read_html(answer.text).all("a") if "Back to" in a.text]
+            assert (answer.status_code, links) == (400, leads), came

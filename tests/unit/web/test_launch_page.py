@@ -12,7 +12,7 @@ from builders.shelf import Shelf
 
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home
-from mimrun.app.killswitch import pull
+from mimrun.app.killswitch import lift, pull
 from mimrun.app.runs import list_runs, load_plan
 
 FORM = "/runbooks/leave-a-note/launch"
@@ -161,8 +161,14 @@ def test_what_would_be_refused_is_said_before_the_go(shelf: Shelf) -> None:
         browser = Browser(home, "responder")
         plan = browser.press(browser.get(FORM), SHOW, **{"in.word": "a"})
         assert "It would be refused now" in plan.text
-        browser.press(plan, GO, 409)
+        refused = browser.press(plan, GO, 409)
+        assert "Refused; nothing was launched" in refused.text
+        assert "stop everything" in refused.text
         assert list_runs(home) == []
+        for name in ("alex", "billie"):
+            lift(home, person(name, "change_manager"), "it is over")
+        browser.press(refused, GO)
+        assert len(list_runs(home)) == 1, "what was typed is still there, and can be sent again"
 
 
 def test_an_inventory_of_the_home_can_be_chosen_and_no_other_file(shelf: Shelf) -> None:

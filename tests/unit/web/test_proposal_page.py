@@ -116,7 +116,9 @@ def test_one_whose_time_is_up_says_how_to_launch_it_yourself(bench: Bench) -> No
         page = browser.get(f"/proposals/{name}")
         assert "Its time is up" in page.text
         digest = find_proposal(home, name).digest
-        assert browser.send(f"/proposals/{name}/take", digest=digest).status_code == 409
+        late = browser.post(f"/proposals/{name}/take", 409, digest=digest)
+        assert "Refused; nothing was launched" in late.text
+        assert "Its time is up" in late.text, "it is the page that was pressed on"
         assert list_runs(home) == []
 
 
