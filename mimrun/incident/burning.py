@@ -8,6 +8,7 @@ not kept here: that says its episode, which lies in the log.
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -102,7 +103,7 @@ class Burning:
         self._groups: dict[Place, _Group] = {}
         self._things: dict[str, _Thing] = {}
         self._over: dict[str, str] = {}
-        self._touched: dict[Place, None] = {}
+        self._touched: OrderedDict[Place, None] = OrderedDict()
         self._held: dict[Place, None] = {}
         self._looks: list[tuple[datetime, Place]] = []
 
@@ -165,6 +166,7 @@ class Burning:
         episodes: Callable[[str, str], Episode],
         *,
         again: bool = False,
+        stuck: bool = False,
         most: int = 0,
     ) -> list[Firing | Ending]:
         """Say what follows at a moment, for every group where something may have changed.
@@ -172,26 +174,29 @@ class Burning:
         Arguments:
             episodes: gives the last episode of a group.
             again: also for groups whose episode is held back.
+            stuck: what is held back stays so now; of it only what is over follows.
             most: so much at once; what is left out is said when it is asked next. 0: all of it.
         """
-        places = {**self._touched, **(self._held if again else {})}
-        self._touched = {}
+        if again:
+            self._touched.update(self._held)
         while self._looks and self._looks[0][0] <= now:
             look, place = heapq.heappop(self._looks)
             group = self._groups.get(place)
             if group is not None and group.look == look:
-                group.look, places[place] = None, None
+                group.look, self._touched[place] = None, None
         found: list[Firing | Ending] = []
-        for place in places:
-            if most and len(found) >= most:
-                self._touched[place] = None
-                continue
-            decision = self._look(place, now, episodes(*place)) if place in self._groups else None
+        once_more: list[Place] = []
+        while self._touched and not (most and len(found) >= most):
+            place, _ = self._touched.popitem(last=False)
+            decision = (
+                self._look(place, now, episodes(*place), stuck=stuck) if place in self._groups else None
+            )
             if decision is not None:
                 found.append(decision)
                 if place not in self._held:
                     # Whether it could be done says the episode when it is looked at next.
-                    self._touched[place] = None
+                    once_more.append(place)
+        self._touched.update(dict.fromkeys(once_more))
         return found
 
     def next_look(self) -> datetime | None:
@@ -204,7 +209,7 @@ class Burning:
             heapq.heappop(self._looks)
         return None
 
-    def _look(self, place: Place, now: datetime, episode: Episode) -> Firing | Ending | None:
+    def _look(self, place: Place, now: datetime, episode: Episode, *, stuck: bool) -> Firing | Ending | None:
         group, rule = self._groups[place], self.rules[place[0]]
         self._held.pop(place, None)
         burns, ripe = group.every.burns(now), group.every.ripe_at(now)
@@ -219,7 +224,7 @@ class Burning:
         if episode.held:
             self._held[place] = None
             self._look_at(place, group, group.every.stale_at())
-            return self._firing(place, group, episode, now)
+            return None if stuck else self._firing(place, group, episode, now)
         look = group.every.stale_at() if burns else group.every.forgotten_at()
         if look is None:
             del self._groups[place]

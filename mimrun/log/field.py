@@ -19,6 +19,8 @@ def clean_text(value: str, length: int) -> str:
 
     An outcome must never fail to be recorded because of what a target said.
     """
+    if value.isascii() and len(value) <= length:
+        return value
     text = value.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= length else text[: length - 1] + "…"
 

@@ -78,9 +78,9 @@ class Heeding:
         done = 0
         while not self._stopping():
             self._catch_up(burning)
-            decisions = burning.decide(
-                self._now(), self._episode, again=self._may_look_again(burning), most=AT_ONCE
-            )
+            stuck = self._firings.obstructed(self._reader.now.limits)
+            again = not stuck and self._may_look_again(burning)
+            decisions = burning.decide(self._now(), self._episode, again=again, stuck=stuck, most=AT_ONCE)
             came = 0
             for decision in decisions:
                 if self._stopping():
@@ -120,7 +120,7 @@ class Heeding:
     def _may_look_again(self, burning: Burning) -> bool:
         """Say whether it is time to look at what was held back."""
         now = self._monotonic()
-        if not burning.holds or now < self._again_at or self._firings.obstructed(self._reader.now.limits):
+        if not burning.holds or now < self._again_at:
             return False
         self._again_at = now + AGAIN_S
         return True

@@ -270,6 +270,21 @@ def test_what_was_held_back_fires_when_it_is_looked_at_again_and_still_burns() -
     assert world.episodes["down", ORDERS].count == 1
 
 
+def test_while_everything_is_held_back_only_what_is_over_follows() -> None:
+    world = World([a_rule()])
+    world.come(0, an_alert("1"))
+    world.come(0, an_alert("2", labels={"cluster": "billing"}))
+    world.look(0, outcome="held")
+    world.restart()
+    world.come(1, an_alert("2", "resolved"))
+    now = T0 + timedelta(seconds=1)
+    (decision,) = world.burning.decide(now, world._episode, stuck=True)
+    assert isinstance(decision, Ending)
+    assert decision.group == BILLING
+    world.look(2, again=True)
+    assert [(what, group) for _, what, group, _ in world.done[2:]] == [("ended", BILLING), ("fired", ORDERS)]
+
+
 def test_what_only_tells_something_is_heeded_by_rules_that_ask_for_it_and_ends_nothing() -> None:
     world = World([a_rule(), a_rule(name="told", match={"status": "info"}, ends_after="1h")])
     world.come(0, an_alert("1"))
