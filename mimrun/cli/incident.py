@@ -13,6 +13,7 @@ from mimrun.app.incident.declaring import prioritizers
 from mimrun.app.incident.view import find_incident, list_incidents
 from mimrun.app.priority import prioritize, read_priority
 from mimrun.cli import incident_table, incident_timeline, incident_told, incident_work
+from mimrun.cli.incident_next import next_steps
 from mimrun.cli.incident_options import IncidentArgument, ReasonOption
 from mimrun.cli.incident_view import print_incident, print_list
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, group, settings_of
@@ -54,10 +55,11 @@ def show(incident: IncidentArgument = "latest", home: HomeOption = None, as_json
         one = find_incident(opened, incident)
         blocks = blocks_closing(opened, one.name)
         who_may = prioritizers(opened).words
+        steps = list(next_steps(opened, one, blocks))
     if as_json:
         print_json({**one.as_json(), "blocks_closing": list(blocks)})
         return
-    print_incident(console(), one, blocks, who_may)
+    print_incident(console(), one, blocks, who_may, steps)
 
 
 def priority(

@@ -83,12 +83,15 @@ def stands(one: IncidentView) -> Text:
     return Text(words, STATUS_STYLE[state.status])
 
 
-def print_incident(out: Console, one: IncidentView, blocks: Sequence[str], who_may: str) -> None:
+def print_incident(
+    out: Console, one: IncidentView, blocks: Sequence[str], who_may: str, steps: Sequence[str]
+) -> None:
     """Print everything about an incident.
 
     Arguments:
         blocks: what keeps it from being closed.
         who_may: who may declare its priority.
+        steps: the commands that come next.
     """
     state = one.state
     out.print(Text(one.name, "bold").append(f"  {safe_line(one.title)}"))
@@ -107,7 +110,7 @@ def print_incident(out: Console, one: IncidentView, blocks: Sequence[str], who_m
     for why in blocks:
         if not why.startswith(UNRESOLVED):
             out.print(Text(f"  cannot be closed: {safe_line(why, 400)}", "bold red"))
-    for step in next_steps(one, blocks):
+    for step in steps:
         out.print(Text("  next: ", "bold cyan").append(step, "cyan"))
 
 
@@ -185,25 +188,3 @@ def _after(span: timedelta) -> str:
 
 def _run_style(status: str) -> str:
     return {"succeeded": "green", "failed": "red", "running": "cyan", "waiting": "yellow"}.get(status, "dim")
-
-
-def next_steps(one: IncidentView, blocks: Sequence[str]) -> Iterator[str]:
-    """Give the commands that come next, for somebody who has never done this."""
-    state, name = one.state, one.name
-    if one.is_pack or state.status == "closed":
-        return
-    if not state.assessed:
-        yield f"mimrun incident assess {name} --impact high --urgency high"
-    elif not one.declared.seq and state.priority and state.status == "open":
-        yield f"mimrun incident priority {name} {state.priority} --reason …   (whoever may)"
-    if state.status == "resolved":
-        yield f"mimrun incident close {name}" if not blocks else f"mimrun review {name}"
-        return
-    match state.stage:
-        case "identification":
-            yield f"mimrun run RUNBOOK --incident {name}"
-            yield f"mimrun incident stage {name} containment"
-        case "containment":
-            yield f"mimrun incident stage {name} resolution   (once a step has shown that it is contained)"
-        case _:
-            yield f"mimrun incident resolve {name} fixed"

@@ -14,6 +14,7 @@ from mimrun.app.incident.closing import blocks_closing
 from mimrun.app.incident.declaring import Declaration, declare, prioritizers
 from mimrun.app.incident.view import find_incident, find_state
 from mimrun.canonical import Json
+from mimrun.cli.incident_next import next_steps
 from mimrun.cli.incident_options import (
     DetectedOption,
     FlagOption,
@@ -27,7 +28,6 @@ from mimrun.cli.incident_options import (
     UrgencyOption,
 )
 from mimrun.cli.incident_told import moment_of
-from mimrun.cli.incident_view import next_steps
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError
@@ -140,7 +140,7 @@ def _tell_assessed(home: Home, name: str, verb: str, *, as_json: bool) -> None:
         out.print(
             Text(f'  when was it noticed? `mimrun incident time {name} detected "5m ago"`', "dim"),
         )
-    for step in next_steps(one, ()):
+    for step in next_steps(home, one, ()):
         out.print(Text("  next: ", "bold cyan").append(step, "cyan"))
 
 
@@ -301,5 +301,5 @@ def _tell(home: Home, state: Incident, words: str, *, as_json: bool) -> None:
     if state.status == "resolved":
         for why in blocks:
             out.print(Text(f"  before it can be closed: {safe_line(why, 400)}", "yellow"))
-    for step in next_steps(one, blocks):
+    for step in next_steps(home, one, blocks):
         out.print(Text("  next: ", "bold cyan").append(step, "cyan"))

@@ -22,6 +22,7 @@ from mimrun.app.rule.proposals import (
     find_proposal,
     list_proposals,
     proposal_plan,
+    require_open,
     take_proposal,
 )
 from mimrun.app.runs import check_launch
@@ -104,6 +105,7 @@ def take(
         opened.require_key()
         identity = identify(opened.people(), claimed)
         view = find_proposal(opened, proposal)
+        require_open(view.said, opened.clock())
         plan = proposal_plan(opened, view.name)
         require_secrets(plan)
         check_launch(opened, plan, locks=not patience_ms)

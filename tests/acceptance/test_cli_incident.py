@@ -91,6 +91,20 @@ def test_the_whole_way_of_an_incident(desk: Desk) -> None:
     assert "technical_lead          billie" in human
 
 
+def test_an_incident_names_what_waits_in_it_and_then_what_was_shown(desk: Desk) -> None:
+    name = declare(desk, *MILD)
+    desk.run(desk.runbook(GATE + VERIFIED), "--incident", name)
+    run = desk.status()["run"]
+    shown = desk("incident", "show", name).out
+    assert f"next: mimrun status {run}   (it waits: " in shown
+    assert "resolution   (once" not in shown
+    assert desk("approve", "latest", "--as", "alex", "--yes").code == 0
+    assert desk("resume", "latest", "--direct").code == 0
+    shown = desk("incident", "show", name).out
+    assert f"next: mimrun incident stage {name} resolution   (a step has shown that it is contained)" in shown
+    assert "mimrun status" not in shown
+
+
 def test_the_timeline_tells_all_of_it_in_sentences(desk: Desk) -> None:
     name = declare(desk, *MILD)
     desk.run(desk.runbook(VERIFIED), "--incident", name)

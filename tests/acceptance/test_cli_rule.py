@@ -137,6 +137,8 @@ def test_a_proposal_is_shown_taken_and_followed(desk: Desk) -> None:
     assert desk("proposal", "show", view["proposal"], "--json").json["plan"]["inputs"] == {
         "cluster": "orders"
     }
+    next_in_incident = f"next: mimrun proposal take {view['proposal']}   (the rule cluster-down proposes it:"
+    assert next_in_incident in desk("incident", "show", "latest").out
     unasked = desk("proposal", "take", view["proposal"], "--direct")
     assert (unasked.code, desk.marks()) == (2, [])
     taken = desk("proposal", "take", view["proposal"], "--direct", "--yes")
@@ -147,6 +149,9 @@ def test_a_proposal_is_shown_taken_and_followed(desk: Desk) -> None:
     again = desk("proposal", "take", view["proposal"], "--direct", "--yes")
     assert again.code == 5
     assert "responder took" in again.err
+    assert ">> marks" not in again.out, (
+        "nobody reads a plan, and says yes to it, that cannot be launched any more"
+    )
     assert desk("proposal", "list").out == "nothing is proposed\n"
     assert "taken" in desk("proposal", "list", "--all").out
 

@@ -163,7 +163,7 @@ def take_proposal(home: Home, identity: Identity, name: str, digest: str, *, dir
         StoreError: the log cannot be written.
     """
     view = find_proposal(home, name)
-    _check_open(view.said, home.clock())
+    require_open(view.said, home.clock())
     if digest != view.digest:
         raise RefusedError(
             f"{view.name} is for the plan {view.digest}, and not for {digest}; look at it again:"
@@ -177,7 +177,7 @@ def take_proposal(home: Home, identity: Identity, name: str, digest: str, *, dir
         return [Draft(identity.actor(), body, inc=incident, run=run)]
 
     def still_open(at: View) -> None:
-        _check_open(proposal_in(at, view.name), home.clock())
+        require_open(proposal_in(at, view.name), home.clock())
 
     return create_run(
         home, plan, identity, incident=view.incident, direct=direct, guard=still_open, more=taken
@@ -197,14 +197,14 @@ def dismiss_proposal(home: Home, identity: Identity, name: str, reason: str) -> 
     if not reason.strip():
         raise InputError("say why it is not launched, with --reason: it is what a reviewer will read")
     require_known(home, identity, "dismiss a proposal")
-    _check_open(view.said, home.clock())
+    require_open(view.said, home.clock())
     body = ProposalDismissed(proposal=view.name, reason=masking(home)(reason))
     draft = Draft(identity.actor(), body, inc=view.incident)
-    home.store.append([draft], guard=lambda at: _check_open(proposal_in(at, view.name), home.clock()))
+    home.store.append([draft], guard=lambda at: require_open(proposal_in(at, view.name), home.clock()))
     return find_proposal(home, view.name)
 
 
-def _check_open(said: Proposal, now: datetime) -> None:
+def require_open(said: Proposal, now: datetime) -> None:
     """See that a proposal can be taken.
 
     Raises:
@@ -222,6 +222,17 @@ def _check_open(said: Proposal, now: datetime) -> None:
             )
         case "open":
             return
+
+
+def _check_last(at: View, said: Proposal) -> None:
+    """See that no other proposal was made for the episode since, where the clocks of two machines differ.
+
+    Raises:
+        RefusedError: there was.
+    """
+    episode = episode_in(at, said.rule, said.group)
+    if episode.episode == said.episode and episode.proposal != said.name:
+        raise RefusedError(f"{said.name} was made anew: look at what rules propose by now")
 
 
 def _clock(at: str) -> str:
