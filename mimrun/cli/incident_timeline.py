@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mimrun.app.home import Home, open_home
+from mimrun.app.incident.pages import timeline_page
 from mimrun.app.incident.timeline import Line, Source, timeline
 from mimrun.app.incident.view import find_state
 from mimrun.cli.incident_options import IncidentArgument
@@ -77,9 +78,8 @@ def show(
     if follow and as_json:
         raise InputError("--follow is for people; ask again with --after for what is new")
     with open_home(settings_of(home)) as opened:
-        lines = timeline(opened, incident, after=after)
-        shown = [line for line in lines if line.source in wanted]
-        shown = shown if last is None else shown[-last:]
+        upto = opened.store.head().size
+        shown = _lines(opened, incident, wanted, after, last, upto=upto)
         if as_json:
             print_json([line.as_json() for line in shown])
             return
@@ -89,9 +89,20 @@ def show(
         if not shown and not follow:
             typer.echo("nothing of that is in the log of this incident yet")
         if follow:
-            for line in _new(opened, incident, max((line.seq for line in lines), default=after)):
+            for line in _new(opened, incident, max([upto, *(line.seq for line in shown)])):
                 if line.source in wanted:
                     sheet.print(line)
+
+
+def _lines(
+    home: Home, incident: str, wanted: frozenset[str], after: int, last: int | None, *, upto: int
+) -> list[Line]:
+    """Give the lines that are asked for; of the last ones of a long timeline no more is read than they need."""
+    if last is None or after:
+        lines = [line for line in timeline(home, incident, after=after) if line.source in wanted]
+        return lines if last is None else lines[-last:]
+    page = timeline_page(home, incident, lambda _, source: source in wanted, upto=upto, size=last)
+    return [*reversed(page.lines)]
 
 
 def _sources(words: list[str]) -> frozenset[str]:

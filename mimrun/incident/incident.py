@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -145,10 +146,15 @@ class Incident(BaseModel):
         """Give the bytes that the store keeps."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
 
-    @classmethod
-    def decode(cls, data: bytes) -> Incident:
-        """Read what `encode` gave."""
-        return cls.model_validate_json(data)
+    @staticmethod
+    def decode(data: bytes) -> Incident:
+        """Read what `encode` gave. It is read once: lists of very many incidents are asked for again and again."""
+        return _decoded(data)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(data: bytes) -> Incident:
+    return Incident.model_validate_json(data)
 
 
 class Incidents:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 from pydantic import JsonValue
@@ -111,13 +113,12 @@ class Line:
         }
 
 
-def timeline(home: Home, incident: str, *, after: int = 0, limit: int | None = None) -> list[Line]:
+def timeline(home: Home, incident: str, *, after: int = 0) -> list[Line]:
     """Give what happened in an incident, in time order.
 
     Arguments:
         after: only what was recorded behind this entry, and the alerts that a rule behind it attached, which themselves
             came before.
-        limit: only the last so many.
 
     Returns:
         the lines; one of the kind `unreadable` for each entry that is not what was recorded.
@@ -135,7 +136,7 @@ def timeline(home: Home, incident: str, *, after: int = 0, limit: int | None = N
         last = max(last, entry.ts)
         lines.append(line_of(words, entry))
     lines.sort(key=lambda line: (line.at, line.seq))
-    return lines if limit is None else lines[len(lines) - min(limit, len(lines)) :]
+    return lines
 
 
 def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry | Unreadable]:
@@ -149,6 +150,43 @@ def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry | Unrea
                     with suppress(LogError):
                         yield home.store.entry(seq)
         yield entry
+
+
+def recorded(home: Home, incident: str, *, after: int, limit: int) -> list[Line]:
+    """Give what was recorded behind an entry, in the order of the log; no more is read than is given.
+
+    Arguments:
+        after: only what was recorded behind this entry; of alerts, too, whichever rule attached them.
+        limit: so many lines at most.
+
+    Raises:
+        InputError: there is no such incident.
+    """
+    state, words = find_state(home, incident), Words(home)
+    last, lines = read_moment(state.opened_at), list[Line]()
+    alerts = _attached(home, state.name, after)
+    for entry in islice(merge(home.store.readable(inc=state.name, after=after), alerts, key=_seq), limit):
+        if isinstance(entry, Unreadable):
+            lines.append(unreadable_line(entry, last, state.name))
+            continue
+        last = max(last, entry.ts)
+        lines.append(line_of(words, entry))
+    return lines
+
+
+def _attached(home: Home, incident: str, after: int) -> Iterator[LogEntry]:
+    """Give the alerts that rules attached to an incident, in order, behind an entry."""
+    found: set[int] = set()
+    with suppress(LogError):  # what cannot be read is told where it stands
+        for entry in home.store.entries(inc=incident, kinds={Kind.RULE_FIRED}):
+            found |= {*entry.body.alerts} if isinstance(entry.body, RuleFired) else set()
+    for seq in sorted(seq for seq in found if seq > after):
+        with suppress(LogError):
+            yield home.store.entry(seq)
+
+
+def _seq(entry: LogEntry | Unreadable) -> int:
+    return entry.seq
 
 
 def unreadable_line(entry: Unreadable, at: datetime, incident: str) -> Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from pydantic import JsonValue
@@ -89,18 +89,28 @@ class IncidentView:
         }
 
 
-def list_incidents(home: Home) -> list[IncidentView]:
-    """Give every incident, the newest first; sealed packs among them."""
+def list_incidents(home: Home, *, alerts: bool = True) -> list[IncidentView]:
+    """Give every incident, the newest first; sealed packs among them.
+
+    Arguments:
+        alerts: read of each what its first alert says; `told_by_alert` does it for those that somebody looks at.
+    """
     runs: dict[str, list[RunSummary]] = {}
     for _, state in home.store.projections(RunSummaries.name):
         summary = RunSummary.decode(state)
         if summary.run:
             runs.setdefault(summary.incident, []).append(summary)
     said = {name: Declared.model_validate_json(one) for name, one in home.store.projections(Priorities.name)}
-    return [
-        _view(home, state, runs.get(state.name, ()), said.get(state.name, Declared()))
+    found = [
+        _view(state, runs.get(state.name, ()), said.get(state.name, Declared()))
         for state in _newest_first(home)
     ]
+    return [told_by_alert(home, one) for one in found] if alerts else found
+
+
+def told_by_alert(home: Home, view: IncidentView) -> IncidentView:
+    """Give an incident with what its first alert says of when it began and was noticed."""
+    return replace(view, state=with_alert(home, view.state))
 
 
 def find_incident(home: Home, name: str) -> IncidentView:
@@ -117,7 +127,7 @@ def find_incident(home: Home, name: str) -> IncidentView:
         RunSummary.decode(home.store.projection(RunSummaries.name, run))
         for run in dict.fromkeys(entry.run for entry in created)
     )
-    return _view(home, state, runs, declared_in(home.store, state.name))
+    return told_by_alert(home, _view(state, runs, declared_in(home.store, state.name)))
 
 
 def incident_name(home: Home, word: str) -> str:
@@ -171,7 +181,7 @@ def _newest_first(home: Home) -> list[Incident]:
     return sorted((one for one in states if one.opened), key=lambda one: one.opened, reverse=True)
 
 
-def _view(home: Home, state: Incident, runs: Iterable[RunSummary], declared: Declared) -> IncidentView:
+def _view(state: Incident, runs: Iterable[RunSummary], declared: Declared) -> IncidentView:
     return IncidentView(
         state.name,
         state.title,
@@ -179,7 +189,7 @@ def _view(home: Home, state: Incident, runs: Iterable[RunSummary], declared: Dec
         state.opened_by,
         declared,
         tuple(sorted(runs, key=lambda run: run.first_seq, reverse=True)),
-        with_alert(home, state),
+        state,
     )
 
 

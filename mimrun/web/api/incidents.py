@@ -10,8 +10,8 @@ from fastapi import Query, Request, Response
 from mimrun.app.home import Home
 from mimrun.app.incident.closing import blocks_closing
 from mimrun.app.incident.declaring import Declaration, declare
-from mimrun.app.incident.timeline import timeline
-from mimrun.app.incident.view import IncidentView, list_incidents
+from mimrun.app.incident.timeline import recorded
+from mimrun.app.incident.view import IncidentView, list_incidents, told_by_alert
 from mimrun.app.incident.working import (
     assess,
     assign,
@@ -69,11 +69,11 @@ def list_all(
     limit: Limit = 50,
 ) -> dict[str, Any]:
     """List incidents, the newest first."""
-    every = [one for one in list_incidents(who.home) if not one.is_pack]
+    every = [one for one in list_incidents(who.home, alerts=False) if not one.is_pack]
     wanted = [one for one in every if one.is_open or standing == "all"]
     found = [one for one in wanted if before is None or one.state.opened < before]
     rest = found[limit - 1].state.opened if len(found) > limit else None
-    return {"items": [one.as_json() for one in found[:limit]], "next": rest}
+    return {"items": [told_by_alert(who.home, one).as_json() for one in found[:limit]], "next": rest}
 
 
 @router.post("", response_model=Incident, status_code=201)
@@ -124,9 +124,7 @@ def show(who: Acting, incident: str) -> dict[str, Any]:
 def timeline_of(who: Acting, incident: str, after: After = 0, limit: Limit = 200) -> dict[str, Any]:
     """Give what happened, in the order in which it was recorded: alerts, runs, steps, decisions, notes, messages."""
     name = incident_named(who.home, incident).name
-    found = sorted(timeline(who.home, name, after=after), key=lambda line: line.seq)
-    # An alert that a rule heeded stands in front of the rule's entry, and may be older than what was asked for.
-    found = [line for line in found if line.seq > after]
+    found = recorded(who.home, name, after=after, limit=limit + 1)
     rest = found[limit - 1].seq if len(found) > limit else None
     return {"items": [line.as_json() for line in found[:limit]], "next": rest}
 

@@ -144,7 +144,7 @@ def _choices(home: Home, who: Who, view: IncidentView) -> dict[str, Any]:
     """Give what can be chosen in the forms."""
     table, now = load_table(home.settings.incidents), home.clock()
     people = [one for one in home.people().by_id.values() if not why_not(one, now)]
-    others = [one for one in list_incidents(home) if one.name != view.name and not one.is_pack]
+    others = [one for one in list_incidents(home, alerts=False) if one.name != view.name and not one.is_pack]
     return {
         "roles": [
             (role, f"{role.replace('_', ' ')}: {meaning}") for role, meaning in table.every_role.items()

@@ -135,7 +135,7 @@ def _page(
     shown: str = "open",
     number: int = 1,
 ) -> HTMLResponse:
-    every = [one for one in list_incidents(who.home) if not one.is_pack]
+    every = [one for one in list_incidents(who.home, alerts=False) if not one.is_pack]
     wanted = [one for one in every if one.is_open or shown == "all"]
     pages = max(-(-len(wanted) // PAGE), 1)
     number = min(max(number, 1), pages)

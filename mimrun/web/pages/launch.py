@@ -227,7 +227,7 @@ def _form(
 
 def _incidents(home: Home, chosen: str) -> list[tuple[str, str]]:
     """Give the incidents that a run can belong to: those that are open, and the one that was chosen before."""
-    found = [one for one in list_incidents(home) if one.is_open and not one.is_pack][:_INCIDENTS]
+    found = [one for one in list_incidents(home, alerts=False) if one.is_open and not one.is_pack][:_INCIDENTS]
     if chosen and chosen not in {one.name for one in found}:
         found.append(find_incident(home, chosen))
     return [("", "a new one"), *((one.name, f"{one.name}: {one.title}") for one in found)]

@@ -124,7 +124,7 @@ def attachment(who: Acting, seq: Seq) -> Response:
 
 def _exports(who: Who, incident: str) -> dict[str, Any]:
     """Give what can be exported, and how."""
-    every = [one for one in list_incidents(who.home) if not one.is_pack][:_LISTED]
+    every = [one for one in list_incidents(who.home, alerts=False) if not one.is_pack][:_LISTED]
     names = [("all", "the whole log"), *((one.name, f"{one.name}: {one.title}") for one in every)]
     known = any(name == incident for name, _ in names)
     return {

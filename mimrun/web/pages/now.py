@@ -28,7 +28,7 @@ def now(request: Request, who: Acting) -> HTMLResponse:
     runs = list_runs(who.home)
     unfinished = [view for view in runs if view.summary.status not in TERMINAL]
     tasks = waiting_tasks(who.home, who.identity, unfinished[:_SHOWN])
-    incidents = [one for one in list_incidents(who.home) if one.is_open and not one.is_pack]
+    incidents = [one for one in list_incidents(who.home, alerts=False) if one.is_open and not one.is_pack]
     incidents.sort(key=lambda one: one.declared.priority or one.state.priority or "P9")
     asked = {task.run for task in tasks}
     under_way = [view for view in unfinished[:_SHOWN] if view.summary.run not in asked]

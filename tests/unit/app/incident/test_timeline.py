@@ -15,7 +15,7 @@ from builders.runs import ALEX, RESPONDER, Bench
 from mimrun.app.decisions import attest
 from mimrun.app.incident import working
 from mimrun.app.incident.declaring import Declaration, declare
-from mimrun.app.incident.timeline import Line, timeline
+from mimrun.app.incident.timeline import Line, recorded, timeline
 from mimrun.app.manual_work import Place, Report, report_work, write_note
 from mimrun.app.runs import create_run
 from mimrun.errors import InputError
@@ -98,9 +98,18 @@ def test_reading_on_from_an_entry_gives_what_came_after_it_under_the_same_names(
             assert later == [one for one in whole if one.inc and one.seq > line.seq], line.kind
         rule = next(line for line in whole if line.source == "rule")
         assert [one.source for one in timeline(home, name, after=rule.seq - 1)][:2] == ["alert", "rule"]
-        assert timeline(home, name, limit=3) == whole[-3:]
-        assert timeline(home, name, limit=0) == []
-        assert timeline(home, name, limit=10_000) == whole
+
+
+def test_what_was_recorded_is_given_in_pieces_of_any_length(bench: Bench) -> None:
+    name = story(bench)
+    whole = sorted(lines_of(bench, name), key=lambda line: line.seq)
+    with bench.home() as home:
+        for limit in (1, 3, len(whole)):
+            given, after = list[Line](), 0
+            while piece := recorded(home, name, after=after, limit=limit):
+                assert len(piece) <= limit
+                given, after = [*given, *piece], piece[-1].seq
+            assert given == whole
 
 
 def test_what_somebody_wrote_is_text_and_nothing_else(bench: Bench) -> None:
