@@ -17,7 +17,7 @@ HEADER: Final = "x-form-key"
 COOKIE: Final = "mimrun-session"
 HOST_COOKIE: Final = "__Host-mimrun-session"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def cookie_of(request: Request) -> Secret | None:
@@ -80,7 +80,7 @@ async def check_form_key(request: Request) -> None:
     if not is_from_here(request):
         raise refused
     given = request.headers.get(HEADER, "")
-    if not given and request.headers.get("content-type", "").startswith(_FORMS):
+    if not given and request.headers.get("content-type", "").startswith(FORMS):
         form = await request.form()
         field = form.get(FIELD, "")
         given = field if isinstance(field, str) else ""

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -92,6 +93,7 @@ def _always(request: Request, who: Who | None) -> dict[str, Any]:
         "version": __version__,
         "assets": assets(),
         "form_key": who.form_key if who is not None else "",
+        "once": lambda: secrets.token_hex(16),
         "fragment": is_fragment(request),
         "theme": theme if theme in THEMES else "auto",
         "pulled": standing_of(who.home).why if who is not None and not is_fragment(request) else "",

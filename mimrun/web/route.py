@@ -14,6 +14,7 @@ from mimrun.app.sign_in import doing
 from mimrun.gate.scope import VERBS
 from mimrun.web.acting import who_acts
 from mimrun.web.form_key import check_form_key
+from mimrun.web.pressed import pressed_once
 
 _MARK: Final = "mimrun_verb"
 _OPEN: Final = ""
@@ -62,11 +63,12 @@ class VerbRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             with doing(verb, "web"):
-                if verb:
-                    # Before anything of the request is read: whoever may not do it, learns nothing of what else is wrong.
-                    request.state.who = await run_in_threadpool(who_acts, request)
-                    await check_form_key(request)
-                return await inner(request)
+                if not verb:
+                    return await inner(request)
+                # Before anything of the request is read: whoever may not do it, learns nothing of what else is wrong.
+                request.state.who = who = await run_in_threadpool(who_acts, request)
+                await check_form_key(request)
+                return await pressed_once(request, who, inner)
 
         return handle
 

@@ -52,6 +52,7 @@ from mimrun.web.pages import (
     sign_in,
     theme,
 )
+from mimrun.web.pressed import Pressed
 from mimrun.web.route import check_routes
 from mimrun.web.security import Names, Receive, Scope, Send, guarded
 
@@ -145,7 +146,8 @@ def make_site(
     site.state.idle, site.state.passwords = Idle(home.clock), Passwords()
     site.state.provider, site.state.provider_guesses = ProviderDoor(home), Guesses(each=_PROVIDER_TRIES)
     site.state.start = start
-    site.state.repeats, site.state.verifying = Repeats(), Verifying(home)
+    site.state.repeats, site.state.pressed = Repeats(), Pressed()
+    site.state.verifying = Verifying(home)
     site.state.readiness = readiness or Readiness(home)
     site.state.alerts = intake.Door(Intake(home))
     site.count_with(Figures(site.state))
