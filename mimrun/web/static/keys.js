@@ -70,6 +70,16 @@
     one.addEventListener("click", help);
   }
 
+  /* What is wider than its card scrolls there: by keyboard, too. */
+  const reach = () => {
+    for (const card of document.querySelectorAll(".card")) {
+      if (card.scrollWidth > card.clientWidth + 1) card.tabIndex = 0; else card.removeAttribute("tabindex");
+    }
+  };
+  reach();
+  addEventListener("resize", reach);
+  document.body.addEventListener("htmx:afterSettle", reach);
+
   /* A menu closes when somebody clicks or tabs elsewhere, and by Escape. */
   const closeMenus = (except) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(except)) menu.open = false;

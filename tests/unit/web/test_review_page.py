@@ -76,7 +76,9 @@ def test_it_is_taken_away_as_a_file(home: Home, incident: str) -> None:
 
 def test_it_is_published_once_it_is_resolved(home: Home, incident: str) -> None:
     browser = Browser(home)
-    page = browser.press(browser.get(f"/incidents/{incident}/review"), "Publish", 409)
+    page = browser.get(f"/incidents/{incident}/review")
+    assert "Publish" not in [button.text for button in page.all("button")], "nobody presses what is refused"
+    page = browser.post(f"/incidents/{incident}/review", 409)
     assert f"{incident} is not resolved" in page.text
     solve(home, incident)
     page = browser.press(browser.get(f"/incidents/{incident}/review"), "Publish")

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from builders.console import Browser, Element
-from builders.plans import a_plan, action, at_risk, block, gate, manual, parallel, serial
-from builders.runs import Bench
+from builders.plans import a_plan, action, at_risk, block, call, gate, manual, parallel, serial
+from builders.runs import ALEX, RESPONDER, Bench
 from builders.world import words
 
+from mimrun.app.breakglass.glass import agree, ask_for
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home
-from mimrun.app.runs import find_run, load_state
+from mimrun.app.runs import create_run, find_run, load_state
 from mimrun.runbook.model import Risk
 from mimrun.runbook.node import StepOptions
 
@@ -213,6 +214,32 @@ def test_at_high_risk_two_people_settle_a_doubt(bench: Bench) -> None:
         first.press(page, "Settle it", 403, **said)
         page = second.press(second.get(f"/runs/{run}"), "Settle it", **said)
         assert "succeeded" in page.one(id="run-head").text
+
+
+def test_what_was_done_for_a_time_only_says_what_to_type_so_that_it_stays(bench: Bench) -> None:
+    for_an_hour = StepOptions(delay_ms=1, revert_after_ms=3_600_000)
+    back = call("once", word="old")
+    step_1 = action("1", hosts=("a", "b"), undo=back, options=for_an_hour)
+    run, _ = bench.run(a_plan(bench.world, step_1, hosts=("a", "b")))
+    with bench.home() as home:
+        about = Browser(home).get(f"/runs/{run}").one(id="run-about")
+    assert "Step 1 on a, b: taken back by itself" in about.text
+    assert (
+        about.one("code", class_="command").text == f'mimrun reverts cancel {run} 1 --reason "why it stays"'
+    )
+    assert about.one("a", href=f"/runs/{run}/undo?step=1").text.startswith("Take it back now")
+
+
+def test_whoever_agrees_that_a_run_goes_past_its_gates_reads_what_to_type(bench: Bench) -> None:
+    with bench.home() as home:
+        plan = a_plan(bench.world, gate("1"))
+        run = create_run(home, plan, RESPONDER, more=ask_for(home, plan, RESPONDER, "nobody answers"))
+        page = Browser(home).get(f"/runs/{run}")
+        needs = page.one(id="needs")
+        assert needs.one("code", class_="command").text == f"mimrun breakglass agree {run}"
+        assert page.one("main").text.count("nobody answers") == 1
+        agree(home, run, ALEX)
+        assert "Break-glass by responder" in Browser(home).get(f"/runs/{run}").one(id="needs").text
 
 
 def test_a_note_on_a_run_stands_beside_it(bench: Bench) -> None:
