@@ -41,6 +41,7 @@ class Firing:
         count: how many there are.
         doubt: why what came from sources that may launch something is not enough for it; "" where it is.
         seen: the episode of the group as it was when this was decided.
+        lapsed: its proposal that nobody took or let be in time, where it is for making it anew; else "".
     """
 
     rule: Rule
@@ -51,6 +52,7 @@ class Firing:
     count: int
     doubt: str
     seen: Episode
+    lapsed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class Burning:
         *,
         again: bool = False,
         stuck: bool = False,
+        lapses: Callable[[Episode], datetime | None] = lambda _: None,
         most: int = 0,
     ) -> list[Firing | Ending]:
         """Say what follows at a moment, for every group where something may have changed.
@@ -175,6 +178,7 @@ class Burning:
             episodes: gives the last episode of a group.
             again: also for groups whose episode is held back.
             stuck: what is held back stays so now; of it only what is over follows.
+            lapses: gives until when the proposal of an episode can be taken; None where nobody waits for that.
             most: so much at once; what is left out is said when it is asked next. 0: all of it.
         """
         if again:
@@ -188,9 +192,11 @@ class Burning:
         once_more: list[Place] = []
         while self._touched and not (most and len(found) >= most):
             place, _ = self._touched.popitem(last=False)
-            decision = (
-                self._look(place, now, episodes(*place), stuck=stuck) if place in self._groups else None
-            )
+            if place not in self._groups:
+                continue
+            episode = episodes(*place)
+            decision = self._look(place, now, episode, stuck=stuck)
+            decision = decision or self._lapse(place, now, episode, lapses)
             if decision is not None:
                 found.append(decision)
                 if place not in self._held:
@@ -231,23 +237,40 @@ class Burning:
         self._look_at(place, group, look)
         return None
 
-    def _cool_at(self, rule: Rule, episode: Episode) -> datetime | None:
-        if not episode.ended_at:
+    def _lapse(
+        self, place: Place, now: datetime, episode: Episode, lapses: Callable[[Episode], datetime | None]
+    ) -> Firing | None:
+        """Make a proposal anew that nobody took in time, while it burns; not more often than the group may rest."""
+        group, until = self._groups.get(place), lapses(episode) if episode.proposal else None
+        if group is None or until is None:
             return None
-        cool = self._cool_down if rule.cool_down is None else timedelta(milliseconds=rule.cool_down)
-        return read_moment(episode.ended_at) + cool
+        until = max(until, read_moment(episode.fired_at) + self._rest(self.rules[place[0]]))
+        if until <= now:
+            return self._firing(place, group, episode, now, lapsed=episode.proposal)
+        self._look_at(place, group, until)
+        return None
 
-    def _firing(self, place: Place, group: _Group, episode: Episode, now: datetime) -> Firing:
+    def _cool_at(self, rule: Rule, episode: Episode) -> datetime | None:
+        return read_moment(episode.ended_at) + self._rest(rule) if episode.ended_at else None
+
+    def _rest(self, rule: Rule) -> timedelta:
+        """Give how long a group is left alone."""
+        return self._cool_down if rule.cool_down is None else timedelta(milliseconds=rule.cool_down)
+
+    def _firing(
+        self, place: Place, group: _Group, episode: Episode, now: datetime, *, lapsed: str = ""
+    ) -> Firing:
         trusted, alerts = group.trusted.ripe_at(now), group.every.alerts()
         return Firing(
             self.rules[place[0]],
             place[1],
             group.facets,
-            episode.episode if episode.held else episode_name(*place, episode.count + 1),
+            episode.episode if episode.held or lapsed else episode_name(*place, episode.count + 1),
             tuple(alerts[:NAMED]),
             len(alerts),
             "" if trusted is not None and trusted <= now else group.doubt,
             episode,
+            lapsed,
         )
 
     def _look_at(self, place: Place, group: _Group, look: datetime | None) -> None:

@@ -7,7 +7,7 @@ with the run that a worker takes up from there, or nothing is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from mimrun.app.append import append_unless
@@ -16,18 +16,20 @@ from mimrun.app.identity import Identity
 from mimrun.app.naming import new_proposal
 from mimrun.app.rule.drafts import proposal_draft, rule_actor
 from mimrun.app.rule.loading import RulesNow
-from mimrun.app.rule.opening import incident_for, storm_drafts
+from mimrun.app.rule.opening import incident_for, is_open, storm_drafts
 from mimrun.app.rule.planning import UnderWay, rule_plan, why_not_launch
 from mimrun.app.runs import create_run
 from mimrun.errors import LogError, MimrunError, RefusedError
 from mimrun.gate.people import Person
 from mimrun.incident.burning import Ending, Firing
-from mimrun.incident.episode import Outcome, episode_in
+from mimrun.incident.episode import Episode, Outcome, episode_in
 from mimrun.incident.incident import incident_in
 from mimrun.incident.outcome import Facts, Judgement, judge
+from mimrun.incident.proposal import proposal_in
 from mimrun.incident.storm import Budget, Limits, budget_in
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RuleEnded, RuleFired
+from mimrun.log.moment import read_moment
 from mimrun.log.store import View
 from mimrun.run.killswitch import Latch, pulled_in
 from mimrun.run.summary import BY_RULE
@@ -101,6 +103,7 @@ class _Wanted:
         return (
             episode_in(view, firing.rule.name, firing.group) != firing.seen
             or (self.budget is not None and budget_in(view) != self.budget)
+            or (bool(firing.lapsed) and bool(proposal_in(view, firing.lapsed).decided))
             or (self.outcome != "held" and bool(pulled_in(view)))
             or (bool(self.incident) and incident_in(view, self.incident).status != "open")
         )
@@ -148,6 +151,18 @@ class Firings:
         facts, budget = Facts(held=self.held()), budget_in(self._home.store)
         return judge("notify", "queue", facts, limits, budget, now=self._home.clock()).outcome == "held"
 
+    def lapses(self, episode: Episode) -> datetime | None:
+        """Give until when the proposal of an episode can be taken; None where somebody has seen to it.
+
+        Whoever took it, let it be, or resolved its incident, waits for no other.
+        """
+        if not episode.goes_on or episode.outcome != "proposed":
+            return None
+        said = proposal_in(self._home.store, episode.proposal)
+        if not said.made or said.decided or not is_open(self._home, episode.incident):
+            return None
+        return read_moment(said.expires_at)
+
     def end(self, ending: Ending) -> bool:
         """Record that an episode is over; says whether nobody else has done so.
 
@@ -183,7 +198,8 @@ class Firings:
         plan, wrong = self._plan(firing)
         if plan is not None:
             facts = self._facts(plan, firing, rules, budget)
-        action = rule.action if plan is not None else "notify"
+        # What people were asked about once is not launched over their heads later.
+        action = "notify" if plan is None else "propose" if firing.lapsed else rule.action
         judged = judge(action, rule.concurrency, facts, rules.limits, budget, now=now)
         if judged.outcome == "held" and plan is not None:
             self._waiting[firing.episode] = plan
@@ -254,11 +270,12 @@ class Firings:
         else:
             incident, first = incident_for(home, firing, budget)
         outcome: Outcome = "failed" if wrong else judged.outcome
+        anew = f"nobody took {firing.lapsed} in time, and it still burns" if firing.lapsed else ""
         wanted = _Wanted(
             firing,
             rules.of[firing.rule.name],
             outcome,
-            wrong or judged.reason,
+            wrong or judged.reason or anew,
             budget,
             incident,
             tuple(first),

@@ -80,7 +80,14 @@ class Heeding:
             self._catch_up(burning)
             stuck = self._firings.obstructed(self._reader.now.limits)
             again = not stuck and self._may_look_again(burning)
-            decisions = burning.decide(self._now(), self._episode, again=again, stuck=stuck, most=AT_ONCE)
+            decisions = burning.decide(
+                self._now(),
+                self._episode,
+                again=again,
+                stuck=stuck,
+                lapses=self._firings.lapses,
+                most=AT_ONCE,
+            )
             came = 0
             for decision in decisions:
                 if self._stopping():

@@ -178,6 +178,7 @@ def take_proposal(home: Home, identity: Identity, name: str, digest: str, *, dir
 
     def still_open(at: View) -> None:
         require_open(proposal_in(at, view.name), home.clock())
+        _check_last(at, view.said)
 
     return create_run(
         home, plan, identity, incident=view.incident, direct=direct, guard=still_open, more=taken

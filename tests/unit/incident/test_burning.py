@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimrun.incident.alert import Alert
-from mimrun.incident.burning import Burning, Ending
+from mimrun.incident.burning import Burning, Ending, Firing
 from mimrun.incident.episode import Episode
 from mimrun.incident.rule import Rule
 from mimrun.log.kinds import RuleEnded, RuleFired
@@ -283,6 +283,24 @@ def test_while_everything_is_held_back_only_what_is_over_follows() -> None:
     assert decision.group == BILLING
     world.look(2, again=True)
     assert [(what, group) for _, what, group, _ in world.done[2:]] == [("ended", BILLING), ("fired", ORDERS)]
+
+
+def test_what_is_proposed_anew_is_so_no_more_often_than_the_group_may_rest() -> None:
+    world = World([a_rule()])
+    world.come(0, an_alert("1"))
+    world.look(0)
+    said = {"outcome": "proposed", "proposal": "prop-1"}
+    episode = world.episodes["down", ORDERS] = world.episodes["down", ORDERS].model_copy(update=said)
+    world.restart()
+    found = {}
+    for seconds in (1, 599, 600, 601):
+        now = T0 + timedelta(seconds=seconds)
+        found[seconds] = world.burning.decide(now, world._episode, lapses=lambda _: T0 + timedelta(seconds=5))
+    assert (found[1], found[599]) == ([], [])
+    for seconds in (600, 601):
+        (firing,) = found[seconds]
+        assert isinstance(firing, Firing)
+        assert (firing.lapsed, firing.episode) == ("prop-1", episode.episode)
 
 
 def test_what_only_tells_something_is_heeded_by_rules_that_ask_for_it_and_ends_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from builders.rules import WRITING, Alarm, an_alert, count, episodes, firings, moment, outcomes, send
+from builders.rules import SOURCES, WRITING, Alarm, an_alert, count, episodes, firings, moment, outcomes, send
 from builders.runs import ALEX, RESPONDER
 
 from mimrun.app.home import Home
@@ -13,7 +13,7 @@ from mimrun.app.incident.view import find_incident, list_incidents
 from mimrun.app.incident.working import close, resolve
 from mimrun.app.killswitch import lift, pull
 from mimrun.app.rule.heeding import Heeding, seq_before
-from mimrun.app.rule.proposals import dismiss_proposal, list_proposals, proposal_plan
+from mimrun.app.rule.proposals import dismiss_proposal, list_proposals, proposal_plan, take_proposal
 from mimrun.app.runs import list_runs, load_plan
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import utc_now
@@ -78,6 +78,65 @@ def test_a_clock_that_was_set_back_keeps_no_rule_from_firing(alarm: Alarm) -> No
         send(home, an_alert())
         Heeding(home).look()
         assert outcomes(home) == [("cluster=orders", "launched")]
+
+
+def test_a_proposal_that_nobody_took_in_time_is_made_anew_while_it_burns(alarm: Alarm) -> None:
+    alarm.rule(action="propose", expires="30m")
+    with alarm.home() as home:
+        heeding = Heeding(home)
+        send(home, an_alert())
+        heeding.look()
+        (first,) = list_proposals(home)
+        alarm.later = 29 * MINUTE
+        assert (heeding.look(), Heeding(home).look()) == (0, 0)
+        alarm.later = 31 * MINUTE
+        assert heeding.look() == 1
+        assert Heeding(home).look() == 0
+        second, before = list_proposals(home)
+        assert (second.state, second.burns, before.name, before.state) == (
+            "open",
+            True,
+            first.name,
+            "expired",
+        )
+        assert (second.incident, second.said.episode) == (first.incident, first.said.episode)
+        assert firings(home)[1].reason == f"nobody took {first.name} in time, and it still burns"
+        take_proposal(home, ALEX, second.name, second.digest)
+        alarm.later = 120 * MINUTE
+        assert (heeding.look(), Heeding(home).look()) == (0, 0)
+        assert len(list_runs(home)) == 1
+
+
+@pytest.mark.parametrize("seen_to", ["dismissed", "resolved", "over"])
+def test_what_somebody_has_seen_to_is_not_proposed_anew(alarm: Alarm, seen_to: str) -> None:
+    alarm.rule(action="propose")
+    with alarm.home() as home:
+        heeding = Heeding(home)
+        send(home, an_alert())
+        heeding.look()
+        (proposal,) = list_proposals(home)
+        if seen_to == "dismissed":
+            dismiss_proposal(home, RESPONDER, proposal.name, "a drill")
+        elif seen_to == "resolved":
+            resolve(home, RESPONDER, proposal.incident, "no_fault")
+        else:
+            send(home, an_alert(status="resolved"))
+        alarm.later = 61 * MINUTE
+        heeding.look()
+        Heeding(home).look()
+        assert len(list_proposals(home)) == 1
+
+
+def test_what_was_proposed_is_not_launched_later(alarm: Alarm) -> None:
+    alarm.rule(action="launch", expires="30m")
+    with alarm.home() as home:
+        heeding = Heeding(home)
+        send(home, an_alert(source="quiet"))
+        heeding.look()
+        alarm.settings.alerts.write_text(SOURCES.replace("QUIET_TOKEN}", "QUIET_TOKEN, may_launch: true}"))
+        alarm.later = 31 * MINUTE
+        Heeding(home).look()
+        assert [fired.outcome for fired in firings(home)] == ["proposed", "proposed"]
 
 
 def test_each_group_is_an_episode(alarm: Alarm) -> None:

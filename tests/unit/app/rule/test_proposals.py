@@ -183,3 +183,22 @@ def test_a_name_that_is_none_is_said_with_those_that_are(bench: Bench) -> None:
         with pytest.raises(InputError, match="is the beginning of prop-2, prop-1; write more"):
             find_proposal(home, "prop")
         assert find_proposal(home, "prop-2").name == "prop-2"
+
+
+def test_what_was_made_anew_is_not_taken_under_its_old_name_by_whoever_has_a_slower_clock(
+    bench: Bench,
+) -> None:
+    plan = a_plan(bench.world, action("1"))
+    with bench.home() as home:
+        first = propose(home, plan)
+        entry = next(iter(home.store.entries(kinds={Kind.RULE_FIRED})))
+        assert isinstance(entry.body, RuleFired)
+        home.store.append(
+            [
+                Draft(entry.actor, entry.body.model_copy(update={"proposal": "prop-2"}), inc=INC),
+                proposal_draft("primary-down", "prop-2", plan, INC, utc_now() + timedelta(hours=1)),
+            ]
+        )
+        with pytest.raises(RefusedError, match="made anew"):
+            take_proposal(home, RESPONDER, first, plan.digest)
+        assert take_proposal(home, RESPONDER, "prop-2", plan.digest)
