@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from pydantic import JsonValue
 
 from mimrun.app.change.facts import changes_of, linked_state
 from mimrun.app.decisions import PendingGate, pending_gate, why_not_decide
@@ -103,6 +107,29 @@ class GatePage:
         last = self.history[-1].seq if self.history else 0
         told = repr((self.stands, self.digest, last, self.standing, self.change))
         return hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+    @property
+    def past_it(self) -> str:
+        """The command for the same run past its gates, where nobody can be waited for; "" where there is none."""
+        if self.pending is None or self.plan.undo_of or self.plan.retry_of:
+            return ""
+        ref, given = self.plan.runbook, (_given(name, value) for name, value in self.plan.inputs.items())
+        words = (
+            "mimrun",
+            "run",
+            f"{ref.name}@{ref.version}",
+            *given,
+            "--incident",
+            self.view.summary.incident,
+        )
+        return f'{shlex.join(words)} --break-glass "why it cannot wait"'
+
+
+def _given(name: str, value: JsonValue) -> str:
+    """Write an input as the command line takes it."""
+    if isinstance(value, Mapping) and isinstance(secret := value.get("secret"), str):
+        return f"{name}={secret}"
+    return f"{name}={value}" if isinstance(value, str) else f"{name}:={json.dumps(value)}"
 
 
 def gate_page(home: Home, run: str, known: Known, at: str = "") -> GatePage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from builders.plans import a_plan, action, call, gate
 from builders.runs import Bench
 from builders.who_may import FROZEN, NOTHING_FROZEN, ONE, PEOPLE, SIGNED
 from builders.world import words
+from pydantic import JsonValue
 
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home
@@ -55,6 +57,22 @@ def test_a_gate_shows_exactly_what_would_run_and_what_can_be_undone(bench: Bench
     assert facts["Cannot be undone"] == "3 Step 3"
     assert facts["Targets"] == "2: a, b"
     assert "1 change_manager" in facts["Needs"]
+
+
+def test_where_nobody_can_be_reached_the_page_has_the_command_that_goes_past_the_gates(bench: Bench) -> None:
+    inputs: dict[str, JsonValue] = {"word": "it's off", "times": 3, "pin": {"secret": "env:PIN"}}
+    run, _ = bench.run(a_plan(bench.world, gate("1"), inputs=inputs))
+    with bench.home() as home:
+        launcher = Browser(home, "responder").get(f"/runs/{run}/gate")
+        alex = Browser(home)
+        decided = alex.press(alex.get(f"/runs/{run}/gate"), "Approve exactly this")
+    commands = [one.text for one in launcher.one(id="decide").all("code", class_="command")]
+    assert commands[0] == f'mimrun cancel {run} --reason "the glass is broken"'
+    begin, _, end = commands[1].partition(" --incident ")
+    assert shlex.split(begin)[:2] == ["mimrun", "run"]
+    assert shlex.split(begin)[3:] == ["word=it's off", "times:=3", "pin=env:PIN"]
+    assert end.endswith('--break-glass "why it cannot wait"')
+    assert "--break-glass" not in decided.text
 
 
 def test_what_was_approved_runs_without_a_script(bench: Bench) -> None:
