@@ -20,6 +20,15 @@ class Given(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Inventory = Annotated[
+    str,
+    Field(
+        max_length=255,
+        description="A file of the folder `inventories` of the server's home; without, the server's own inventory.",
+    ),
+]
+
+
 class Shown(BaseModel):
     """What is answered."""
 

@@ -16,7 +16,7 @@ from mimrun.app.server.planning import named_at_server, plan_at_server
 from mimrun.errors import InputError
 from mimrun.runbook.loader import LoadedRunbook
 from mimrun.web.acting import Acting
-from mimrun.web.api.model import PREFIX, Given, Shown
+from mimrun.web.api.model import PREFIX, Given, Inventory, Shown
 from mimrun.web.route import does, new_router
 
 router: Final = new_router(PREFIX, shown=True)
@@ -48,6 +48,7 @@ class Asked(Given):
 
     runbook: str = Field(min_length=1, max_length=100, description="A name, or name@version, of the library.")
     inputs: dict[str, JsonValue] = Field(default={}, max_length=200)
+    inventory: Inventory = ""
 
 
 class OutlookLine(Shown):
@@ -100,7 +101,7 @@ def show(who: Acting, runbook: Named) -> dict[str, Any]:  # noqa: ARG001 - as ab
 @does("plan")
 def plan(who: Acting, given: Asked) -> dict[str, Any]:
     """Make the plan of a runbook. Nothing is touched and nothing is recorded; the same inputs give the same digest."""
-    made = plan_at_server(who.home, given.runbook, given.inputs)
+    made = plan_at_server(who.home, given.runbook, given.inputs, inventory=given.inventory)
     stands = None
     if asks_at_launch(who.home.settings):
         stands = explain_plan(who.home, made, Wanted(who.identity)).as_json()

@@ -28,6 +28,7 @@ from mimrun.web.api.model import (
     Before,
     Digest,
     Given,
+    Inventory,
     Key,
     Limit,
     Name,
@@ -105,6 +106,7 @@ class Launch(Given):
 
     runbook: str = Field(min_length=1, max_length=100, description="A name, or name@version, of the library.")
     inputs: dict[str, JsonValue] = Field(default={}, max_length=200)
+    inventory: Inventory = ""
     plan: Digest
     incident: Name | None = Field(default=None, description="Which it belongs to; without, it opens one.")
     priority: Literal["P1", "P2", "P3", "P4", "P5"] | None = Field(
@@ -170,7 +172,7 @@ def launch(who: Acting, start: Starter, given: Launch, response: Response, key: 
     if before:
         return _again(home, before, given.plan, response)
     incident = incident_named(home, given.incident).name if given.incident is not None else None
-    plan = plan_at_server(home, given.runbook, given.inputs)
+    plan = plan_at_server(home, given.runbook, given.inputs, inventory=given.inventory)
     if plan.digest != given.plan:
         raise RefusedError(
             f"what would run now has the digest {plan.digest}, and not {given.plan}: plan it again, and look at it"

@@ -54,6 +54,20 @@ def test_a_plan_changes_nothing_and_is_the_same_again(home: Home) -> None:
     assert home.store.head().size == before
 
 
+def test_an_inventory_of_the_servers_home_can_be_chosen_and_no_other_file(home: Home) -> None:
+    program = Program(home, "responder")
+    home.settings.inventories.mkdir()
+    (home.settings.inventories / "second.ini").write_text("elsewhere ansible_connection=local\n")
+    asked: dict[str, Any] = {"runbook": "plain", "inputs": {"word": "hello"}, "inventory": "second.ini"}
+    made = program.post("/plans", **asked)
+    assert [host["name"] for host in made["plan"]["targets"]] == ["elsewhere"]
+    run = program.post("/runs", 201, **asked, plan=made["digest"])
+    assert run["plan"] == made["digest"]
+    for name in ("../people.yaml", "/etc/hosts", "third.ini"):
+        told = program.post("/plans", 400, **{**asked, "inventory": name})
+        assert told["detail"].endswith("has: second.ini")
+
+
 def test_another_plan_than_was_looked_at_launches_nothing(home: Home) -> None:
     program = Program(home, "responder")
     digest = planned(program, word="hello")
