@@ -78,7 +78,8 @@ class Teller:
             case kinds.RunWaiting() as body:
                 return _waits(body)
             case kinds.RunEnded() as body:
-                return f"it has {body.status}{_why(body.reason)}"
+                said = "was cancelled" if body.status == "cancelled" else f"has {body.status}"
+                return f"it {said}{_why(body.reason)}"
             case kinds.GuardTripped() as body:
                 return f"a guard stops {self._name(entry.step)}{_why(body.reason)}"
             case _:

@@ -21,7 +21,9 @@ from mimrun.runbook.suggestion import suggest
 LOCALHOSTS: Final = ("127.0.0.1", "localhost", "::1")
 """Names that mean this machine, in an inventory or not."""
 
-NO_INVENTORY: Final = "no inventory was given, so only this machine is known; give one with -i"
+NO_INVENTORY: Final = (
+    "no inventory was given, so only this machine is known; choose one (-i at the command line)"
+)
 """The hint where a pattern names nothing because there is nothing to name."""
 
 MAX_LENGTH: Final = 4096

@@ -5,7 +5,7 @@ import json
 from builders.plans import a_plan, action, gate, manual
 from builders.runs import ALEX, Bench
 
-from mimrun.app.decisions import attest
+from mimrun.app.decisions import attest, request_cancel
 from mimrun.app.replaying import narrate
 from mimrun.replay.board import board_of
 from mimrun.replay.narration import Narration
@@ -31,6 +31,20 @@ def test_every_entry_of_a_run_is_a_frame_with_the_moment_at_which_it_was(bench: 
     assert narration.length_ms == offsets[-1]
     assert narration.status == narration.frames[-1].status == "succeeded"
     assert narration.recap["changed"] == 2
+
+
+def test_the_end_of_a_run_is_told_in_words_of_its_own(bench: Bench) -> None:
+    ends = {}
+    for answer, word in (("ok", "a"), ("failed", "b")):
+        run, _ = bench.run(a_plan(bench.world, action("1", word=word, answer=answer)))
+        ends[answer] = text_of(told(bench, run), "run.ended")
+    assert ends["ok"] == "it has succeeded"
+    assert ends["failed"].startswith("it has failed")
+    run = bench.create(a_plan(bench.world, action("1", word="c")))
+    with bench.home() as home:
+        request_cancel(home, run, ALEX, "enough")
+    bench.execute(run)
+    assert text_of(told(bench, run), "run.ended").startswith("it was cancelled: enough")
 
 
 def test_the_board_of_each_moment_is_put_together_from_what_changed(bench: Bench) -> None:
