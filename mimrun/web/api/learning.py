@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final
 from fastapi import Query
 from pydantic import Field, JsonValue
 
-from mimrun.app.replaying import narrate
 from mimrun.app.review.making import make_review
 from mimrun.app.review.markdown import as_markdown
 from mimrun.web.acting import Acting
 from mimrun.web.api.finding import incident_named, run_named
 from mimrun.web.api.model import MOST, PREFIX, Shown
 from mimrun.web.route import does, new_router
+from mimrun.web.view.replay import narration_kept
 
 router: Final = new_router(PREFIX, shown=True)
 
@@ -83,7 +83,8 @@ def replay(
     limit: Annotated[int, Query(ge=1, le=MOST, description="So many frames at most.")] = 200,
 ) -> dict[str, Any]:
     """Tell a run again, frame by frame, with what each entry changed on the board."""
-    return narrate(who.home, run_named(who.home, run).summary.run).as_json(after=after, limit=limit)
+    told = narration_kept(who.home, run_named(who.home, run).summary.run)
+    return told.as_json(after=after, limit=limit)
 
 
 @router.get("/incidents/{incident}/review", response_model=Review)
