@@ -116,7 +116,7 @@ async def _stream(request: Request, feed: Feed, after: int | None, wanted: Wante
     loop, bell = asyncio.get_running_loop(), asyncio.Event()
     number = await run_in_threadpool(feed.watch, lambda: loop.call_soon_threadsafe(bell.set))
     try:
-        at = feed.head() if after is None else after
+        at = feed.begin(after)
         yield f"retry: {RETRY_MS}\nid: {at}\n\n"
         looked = time.monotonic()
         while not feed.closed:

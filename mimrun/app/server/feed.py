@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -117,6 +118,13 @@ class Feed:
         """Give how far it has looked."""
         return self._at
 
+    def begin(self, after: int | None) -> int:
+        """Say behind which entry somebody begins: where they broke off, and never behind the end of the log.
+
+        A browser may have seen more in another log; it would wait for that number for ever.
+        """
+        return self._at if after is None else min(after, self._at)
+
     def since(self, after: int, wanted: Wanted) -> News | None:
         """Say what was recorded behind an entry, of what is watched; it may be nothing.
 
@@ -161,9 +169,8 @@ class Feed:
             try:
                 found = self._store.follow(self._at, _WAIT_S)
             except LogError:
-                # An entry that is not what was recorded stops nobody from looking at the rest of their pages.
                 found = ()
-                self._at = max(self._at, self._store.head().size)
+                self._step_over()
             with self._lock:
                 if found:
                     self._remember(found)
@@ -173,6 +180,15 @@ class Feed:
                 rings = list(self._watchers.values()) if found else ()
             for ring in rings:
                 ring()
+
+    def _step_over(self) -> None:
+        """Go on behind an entry that is not what was recorded: it stops nobody from looking at the rest of their pages."""
+        try:
+            self._at = max(self._at, self._store.head().size)
+        except LogError:
+            # It cannot be read at all, as while its database is away: whoever watches hears of it when it is back.
+            if not self._closed:
+                time.sleep(_WAIT_S)
 
     def _remember(self, found: Sequence[LogEntry]) -> None:
         for entry in found:

@@ -12,6 +12,7 @@ from fastapi import HTTPException
 from mimrun.app.home import Home
 from mimrun.app.server import feed as module
 from mimrun.app.server.feed import Feed, Heard, News, Wanted, news_of
+from mimrun.errors import StoreError
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import IncidentNote, IncidentOpened
 from mimrun.web import events
@@ -123,6 +124,38 @@ def test_one_follower_serves_everybody(home: Home, feed: Feed, inc: str) -> None
     write(home, inc)
     assert all(bell.wait(10) for bell in bells)
     assert sum(thread.name == "feed" for thread in threading.enumerate()) == 1
+
+
+def test_who_has_seen_more_than_there_is_begins_at_the_end(home: Home, feed: Feed, inc: str) -> None:
+    feed.watch(lambda: None)
+    end = feed.head()
+    assert (feed.begin(None), feed.begin(end - 1), feed.begin(10**15)) == (end, end - 1, end)
+    last = write(home, inc)
+    assert heard(feed, feed.begin(end)) == News(last, ("incident.note",), (), (inc,))
+
+
+def test_a_log_that_could_not_be_read_for_a_while_is_followed_again(
+    home: Home, inc: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAIT_S", 0.01)
+    feed, rung = Feed(home.store), threading.Event()
+    feed.watch(rung.set)
+    at, tried = feed.head(), threading.Semaphore(0)
+
+    def away(*_: object) -> None:
+        tried.release()
+        raise StoreError("the database is away")
+
+    with monkeypatch.context() as gone:
+        for name in ("follow", "head"):
+            gone.setattr(type(home.store), name, away)
+        for _ in range(6):
+            assert tried.acquire(timeout=10)
+    last = write(home, inc)
+    assert rung.wait(10)
+    assert heard(feed, at) == News(last, ("incident.note",), (), (inc,))
+    feed.close()
+    until(lambda: not any(thread.name == "feed" for thread in threading.enumerate()))
 
 
 def test_everybody_is_rung_when_it_is_over(feed: Feed) -> None:
