@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from mimrun.app.program_log import Event, program_log
 from mimrun.app.sign_in import doing
@@ -123,6 +124,10 @@ def answer_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _answer(request, 422, f"{where}: {first['msg']}")
 
+    def gone(request: Request, exc: Exception) -> Response:
+        # Nobody reads this: a line that breaks is no bug, and nothing was done.
+        return problem(400, "the body broke off")
+
     def broke(request: Request, exc: Exception) -> Response:
         log = program_log(request.app.state.home.settings)
         log.error(
@@ -134,6 +139,7 @@ def answer_errors(app: FastAPI) -> None:
         return _answer(request, 500, "this is a bug in mimrun; the program log says more")
 
     app.add_exception_handler(Exception, broke)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(MimrunError, explained)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, malformed)

@@ -128,7 +128,7 @@ def see(request: Request, path: str, told: str = "") -> Response:
     assert not path.startswith("//")
     answer: Response = RedirectResponse(path, status_code=303)
     if is_fragment(request):
-        answer = Response(status_code=204, headers={"HX-Redirect": path})
+        answer = Response(status_code=204, headers={"HX-Redirect": quote(path, safe="/:?#[]@!$&'()*+,;=%")})
     cookie = cookie_of(request)
     if told and cookie is not None:
         text = told[:_TOLD_LENGTH]

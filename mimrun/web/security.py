@@ -2,7 +2,7 @@
 
 1. The host that is asked for is one of this server's names: no other site's name points a browser here.
 2. Behind a proxy, only the proxy and this machine speak with us, and the proxy says from where and how it was asked.
-3. A body is bounded, and comes in time; who takes our answer takes it in time.
+3. A body is bounded, comes in time, and comes with nothing that only looks; who takes our answer takes it in time.
 4. Every answer says what a browser may do with it: nothing but what the pages need.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ LONGEST_HEAD: Final = 16 * 1024
 """Bytes of a request's address and headers."""
 LONGEST_BODY: Final = 1024 * 1024
 LONGEST_FILES: Final = 20 * 1024 * 1024
-"""A form with files: evidence of manual steps."""
+"""A form with files: evidence of manual steps, and what is attached to a note."""
 PIECE_S: Final = 15.0
 """So long we wait for the next piece of a body."""
 WHOLE_S: Final = 60.0
@@ -37,6 +38,10 @@ WHOLE_S: Final = 60.0
 TAKE_S: Final = 30.0
 """So long we wait for somebody to take a piece of an answer."""
 
+_WITH_FILES: Final = ("/runs/", "/incidents/")
+"""Where such forms are sent to; whoever has not signed in sends none."""
+_LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -74,6 +79,8 @@ class Names:
 
     def knows(self, host: str) -> bool:
         """Say whether the value of a Host header is this server's."""
+        if not _HOST.fullmatch(host.lower()):
+            return False  # what reads like a path or an account is no name, whatever stands in front of it
         name = host_name(host)
         return name in LOOPBACK or name in self.hosts
 
@@ -132,9 +139,12 @@ def _refused(scope: Scope, names: Names) -> App | None:
             _take_from_proxy(scope, headers)
         elif not is_loopback(client):
             return _problem(403, "this server is spoken with through its proxy")
-    length = _first(headers, b"content-length")
-    if length is not None and (not length.isdigit() or int(length) > _longest(scope)):
-        return _problem(413, f"the body may have {_longest(scope)} bytes at most")
+    length, most = _first(headers, b"content-length"), _longest(scope)
+    if length is not None and (not length.isdigit() or int(length) > most):
+        return _problem(413, f"the body may have {most} bytes at most")
+    in_pieces = _first(headers, b"transfer-encoding") is not None
+    if scope["method"] in _LOOKS and (in_pieces or length not in (None, b"0")):
+        return _problem(400, f"a {scope['method']} has no body")
     if _first(headers, b"content-encoding") not in (None, b"identity"):
         return _problem(415, "send the body as it is, without a content encoding")
     return None
@@ -146,8 +156,12 @@ def _plain(address: str) -> str:
 
 
 def _take_from_proxy(scope: Scope, headers: Collection[tuple[bytes, bytes]]) -> None:
-    """Take the proxy's word for how it was asked, and by whom: the last of what it adds is its own."""
-    proto, client = _first(headers, b"x-forwarded-proto"), _first(headers, b"x-forwarded-for")
+    """Take the proxy's word for how it was asked, and by whom.
+
+    What it adds stands at the end, of the line or of the lines: what is in front of it anybody can have sent.
+    """
+    own = list(headers)[::-1]
+    proto, client = _first(own, b"x-forwarded-proto"), _first(own, b"x-forwarded-for")
     if proto in (b"http", b"https"):
         scope["scheme"] = proto.decode()
     if client:
@@ -159,9 +173,10 @@ def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | Non
 
 
 def _longest(scope: Scope) -> int:
-    """Give how long a body may be. Alerts come from anybody, wait in memory, and never are files."""
-    kind = b"" if scope["path"].startswith("/alerts/") else _first(scope["headers"], b"content-type") or b""
-    return LONGEST_FILES if kind.startswith(b"multipart/form-data") else LONGEST_BODY
+    """Give how long a body may be. Alerts and signings-in come from anybody, and never are files."""
+    kind = _first(scope["headers"], b"content-type") or b""
+    files = kind.startswith(b"multipart/form-data") and scope["path"].startswith(_WITH_FILES)
+    return LONGEST_FILES if files else LONGEST_BODY
 
 
 def _problem(status: int, detail: str) -> App:

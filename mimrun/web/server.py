@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ipaddress
 import os
 import platform
 import signal
@@ -75,9 +76,12 @@ class Options:
         """
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InputError("--tls-cert and --tls-key go together: give both or none")
-        parts = urlsplit(self.public_url)
-        if self.public_url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        if self.public_url and not _is_address(self.public_url):
             raise InputError(f"--public-url {self.public_url!r}: give https://HOST")
+        if self.behind and not _is_ip(self.behind):
+            raise InputError(
+                f"--behind {self.behind!r}: give the address by which the proxy comes, such as 127.0.0.1, and no name"
+            )
         secured = self.tls_cert is not None or self.behind or self.insecure
         if not is_loopback(self.host) and not secured:
             raise InputError(
@@ -92,7 +96,24 @@ class Options:
         if not is_loopback(self.host):
             bare = f"[{self.host}]" if ":" in self.host else self.host
             hosts |= {bare.lower(), platform.node().lower(), socket.getfqdn().lower()}
-        return Names(frozenset(hosts), self.behind)
+        return Names(frozenset(hosts), str(ipaddress.ip_address(self.behind)) if self.behind else "")
+
+
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def serve(settings: Settings, options: Options, tell: Callable[[dict[str, Any]], object]) -> None:

@@ -39,6 +39,13 @@ def test_choosing_a_theme_leads_to_no_other_site(bench: Bench, back: str) -> Non
     assert answer.headers["location"] == "/"
 
 
+def test_a_path_that_no_header_can_hold_is_written_so_that_it_can(bench: Bench) -> None:
+    with bench.home() as home:
+        form, live = {"theme": "dark", "back": "/log?text=→&x=%20"}, {"hx-request": "true"}
+        answer = Browser(home, "").client.post("/theme", data=form, headers=live)
+    assert answer.headers["hx-redirect"] == "/log?text=%E2%86%92&x=%20"
+
+
 def test_what_is_not_there_is_said_with_what_to_do_next(bench: Bench) -> None:
     with bench.home() as home:
         page = Browser(home).get("/nothing-here", 404)

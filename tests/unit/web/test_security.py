@@ -111,6 +111,11 @@ def test_looking_changes_nothing(site: Site, home: Home) -> None:
         "127.0.0.1.nip.io",
         "",
         "[::2]",
+        "localhost:x@evil.example",
+        "localhost:80/api/v1/runs?",
+        "localhost:",
+        "[::1",
+        "[::1]x",
     ],
 )
 def test_another_name_points_no_browser_here(site: Site, host: str) -> None:
@@ -170,6 +175,13 @@ def test_the_proxy_says_how_it_was_asked_and_by_whom() -> None:
     assert (status, seen.scheme, seen.client) == (200, "https", "203.0.113.9")
 
 
+def test_what_stands_in_front_of_the_proxys_own_word_is_anybodys() -> None:
+    told = ((b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"203.0.113.9"))
+    assert behind("10.0.0.1", *told)[1].client == "203.0.113.9"
+    told = ((b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http"))
+    assert behind("10.0.0.1", *told)[1].scheme == "http"
+
+
 def test_nobody_else_is_believed_and_others_than_this_machine_are_refused() -> None:
     told = ((b"x-forwarded-proto", b"https"), (b"x-forwarded-for", b"203.0.113.9"))
     assert behind("10.0.0.2", *told)[0] == 403
@@ -194,6 +206,43 @@ def test_a_body_is_bounded_whether_or_not_its_length_is_said(site: Site) -> None
     assert sent[0]["status"] == 413
     lie = {"content-length": "-1"}
     assert stranger.request("POST", "/sign-in", headers=lie).status_code == 413
+
+
+def test_files_are_taken_only_where_somebody_who_has_signed_in_attaches_them(site: Site) -> None:
+    stranger, files = client(site), {"content-type": "multipart/form-data; boundary=x"}
+    large = b"x" * (LONGEST_BODY + 1)
+    for path in ("/sign-in", "/theme", "/alerts/json", "/sign-in/oidc/answer"):
+        assert stranger.post(path, content=large, headers=files).status_code == 413, path
+    for path in ("/runs/run-x/manual/attest", "/incidents/INC-1/note"):
+        assert stranger.post(path, content=large, headers=files).status_code == 401, path
+
+
+@pytest.mark.parametrize("header", [{"content-length": "5"}, {"transfer-encoding": "chunked"}])
+def test_what_only_looks_has_no_body_that_could_be_waited_for(
+    site: Site, home: Home, header: dict[str, str]
+) -> None:
+    alex = with_session(site, home, "alex")
+    for path in ("/", "/events", "/health"):
+        assert alex.get(path, headers=header).status_code == 400, path
+    assert alex.get("/health", headers={"content-length": "0"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/alerts/json", "/sign-in", "/incidents", "/api/v1/incidents"])
+@pytest.mark.parametrize("kind", [b"application/json", b"application/x-www-form-urlencoded"])
+def test_a_line_that_breaks_is_no_bug(site: Site, home: Home, path: str, kind: bytes) -> None:
+    alex = with_session(site, home, "alex")
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", kind),
+        (b"cookie", f"{COOKIE}={alex.cookies[COOKIE]}".encode()),
+    ]
+    if kind == b"application/json":
+        headers.append((HEADER.encode(), alex.headers[HEADER].encode()))
+    scope = {"path": path, "method": "POST", "headers": headers}
+    begun = {"type": "http.request", "body": b"a=", "more_body": True}
+    sent = ask_raw(site, scope, begun, {"type": "http.disconnect"})
+    assert sent[0]["status"] in (400, 401, 403, 422)
+    assert not home.settings.program_log.exists()
 
 
 def test_a_packed_body_is_not_unpacked(site: Site) -> None:

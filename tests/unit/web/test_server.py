@@ -132,6 +132,9 @@ def test_options_are_held_against_each_other(tmp_path: Path) -> None:
         Options(tls_cert=tmp_path),
         Options(public_url="ftp://x"),
         Options(public_url="https://"),
+        Options(public_url="https://mim.example.org:x"),
+        Options(behind="localhost"),
+        Options(behind="10.0.0.0/8"),
     ):
         with pytest.raises(InputError):
             wrong.check()
