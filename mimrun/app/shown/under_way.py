@@ -39,6 +39,7 @@ class _Step:
         looks: the looks that were had, on all hosts.
         proving: it was done, and its verification looks for the effect.
         why: what the last look said, or "".
+        is_proven: it has a verification on some host; known once, because there may be many hosts.
     """
 
     node: PlannedAction | None
@@ -48,6 +49,7 @@ class _Step:
     looks: int = 0
     proving: bool = False
     why: str = ""
+    is_proven: bool = False
 
     @property
     def waits(self) -> bool:
@@ -94,7 +96,7 @@ class UnderWay:
             node = self._nodes.get(path)
             left = dict.fromkeys(body.targets)
             action = node if isinstance(node, PlannedAction) else None
-            self._steps[path] = _Step(action, entry.ts, entry.ts, left)
+            self._steps[path] = _Step(action, entry.ts, entry.ts, left, is_proven=_is_proven(action))
         elif isinstance(body, kinds.StepFinished):
             self._steps.pop(path, None)
         elif isinstance(body, kinds.RunWaiting | kinds.RunEnded):
@@ -109,7 +111,7 @@ class UnderWay:
             case kinds.StepOutcome() as body:
                 step.looks += step.proving or is_wait(step.node)
                 step.why = body.reason
-                if not (step.proving or is_wait(step.node) or _is_proven(step.node)):
+                if not (step.proving or is_wait(step.node) or step.is_proven):
                     step.left.pop(entry.target, None)
             case kinds.StepVerified() | kinds.StepSkipped() | kinds.StepInDoubt():
                 step.left.pop(entry.target, None)
