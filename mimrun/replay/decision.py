@@ -15,6 +15,8 @@ def decision_of(entry: LogEntry | Draft) -> str:
             return f"end the run: {body.status}{_why(body.reason)}"
         case kinds.GuardTripped() as body:
             return f"stop by a guard{_why(body.reason)}"
+        case kinds.LockReleased() as body:
+            return f"let go of the lock {body.resource}"
         case kinds.LoopExpanded() as body:
             return f"go through {body.count} items"
         case _:

@@ -135,7 +135,28 @@ class FollowedLog(Scratch):
             TapeOver: the tape ends here, or holds something else.
             Halt: somebody asked to stop.
         """
-        return tuple([self._append(draft, guard) for draft in drafts if draft.kind not in FOLLOWS])
+        written = tuple([self._append(draft, guard) for draft in drafts if draft.kind not in FOLLOWS])
+        if any(draft.kind in (Kind.RUN_ENDED, *FOLLOWS) for draft in drafts):
+            self._let_go([draft for draft in drafts if draft.kind in FOLLOWS])
+        return written
+
+    def _let_go(self, drafts: Sequence[Draft]) -> None:
+        """Hold the locks that are let go of against those of the record, where today's code does so, or the run has ended.
+
+        Raises:
+            TapeOver: they are others.
+        """
+        session = self.cursor.session
+        then = {
+            entry.body.resource: entry
+            for entry in self.tape.entries[session.first : session.end]
+            if isinstance(entry.body, kinds.LockReleased) and entry.epoch == session.epoch
+        }
+        now = {draft.body.resource: draft for draft in drafts if isinstance(draft.body, kinds.LockReleased)}
+        for name in sorted(then.keys() ^ now.keys()):
+            said = "" if name in now else f"keep the lock {name}"
+            self.part(Parting(then.get(name), now.get(name), said=said))
+            raise TapeOver
 
     def _append(self, draft: Draft, guard: Guard | None) -> LogEntry:
         wanting = Wanting(draft)

@@ -14,8 +14,11 @@ from mimrun.app.decisions import attest, decide, pending_gate, request_cancel
 from mimrun.app.replaying import redecide
 from mimrun.app.undo import plan_undo
 from mimrun.gate import approval
+from mimrun.log.entry import Draft
+from mimrun.log.kinds import Kind
 from mimrun.replay.comparison import Comparison
 from mimrun.run import attempt, fanout, roster, spot
+from mimrun.run.journal import Journal
 from mimrun.run.move import Move
 from mimrun.run.state import CellKey
 from mimrun.runbook.node import StepOptions
@@ -317,6 +320,33 @@ def test_another_limit_on_failures_is_found_at_the_step_that_went_on_then(
     found = again(bench, run).divergence
     assert found is not None
     assert found.step == "1"
+
+
+def test_a_lock_that_is_kept_or_let_go_of_otherwise_is_found(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = a_plan(bench.world, action("1"), action("2", word="w", answer="lost")).model_copy(
+        update={"locks": ("db/one", "db/two")}
+    )
+    run, _ = bench.run(plan)
+    bench.settle(run, CellKey("2", "a"), applied=True)
+    assert bench.execute(run).status == "succeeded"
+    same(bench, run)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_releases", lambda _: [])
+        found = again(bench, run).divergence
+        assert found is not None
+        assert found.today == "keep the lock db/one"
+    real = Journal.write
+
+    def hasty(self: Journal, *drafts: Draft) -> Any:
+        early = [self.draft(body) for body in self._releases()] if drafts[0].kind is Kind.RUN_WAITING else []
+        return real(self, *drafts, *early)
+
+    monkeypatch.setattr(Journal, "write", hasty)
+    found = again(bench, run).divergence
+    assert found is not None
+    assert (found.recorded, found.today) == ("", "let go of the lock db/one")
 
 
 def test_what_today_does_besides_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
