@@ -151,7 +151,10 @@ def _plain(name: str, value: object) -> str | int | None:
     text = str(value)
     for masker in _maskers.get() or ():
         text = masker.mask_text(text)
-    return text if len(text) <= VALUE_CHARACTERS else text[: VALUE_CHARACTERS - 1] + "…"
+    if len(text) <= VALUE_CHARACTERS:
+        return text
+    # Of a trace the end says what went wrong and where; what it begins with is the same for all of them.
+    return "…" + text[1 - VALUE_CHARACTERS :] if name == "exception" else text[: VALUE_CHARACTERS - 1] + "…"
 
 
 class _Sink:

@@ -124,7 +124,7 @@ def answer_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _answer(request, 422, f"{where}: {first['msg']}")
 
-    def gone(request: Request, exc: Exception) -> Response:
+    def gone(_request: Request, _exc: Exception) -> Response:
         # Nobody reads this: a line that breaks is no bug, and nothing was done.
         return problem(400, "the body broke off")
 

@@ -8,10 +8,13 @@ import multiprocessing
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from builders import paper_changes as paper
 from builders.commands import until
+from builders.console import Browser
 from builders.drawer import CATALOG, Drawer, put
 from builders.inbox import chatting
 from builders.plans import a_plan, action, gate
@@ -24,8 +27,10 @@ from mimrun.app.change.linking import find_record, link_change
 from mimrun.app.change.timer import write_now
 from mimrun.app.execution import execute_run, note_mode
 from mimrun.app.home import lay_home
+from mimrun.app.launching import Launcher
 from mimrun.app.program_log import LOG_BYTES, VALUE_CHARACTERS, Event, about, mask_with, program_log
 from mimrun.app.rule.timer import RuleThread
+from mimrun.app.server.keeping import EngineKeeper
 from mimrun.app.watching import Watching, read_watches
 from mimrun.app.worker import Worker
 from mimrun.errors import StoreError, Unreachable
@@ -290,8 +295,52 @@ SERVER_TESTS = Path(__file__).parents[2] / "acceptance" / "test_cli_serve.py"
 
 def test_every_event_has_a_test() -> None:
     source = Path(__file__).read_text("utf-8") + SERVER_TESTS.read_text("utf-8")
-    untested = {Event.SERVER_BROKE, Event.SERVER_ENGINE_FAILED}
-    assert {event for event in Event if f'"{event}"' not in source} == untested
+    assert {event for event in Event if f'"{event}"' not in source} == set()
+
+
+def test_a_request_that_breaks_is_told_with_what_was_asked_and_nothing_that_was_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("somewhere inside")
+
+    monkeypatch.setattr("mimrun.web.pages.incidents.declare", broken)
+    with bench.home() as home:
+        alex = Browser(home, "alex")
+        with pytest.raises(ZeroDivisionError):
+            alex.send("/incidents?from=" + PASSWORD, title=PASSWORD)
+    (told,) = lines(bench.settings)
+    assert (told["event"], told["level"]) == ("server_broke", "error")
+    assert (told["error"], told["request"]) == ("ZeroDivisionError", "POST /incidents")
+    assert "somewhere inside" in str(told["exception"])
+    assert PASSWORD not in json.dumps(told)
+
+
+class NoEngine:
+    """A launcher whose engine cannot be had."""
+
+    name = "none"
+
+    def status(self) -> Any:
+        return SimpleNamespace(running=False, ready=False)
+
+    def wake(self, stays_s: float) -> None:
+        raise StoreError(f"no room for it, for {stays_s:g} s")
+
+    def leave(self) -> None:
+        raise OSError("its socket is gone")
+
+
+def test_an_engine_that_cannot_be_kept_up_is_told_with_why(settings: Settings) -> None:
+    keeper = EngineKeeper(settings, cast("Launcher", NoEngine()))
+    keeper.look()
+    assert keeper.state == "down"
+    keeper.leave()
+    reasons = [str(line["reason"]) for line in lines(settings)]
+    assert reasons == ["no room for it, for 60 s", "its socket is gone"]
+    assert {(line["event"], line["level"]) for line in lines(settings)} == {
+        ("server_engine_failed", "warning")
+    }
 
 
 def test_only_what_is_loud_enough_is_written(tmp_path: Path) -> None:
