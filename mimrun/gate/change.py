@@ -173,7 +173,7 @@ def _type(record: ChangeRecord, need: ChangeNeed) -> Iterator[str]:
 def _about(record: ChangeRecord, need: ChangeNeed) -> Iterator[str]:
     if record.type == "standard":
         if record.digest != need.runbook:
-            yield f"digest is {_short(record.digest)}; it must be {_short(need.runbook)}, that of the runbook"
+            yield f"digest is {_short(record.digest)}; it must be {need.runbook}, that of the runbook and what it includes"
         return
     if record.run and record.run != need.run:
         yield f"run is {record.run}; it must be {need.run}"

@@ -6,9 +6,10 @@ and their digests are what they were. What the gate asks for is not in the plan:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
 
+from mimrun import canonical
 from mimrun.connector import Effect
 from mimrun.runbook.model import OnTimeout, Risk
 from mimrun.runbook.node import PlannedAction, PlannedGate, PlannedInclude, PlannedManual
@@ -63,6 +64,23 @@ def row_of(plan: Plan) -> RiskRow:
         return "read_only"
     risks = (plan.runbook.risk, *(node.runbook.risk for node in nodes if isinstance(node, PlannedInclude)))
     return max(risks, key=_RISKS.index).value
+
+
+def whole_digest(own: str, included: Iterable[str]) -> str:
+    """Give the digest of a runbook with everything that it includes; its own where that is nothing.
+
+    Arguments:
+        own: the digest of the runbook.
+        included: those of what it includes, and of what that includes, in any order.
+    """
+    others = sorted({*included} - {own})
+    return canonical.digest(["mimrun/whole-runbook/1", own, *others]) if others else own
+
+
+def covered_digest(plan: Plan) -> str:
+    """Give the digest of everything that was written for a plan: what a standard change stands for."""
+    inner = (node.runbook.digest for node in plan.walk() if isinstance(node, PlannedInclude))
+    return whole_digest(plan.runbook.digest, inner)
 
 
 def _unasked(plan: Plan) -> Iterator[str]:

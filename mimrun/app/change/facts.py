@@ -32,6 +32,7 @@ from mimrun.log.store import Store
 from mimrun.run.permit import ChangeAsking
 from mimrun.run.summary import RunSummaries, RunSummary
 from mimrun.run.transitions import TERMINAL
+from mimrun.runbook.launch import covered_digest
 from mimrun.runbook.pattern import Names, select_hosts
 from mimrun.runbook.plan import Plan
 
@@ -72,7 +73,7 @@ class Changes:
 
     def standard_for(self, plan: Plan, at: datetime) -> str:
         """Give the valid standard change for the runbook digest and all targets of a plan; "" where there is none."""
-        found = standards_for(self._home.store, plan.runbook.digest)
+        found = standards_for(self._home.store, covered_digest(plan))
         people = self._home.people() if found else People()
         for was in found:
             record = self._registered(was.ref, plan, people, at)
@@ -239,7 +240,7 @@ def _need_of(plan: Plan, people: People) -> ChangeNeed:
         run="",
         digest=plan.digest,
         plan=plan.digest,
-        runbook=plan.runbook.digest,
+        runbook=covered_digest(plan),
         targets=frozenset(target.name for target in plan.targets),
         excluded=frozenset(),
         people=people,

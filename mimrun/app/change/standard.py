@@ -18,7 +18,11 @@ from mimrun.gate.people import acted
 from mimrun.gate.register import Content, Registered
 from mimrun.gate.terms import a_change
 from mimrun.log.moment import write_moment
+from mimrun.runbook.launch import whole_digest
+from mimrun.runbook.loader import LoadedRunbook
+from mimrun.runbook.model import IncludeStep
 from mimrun.runbook.pattern import Names, select_hosts, split_pattern
+from mimrun.runbook.tree import walk_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Template:
 
 
 def add_standard(home: Home, identity: Identity, template: Template) -> str:
-    """Open a standard change for this very content of a runbook, and ask for it to be allowed.
+    """Open a standard change for this very content of a runbook and of what it includes, and ask for it to be allowed.
 
     Raises:
         InputError: the runbook cannot be read, the pattern or the day is of no use, or no reason is given.
@@ -53,16 +57,16 @@ def add_standard(home: Home, identity: Identity, template: Template) -> str:
     if template.until <= home.clock():
         raise InputError("--until: that moment is over; give a later one")
     _check_pattern(template.hosts)
-    book = loaded.runbook
+    book, inner = loaded.runbook, _included(loaded, {})
     content = Content(
         type="standard",
         title=f"{book.title} ({book.name}@{book.version})"[:200],
         risk=book.risk.value,
         justification=reason,
-        implementation=loaded.source.decode()[:60_000],
+        implementation="\n".join(one.source.decode() for one in (loaded, *inner.values()))[:60_000],
         runbook=f"{book.name}@{book.version}",
         owner=book.owner,
-        digest=loaded.digest,
+        digest=whole_digest(loaded.digest, inner),
         hosts=template.hosts,
         valid_until=write_moment(template.until),
         requested_by=person.id,
@@ -91,6 +95,21 @@ def revoke_standard(home: Home, ref: str, identity: Identity, reason: str) -> Re
     if "change_manager" not in person.roles and not own:
         raise GateError(f"{person.id} neither asked for {view.was.ref} nor is a change_manager")
     return move_change(home, ref, identity.actor(), ChangeState.CANCELED, reason=reason)
+
+
+def _included(loaded: LoadedRunbook, found: dict[str, LoadedRunbook]) -> dict[str, LoadedRunbook]:
+    """Give everything that a runbook includes, by digest: what is approved is what runs, to the innermost.
+
+    Raises:
+        RunbookError: something that is included cannot be read.
+    """
+    for _, step in walk_steps(loaded.runbook.steps):
+        if isinstance(step, IncludeStep):
+            inner = load_named(step.include.runbook)
+            if inner.digest not in found:
+                found[inner.digest] = inner
+                _included(inner, found)
+    return found
 
 
 def _check_pattern(pattern: str) -> None:

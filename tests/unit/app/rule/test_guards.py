@@ -7,9 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from builders.rules import WRITING, Alarm, an_alert, count, firings, outcomes, send
+from builders.rules import HEAD, WRITING, Alarm, an_alert, count, firings, outcomes, send
 from builders.runs import ALEX, BILLIE, RESPONDER, person
 
+from mimrun.app.change.records import find_change
 from mimrun.app.change.register import decide_change
 from mimrun.app.change.standard import Template, add_standard, revoke_standard
 from mimrun.app.execution import execute_run
@@ -69,6 +70,39 @@ def test_another_content_of_the_runbook_is_not_pre_approved(alarm: Alarm) -> Non
         send(home, cluster("orders"))
         Heeding(home).look()
         assert [(fired.outcome, fired.reason) for fired in firings(home)] == [("proposed", NO_STANDARD)]
+
+
+INCLUDING = (
+    HEAD
+    + """\
+owner: testers
+risk: {risk}
+inputs:
+  cluster: {{type: string, pattern: "[a-z][a-z0-9-]{{0,30}}", help: Name of the pair}}
+{more}steps:
+  - name: Do as the other says
+    block:
+      - name: The other
+        include: {{runbook: inner@1.0.0, inputs: {{cluster: "{{{{ cluster }}}}"}}}}
+"""
+)
+
+
+@pytest.mark.parametrize(("edited", "outcome"), [("", "launched"), ("inner", "proposed")])
+def test_another_content_of_what_a_runbook_includes_is_not_pre_approved_either(
+    alarm: Alarm, edited: str, outcome: str
+) -> None:
+    inner = alarm.runbook("inner", form=WRITING)
+    alarm.runbook("outer", form=INCLUDING)
+    alarm.rule(runbook="outer")
+    with alarm.home() as home:
+        ref = pre_approve(home, "outer")
+        assert "echo" in find_change(home, ref).text().implementation
+        if edited:
+            inner.write_text(inner.read_text().replace("echo", "rm -f marks; echo"))
+        send(home, cluster("orders"))
+        Heeding(home).look()
+        assert [fired.outcome for fired in firings(home)] == [outcome]
 
 
 @pytest.mark.parametrize(
