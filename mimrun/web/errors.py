@@ -30,6 +30,7 @@ from mimrun.errors import (
     TooManyGuessesError,
 )
 from mimrun.web.acting import Who, who_acts
+from mimrun.web.wished import keep_wish
 
 TITLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("That cannot be done so", "Go back, put right what it says, and send it again; nothing was done."),
@@ -151,7 +152,9 @@ def _answer(request: Request, status: int, text: str, error: MimrunError | None 
     if wants_json(request):
         return problem(status, text, _places(error))
     if status == 401 and not is_fragment(request) and request.method == "GET":
-        return RedirectResponse("/sign-in", status_code=303)
+        answer = RedirectResponse("/sign-in", status_code=303)
+        keep_wish(request, answer)
+        return answer
     who = _who(request)
     title, what_next = TITLES.get(status, OTHERWISE)
     return show(

@@ -18,6 +18,7 @@ from mimrun.secret import Secret
 from mimrun.web.form_key import cookie_of, give_cookie, is_from_here, take_cookie
 from mimrun.web.page import see, show
 from mimrun.web.route import does, new_router, open_to_all
+from mimrun.web.wished import forget_wish, wished
 
 router: Final = new_router()
 _Typed = Annotated[str, Form(max_length=512)]
@@ -88,13 +89,18 @@ def sign_out(request: Request) -> Response:
     return answer
 
 
-def let_in(request: Request, signed: SignedIn, to: str = "/") -> Response:
-    """Open a session for somebody who has proven who they are, and show them a page; a session of before is over."""
+def let_in(request: Request, signed: SignedIn, to: str = "") -> Response:
+    """Open a session for somebody who has proven who they are, and show them a page; a session of before is over.
+
+    Arguments:
+        to: which one; without, what they asked for before they had to sign in.
+    """
     home: Home = request.app.state.home
     before = cookie_of(request)
     if before is not None:
         end_session(home, before)
-    answer = see(request, to)
+    answer = see(request, to or wished(request))
+    forget_wish(request, answer)
     give_cookie(request, answer, open_session(home, signed), int(LASTS.total_seconds()))
     return answer
 

@@ -26,6 +26,7 @@ from mimrun.secret import Secret
 from mimrun.web.form_key import COOKIE
 from mimrun.web.pages.oidc import COOKIE as WORD
 from mimrun.web.site import Site, make_site
+from mimrun.web.wished import COOKIE as WISHED
 
 ALEX, ADMIN = person("alex", "change_manager"), person("admin", "administrator")
 GOOD, OTHER = "plum kettle orbit nine", "another one, just as long"
@@ -72,6 +73,34 @@ def test_a_password_opens_a_session_and_the_first_page(site: Site, home: Home, p
     entry = next(home.store.entries(kinds={Kind.SESSION_OPENED}))
     assert (entry.actor.id, entry.actor.auth, entry.actor.via) == ("alex", "password", "web")
     assert one.cookies[COOKIE] not in str(entry.as_json())
+
+
+@pytest.mark.parametrize("asked", ["/runs/run-1/gate", "/log?text=a%26b&kind=gate.%2A", "/"])
+def test_whoever_had_to_sign_in_gets_the_page_that_they_asked_for(
+    site: Site, home: Home, passwords: Passwords, asked: str
+) -> None:
+    made, _ = make_password(home, ADMIN, "alex", passwords)
+    one = client(site)
+    assert one.get(asked, headers=HTML).headers["location"] == "/sign-in"
+    send(one, "/sign-in", person="alex", password="wrong")
+    send(one, "/sign-in", person="alex", password=made.reveal())
+    chosen = send(one, "/sign-in/password", person="alex", password=made.reveal(), new=GOOD, again=GOOD)
+    assert chosen.headers["location"] == asked
+    again = send(one, "/sign-in", person="alex", password=GOOD)
+    assert again.headers["location"] == "/", "a wish is fulfilled once"
+
+
+@pytest.mark.parametrize(
+    "wish", ["//elsewhere.example.org", "https://elsewhere.example.org", "/\\elsewhere", "/a\r\nb"]
+)
+def test_no_wish_leads_to_another_site(site: Site, home: Home, passwords: Passwords, wish: str) -> None:
+    set_password(home, ALEX, Secret(GOOD), passwords)
+    one = client(site)
+    one.cookies.set(WISHED, urllib.parse.quote(wish, safe=""), path="/sign-in")
+    assert send(one, "/sign-in", person="alex", password=GOOD).headers["location"] == "/"
+    two = client(site)
+    two.get(wish if wish.startswith("//") else "/", headers=HTML)
+    assert send(two, "/sign-in", person="alex", password=GOOD).headers["location"] == "/"
 
 
 def test_whoever_does_not_get_in_is_told_one_thing(site: Site, home: Home, passwords: Passwords) -> None:
