@@ -1,4 +1,5 @@
-/* Clocks: <time data-clock="up" datetime="..."> shows how long ago that was, "down" how long it is until then.
+/* Clocks: <time data-clock="up" datetime="..."> shows how long ago that was, "down" how long it is until then,
+ * "at" what time it is.
  *
  * They tick once a second by the server's clock: <body data-now="..."> is when the page was made. A "down" that has
  * passed counts on with "late by". Words are those of mimrun.web.words.duration.
@@ -21,6 +22,11 @@
     for (const one of document.querySelectorAll("time[data-clock]")) {
       const at = Date.parse(one.dateTime);
       if (Number.isNaN(at)) continue;
+      if (one.dataset.clock === "at") {
+        const text = new Date(now).toISOString().slice(11, 16) + " UTC";
+        if (one.textContent !== text) one.textContent = text;
+        continue;
+      }
       const left = one.dataset.clock === "down" ? at - now : now - at;
       const text = one.dataset.clock === "down" && left < 0 ? "late by " + duration(-left / 1000) : duration(left / 1000);
       if (one.textContent !== text) one.textContent = text;

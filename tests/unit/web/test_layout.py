@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def test_whoever_has_not_signed_in_is_asked_to(bench: Bench) -> None:
     assert page.one("h1").text == "Sign in"
     assert page.one("input", name="token").attributes["type"] == "password"
     assert not page.all("nav")
+
+
+def test_every_page_says_what_time_it_is_and_where(bench: Bench) -> None:
+    with bench.home() as home:
+        now = Browser(home).get("/").one("time", class_="utc")
+    assert re.fullmatch(r"[0-9]{2}:[0-9]{2} UTC", now.text)
+    assert now.attributes["datetime"][11:16] == now.text[:5]
 
 
 def test_a_chosen_theme_stays_without_a_script(bench: Bench) -> None:
