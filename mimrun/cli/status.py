@@ -256,17 +256,23 @@ def _print(home: Home, view: RunView, state: RunState) -> None:
     unread = _print_steps(out, home, view, state)
     counts = "  ".join(f"{word}={count}" for word, count in state.recap().items())
     out.print(Text(f"  {counts}", "dim"))
-    if summary.wish.level and view.status in ("running", "interrupted"):
+    if summary.wish.level and view.status in ("running", "interrupted", "in_doubt"):
         asked = f"  {summary.wish.level.name.lower()} asked for: {safe_line(summary.wish.reason)}"
         out.print(Text(asked, "bold yellow"))
     if summary.reason:
-        out.print(Text(f"  {safe_line(summary.reason, 500)}", "yellow"))
+        why = "nothing is in doubt any more" if _is_settled(view, state) else summary.reason
+        out.print(Text(f"  {safe_line(why, 500)}", "yellow"))
     for revert in _reverts(home, summary.run):
         if revert.status in OPEN:
             _print_revert(out, revert)
     if not unread:  # what it needs stands in blobs, and nobody could answer before the key is back
         print_needs(out, home, summary.run)
     _print_shells(out, home, summary.incident)
+
+
+def _is_settled(view: RunView, state: RunState) -> bool:
+    """Say whether a run rests because of doubts that people have settled since."""
+    return view.status == "in_doubt" and not doubts(state)
 
 
 def _print_steps(out: Console, home: Home, view: RunView, state: RunState) -> bool:
@@ -277,9 +283,10 @@ def _print_steps(out: Console, home: Home, view: RunView, state: RunState) -> bo
     except (ErasedError, BlobKeyError) as exc:
         out.print(Text(f"  {safe_line(str(exc), 500)}", "yellow"))
         return isinstance(exc, BlobKeyError)
+    settled = _is_settled(view, state)
     for node in nodes:
         word = state.finished.get(node.path) or ("under way" if node.path in state.started else "")
-        if node.path == summary.waits_at and view.status in ("waiting", "in_doubt"):
+        if node.path == summary.waits_at and view.status in ("waiting", "in_doubt") and not settled:
             word = "waits" if view.status == "waiting" else "in doubt"
         style = {"ok": "green", "failed": "bold red", "skipped": "cyan"}.get(
             word, "yellow" if word else "dim"

@@ -171,7 +171,10 @@ def test_exit_codes_are_what_the_front_page_says(desk: Desk) -> None:
     settled = desk("resolve", "latest", "1", "--skip", "--reason", "looked")
     assert settled.code == 0, settled.err
     assert "go on with: mimrun resume" in settled.out
-    assert "next: mimrun resume" in desk("status").out
+    rests = desk("status").out
+    assert "next: mimrun resume" in rests
+    assert "nothing is in doubt any more" in rests
+    assert "it is not known" not in rests
     assert desk("resume", "--direct").code == 0
     assert desk("resume", "--direct").code == 5, "it is over"
     assert desk.run(gated).code == 3
