@@ -129,6 +129,7 @@ class SignedIn:
         scopes: what they may do by it; None for everything that is theirs to do.
         until: when it ends, as the log writes it.
         maker: whoever made the token, where that is somebody else: they have it as well.
+        changed: when their password had last changed as it was compared; None where it was none.
     """
 
     person: str
@@ -136,6 +137,7 @@ class SignedIn:
     scopes: frozenset[str] | None = None
     until: str = ""
     maker: str = ""
+    changed: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -85,11 +85,11 @@ class Passwords:
             ChooseAnotherError: somebody else has made this password; it is right.
             SignInError: it is wrong.
         """
-        known, kept = self._known(home, person, password, address)
+        known, kept, changed = self._known(home, person, password, address)
         if kept.once:
             raise ChooseAnotherError("choose a password of your own now")
         self._renew(home, known, kept, password)
-        return SignedIn(known.id, AUTH)
+        return SignedIn(known.id, AUTH, changed=changed)
 
     def choose(self, home: Home, person: str, old: Secret, new: Secret, address: str) -> SignedIn:
         """Let somebody who has a password choose another, and sign them in.
@@ -98,34 +98,36 @@ class Passwords:
             TooManyGuessesError, SignInError: as for `sign_in`.
             InputError: the new one cannot be chosen.
         """
-        known, _ = self._known(home, person, old, address)
+        known, kept, _ = self._known(home, person, old, address)
         check_new(new.reveal(), known.id)
         if normal(new.reveal()) == normal(old.reveal()):
             raise InputError("this is the password that you have; choose another")
-        keep(home, Actor("person", known.id, "web", AUTH), known.id, Kept(hash=self.hash(new)))
-        return SignedIn(known.id, AUTH)
+        actor = Actor("person", known.id, "web", AUTH)
+        changed = keep(home, actor, known.id, Kept(hash=self.hash(new)), instead_of=kept)
+        return SignedIn(known.id, AUTH, changed=changed)
 
     def hash(self, password: Secret) -> str:
         """Give what is kept of a password."""
         with self._room:
             return self._hasher.hash(normal(password.reveal()))
 
-    def _known(self, home: Home, name: str, password: Secret, address: str) -> tuple[Person, Kept]:
+    def _known(self, home: Home, name: str, password: Secret, address: str) -> tuple[Person, Kept, str]:
+        """Say whose password it is, what is kept of it, and when it had last changed."""
         with self._queued():
             self._guesses.count(name, address)
             nothing = self._nothing  # made the first time, whoever comes
             person = load_people(home.settings.people).by_id.get(name.strip().lower())
-            every = read_passwords(
-                home.settings
-            )  # also where there is nobody: it may be that it cannot be read
-            kept = every.get(person.id) if person is not None else None
+            # Also where there is nobody: it may be that it cannot be read. Nobody changes it at that moment.
+            with changing(home.settings) as file:
+                kept = file.passwords.get(person.id) if person is not None else None
+                changed = last_change(home, person.id if person is not None else "").at
             # 1. Always compare, with something.
             right = self._fits(kept.hash if kept is not None else nothing, password)
         # 2. Then all the rest at once.
         if person is None or kept is None or not right or not person.active or _is_over(kept, home.clock()):
             raise SignInError(_WRONG)
         self._guesses.forgive(name, address)
-        return person, kept
+        return person, kept, changed
 
     @contextmanager
     def _queued(self) -> Iterator[None]:
@@ -228,24 +230,31 @@ def last_change(home: Home, person: str) -> LastChange:
     return LastChange.model_validate_json(home.store.projection(PasswordChanges.name, person))
 
 
-def keep(home: Home, actor: Actor, person: str, kept: Kept | None) -> None:
-    """Put what is kept of a password into the file, and that it changed into the log.
+def keep(home: Home, actor: Actor, person: str, kept: Kept | None, instead_of: Kept | None = None) -> str:
+    """Put what is kept of a password into the file, and that it changed into the log; gives when.
 
     The log comes first: a session of the former password must not outlive it.
 
+    Arguments:
+        instead_of: what was kept of the password that was compared; None where none was.
+
     Raises:
+        SignInError: it has changed since it was compared.
         InputError: one is to be removed that is not there.
         SettingsError: the file cannot be written; nothing is recorded then.
         StoreError: the log cannot be written; nothing is changed then.
     """
     with changing(home.settings) as file:
+        if instead_of is not None and file.passwords.get(person) != instead_of:
+            raise SignInError(_WRONG)
         if kept is not None:
             file.passwords[person] = kept
         elif file.passwords.pop(person, None) is None:
             raise InputError(f"{person} has no password")
         file.prepare()
-        home.store.append([Draft(actor, PasswordChanged(person=person, removed=kept is None))])
+        entry = home.store.append([Draft(actor, PasswordChanged(person=person, removed=kept is None))])[-1]
         file.commit()
+    return write_moment(entry.ts)
 
 
 def _is_over(kept: Kept, now: datetime) -> bool:

@@ -12,6 +12,7 @@ from mimrun.app.server.idle import Idle
 from mimrun.app.server.passwords import AUTH, last_change
 from mimrun.app.sign_in import sign_in_with_token, still_good
 from mimrun.errors import InputError, NotSignedInError, RefusedError, SignInError
+from mimrun.gate.password import LastChange, PasswordChanges
 from mimrun.gate.people import CLAIMED, SignedIn
 from mimrun.gate.role import ADMINISTRATOR
 from mimrun.gate.session import (
@@ -38,6 +39,7 @@ def open_session(home: Home, signed: SignedIn) -> Secret:
     """Open a session for somebody who has proven who they are; gives what the browser is to keep.
 
     Raises:
+        SignInError: their password has changed since it was compared.
         StoreError: the log cannot be written.
     """
     name = "ses-" + "".join(secrets.choice(_LETTERS) for _ in range(12))
@@ -52,7 +54,13 @@ def open_session(home: Home, signed: SignedIn) -> Secret:
         verifier=verifier_of(cookie),
         expires_at=expires,
     )
-    home.store.append([Draft(Actor("person", signed.person, "web", signed.auth), body)])
+
+    def same_password(view: View) -> None:
+        now = LastChange.model_validate_json(view.projection(PasswordChanges.name, signed.person)).at
+        if signed.changed not in (None, now):
+            raise SignInError("your password has changed just now; sign in with the new one")
+
+    home.store.append([Draft(Actor("person", signed.person, "web", signed.auth), body)], guard=same_password)
     return cookie
 
 

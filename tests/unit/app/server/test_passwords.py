@@ -266,6 +266,43 @@ def test_sessions_of_a_former_password_are_over(home: Home, passwords: Passwords
     assert recognise(home, open_session(home, SignedIn("alex", "password"))).person == "alex"
 
 
+def test_who_signs_in_while_the_password_changes_has_no_session_of_the_former_one(
+    home: Home, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_for_alex(home, passwords)
+    verify, new = PasswordHasher.verify, Secret("another one, as long")
+
+    def changed_meanwhile(self: PasswordHasher, hash_: str, password: str) -> bool:
+        monkeypatch.setattr(PasswordHasher, "verify", verify)
+        set_for_alex(home, passwords, new)
+        return verify(self, hash_, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", changed_meanwhile)
+    signed = passwords.sign_in(home, "alex", GOOD, HERE)
+    with pytest.raises(SignInError, match="has changed just now"):
+        open_session(home, signed)
+    assert recognise(home, open_session(home, passwords.sign_in(home, "alex", new, HERE)))
+
+
+def test_who_knew_the_former_password_does_not_replace_the_new_one(
+    home: Home, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_for_alex(home, passwords)
+    verify, new = PasswordHasher.verify, Secret("another one, as long")
+
+    def changed_meanwhile(self: PasswordHasher, hash_: str, password: str) -> bool:
+        monkeypatch.setattr(PasswordHasher, "verify", verify)
+        set_for_alex(home, passwords, new)
+        return verify(self, hash_, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", changed_meanwhile)
+    with pytest.raises(SignInError, match="wrong"):
+        passwords.choose(home, "alex", GOOD, Secret("the one of a thief"), HERE)
+    assert passwords.sign_in(home, "alex", new, HERE).person == "alex"
+    chosen = passwords.choose(home, "alex", new, GOOD, HERE)
+    assert recognise(home, open_session(home, chosen))
+
+
 def test_a_removed_password_signs_nobody_in(home: Home, passwords: Passwords) -> None:
     set_for_alex(home, passwords)
     cookie = open_session(home, SignedIn("alex", "password"))
