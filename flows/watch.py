@@ -12,7 +12,9 @@ from typing import Any, Final
 import httpx
 
 from mimrun.errors import LostAnswer, Refused, Unreachable
+from mimrun.incident.alert import TEXT_LENGTH
 from mimrun.incident.watch import MOST, Sample
+from mimrun.log.field import clean_text
 from mimrun.secret import Secret
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -129,8 +131,14 @@ def _read(data: Any, address: str) -> Iterator[Sample]:
         labels = one.get("metric") if isinstance(one, dict) else None
         if not isinstance(labels, dict):
             raise LostAnswer(f"{address}: the answer is not in the form of Prometheus")
-        named = {str(name): str(text) for name, text in labels.items() if name != "__name__"}
+        # One series must not keep the others of its watch from being recorded.
+        named = {_label(name): _label(text) for name, text in labels.items() if name != "__name__"}
         yield Sample(named, _value(one.get("value"), address))
+
+
+def _label(text: object) -> str:
+    """Give a label as an alert has it: Unicode, and not longer than is kept."""
+    return clean_text(str(text), TEXT_LENGTH)
 
 
 def _value(pair: Any, address: str) -> str:

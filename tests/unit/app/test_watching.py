@@ -117,6 +117,18 @@ def test_more_than_one_delivery_has_room_for_is_recorded_all_the_same(
         assert len(list_alerts(home, limit=None)) == 1_500
 
 
+def test_a_label_that_nobody_can_keep_as_it_is_keeps_no_other_series_from_being_recorded(
+    bench: Bench, api: PrometheusApi
+) -> None:
+    write(bench, WATCHES.format(address=api.address))
+    api.series = {"instance=\ud800": "0", f"instance={'x' * 2_000_000}": "0", "instance=b": "0"}
+    with bench.home() as home:
+        (watch,) = read_watches(home.settings).watches
+        assert watching(home).once(watch).wrong == ""
+        found = [read_alert(home, home.store.entry(view.seq)).labels for view in list_alerts(home)]
+    assert [labels["instance"][:6] for labels in found] == ["\\ud800", "xxxxxx", "b"]
+
+
 def test_one_that_hangs_holds_up_no_other(bench: Bench, api: PrometheusApi) -> None:
     with prometheus_api() as silent:
         silent.instead = Answer(raw=b"", hang=True)
