@@ -163,6 +163,7 @@ def test_the_part_that_moves_comes_alone_and_brings_what_is_needed_only_where_it
         bench.approve(run)
         other = browser.ask(board.attributes["hx-get"], headers=headers).text
         assert 'id="needs"' in other
+        assert "It goes on by itself in a moment" in browser.get(f"/runs/{run}").one(id="needs").text
 
 
 def test_a_run_is_paused_and_let_go_on_by_forms(bench: Bench) -> None:
@@ -201,6 +202,17 @@ def test_what_is_in_doubt_is_settled_by_a_form_with_reason_and_evidence(bench: B
         kinds = [entry for entry in home.store.entries(run=run) if entry.kind.value == "step.resolved"]
         assert home.store.blob(kinds[0], "evidence") == b"line 7"
         assert kinds[0].actor.via == "web"
+
+
+def test_a_run_whose_doubts_are_settled_is_not_called_abandoned(bench: Bench) -> None:
+    run, _ = bench.run(a_plan(bench.world, action("1", word="x", answer="lost"), action("2")))
+    with bench.home() as home:
+        browser = Browser(home, "responder")
+        said = {"resolution": "applied", "reason": "the file is there"}
+        needs = browser.press(browser.get(f"/runs/{run}"), "Settle it", **said).one(id="needs").text
+    assert "It can go on" in needs
+    assert "Nothing is in doubt any more. It goes on by itself in a moment" in needs
+    assert "Nobody executes it" not in needs
 
 
 def test_at_high_risk_two_people_settle_a_doubt(bench: Bench) -> None:
