@@ -84,6 +84,13 @@ def find_proof(home: Home, incident: str) -> LogEntry | None:
     return next(reversed(_proofs(home, incident).standing.values()), None)
 
 
+def why_no_proof(home: Home, incident: str) -> str:
+    """Say why the step that was verified last does not show that an incident is contained; "" where none was verified."""
+    why_not = _proofs(home, incident).why_not
+    last = max(why_not, default=0)
+    return f"entry {last}, the step that was looked at last, does not: {why_not[last]}" if last else ""
+
+
 def require_proof(home: Home, incident: str, seq: int) -> LogEntry:
     """Give the step that somebody names as what shows containment; what counts is the same as for `find_proof`.
 

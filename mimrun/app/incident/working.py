@@ -15,7 +15,7 @@ from mimrun.app.incident.declaring import (
     priority_draft,
     table_or_own,
 )
-from mimrun.app.incident.proof import find_proof, require_proof
+from mimrun.app.incident.proof import find_proof, require_proof, why_no_proof
 from mimrun.app.incident.recording import not_closed, record, said_by
 from mimrun.app.incident.told import RELATIONS as RELATIONS  # noqa: PLC0414 - this page is where others find them
 from mimrun.app.incident.told import TIMED as TIMED  # noqa: PLC0414 - likewise
@@ -150,10 +150,11 @@ def _contained(home: Home, incident: str, *, reason: str, verified: int = 0) -> 
         return IncidentStaged(stage="resolution", reason=reason)
     proof = require_proof(home, incident, verified) if verified else find_proof(home, incident)
     if proof is None:
+        why = why_no_proof(home, incident)
         raise RefusedError(
             f"nothing shows that {incident} is contained: no step that a run of it verified after it changed"
-            " something. Run what contains it, with a step that has `verify` or `expect`; or say with --reason why"
-            " nothing had to be contained"
+            f" something{f' ({why})' if why else ''}. Run what contains it, with a step that has `verify` or `expect`;"
+            f" or say why nothing had to be contained: `mimrun incident stage {incident} resolution --reason …`"
         )
     body = {"stage": "resolution", "verified": proof.seq, "contained_at": proof.ts, "reason": reason}
     return IncidentStaged.model_validate(body)
