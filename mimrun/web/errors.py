@@ -30,6 +30,7 @@ from mimrun.errors import (
     TooManyGuessesError,
 )
 from mimrun.web.acting import Who, who_acts
+from mimrun.web.security import NotTakenError
 from mimrun.web.wished import keep_wish
 
 TITLES: Final[Mapping[int, tuple[str, str]]] = {
@@ -130,6 +131,8 @@ def answer_errors(app: FastAPI) -> None:
         return problem(400, "the body broke off")
 
     def broke(request: Request, exc: Exception) -> Response:
+        if isinstance(exc, NotTakenError):
+            return gone(request, exc)
         log = program_log(request.app.state.home.settings)
         log.error(
             Event.SERVER_BROKE,

@@ -13,6 +13,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
@@ -103,6 +104,10 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+class NotTakenError(OSError):
+    """Nobody takes the answer: as if they had gone, whatever writes to them ends. That is no bug of ours."""
+
+
 def guarded(app: App, names: Names) -> App:
     """Give an application as it is to be served: see above."""
 
@@ -115,7 +120,8 @@ def guarded(app: App, names: Names) -> App:
         if refused is not None:
             await refused(scope, receive, answer.send)
             return
-        await app(scope, _Body(scope, receive).receive, answer.send)
+        with suppress(NotTakenError):
+            await app(scope, _Body(scope, receive).receive, answer.send)
 
     return guard
 
@@ -223,8 +229,7 @@ class _Answer:
             async with asyncio.timeout(TAKE_S):
                 await self._send(message)
         except TimeoutError as exc:
-            # As if they had gone: whatever writes to them ends.
-            raise OSError("nobody takes the answer") from exc
+            raise NotTakenError("nobody takes the answer") from exc
 
     def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         there = {name.lower() for name, _ in headers}

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from fastapi import BackgroundTasks, Request
-from fastapi.responses import FileResponse, Response
+from fastapi import Request
+from fastapi.responses import Response
 
 from mimrun.app.exports import Wanted, export_bundle, export_file
 from mimrun.app.home import Home
@@ -21,7 +21,7 @@ from mimrun.log.export.format import Format
 from mimrun.log.proof.bundle import CLASSES
 from mimrun.runbook.suggestion import suggest
 from mimrun.web.acting import Acting
-from mimrun.web.download import attached
+from mimrun.web.download import Passing
 from mimrun.web.form import Form
 from mimrun.web.route import does, new_router
 
@@ -70,15 +70,7 @@ def export(request: Request, who: Acting, form: Form) -> Response:  # noqa: ARG0
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    # Whoever asked has got it, or gone: either way nothing of it stays here.
-    done = BackgroundTasks()
-    done.add_task(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(
-        file,
-        media_type="application/octet-stream",
-        headers={"content-disposition": attached(f"{'log' if name == 'all' else name}.{way.ending}")},
-        background=done,
-    )
+    return Passing(file, f"{'log' if name == 'all' else name}.{way.ending}")
 
 
 def _write(home: Home, folder: Path, name: str, way: Way, *, blobs: bool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,18 @@ from mimrun.gate.people import SignedIn
 from mimrun.gate.session import form_key_of
 from mimrun.web import security
 from mimrun.web.form_key import COOKIE, FIELD, HEADER, HOST_COOKIE
-from mimrun.web.security import CSP, LONGEST_BODY, Names, guarded, host_name, is_loopback
+from mimrun.web.security import (
+    CSP,
+    LONGEST_BODY,
+    Message,
+    Names,
+    Receive,
+    Scope,
+    Send,
+    guarded,
+    host_name,
+    is_loopback,
+)
 from mimrun.web.site import Site, make_site
 
 STREAM = "/events"
@@ -243,6 +255,50 @@ def test_a_line_that_breaks_is_no_bug(site: Site, home: Home, path: str, kind: b
     sent = ask_raw(site, scope, begun, {"type": "http.disconnect"})
     assert sent[0]["status"] in (400, 401, 403, 422)
     assert not home.settings.program_log.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "form"),
+    [
+        ("GET", "/", b""),
+        ("GET", "/events", b""),
+        ("GET", "/static/mimrun.css", b""),
+        ("POST", "/log/export", b"format=jsonl"),
+    ],
+)
+def test_of_an_answer_that_nobody_takes_nothing_stays(
+    site: Site,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    method: str,
+    path: str,
+    form: bytes,
+) -> None:
+    monkeypatch.setattr(security, "TAKE_S", 0.05)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    alex = with_session(site, home, "alex")
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+        (b"cookie", f"{COOKIE}={alex.cookies[COOKIE]}".encode()),
+        (HEADER.encode(), alex.headers[HEADER].encode()),
+    ]
+    begun: list[Message] = []
+
+    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
+        async def take(message: Message) -> None:
+            begun.append(message)
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(3600)
+
+        await site(scope, receive, take)
+
+    scope = {"method": method, "path": path, "headers": headers}
+    ask_raw(stuck, scope, {"type": "http.request", "body": form, "more_body": False})
+    assert begun[0]["status"] == 200
+    assert not home.settings.program_log.exists()
+    assert not list(tmp_path.glob("mimrun-export-*"))
 
 
 def test_a_packed_body_is_not_unpacked(site: Site) -> None:
