@@ -192,6 +192,18 @@ def test_the_menu_opens_and_closes_by_keyboard(desk: Page) -> None:
     expect(desk.get_by_role("button", name="Sign out")).not_to_be_visible()
 
 
+def test_what_is_wider_than_its_card_is_reached_by_keyboard(desk: Page, incident: str) -> None:
+    desk.goto(f"/incidents/{incident}/review")
+    card = desk.locator(".card").first
+    assert card.get_attribute("tabindex") is None
+    wide = "Object.assign(document.createElement('pre'), {textContent: 'x'.repeat(900)})"
+    card.evaluate(f"(card) => card.append({wide})")
+    desk.set_viewport_size({"width": 1000, "height": 800})
+    expect(card).to_have_attribute("tabindex", "0")
+    axe(desk)
+    fits(desk)
+
+
 def test_the_preview_follows_what_is_chosen(desk: Page) -> None:
     desk.goto("/incidents")
     desk.get_by_label("Impact: how much is affected").select_option("high")
