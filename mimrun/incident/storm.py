@@ -189,3 +189,8 @@ def floods(limits: Limits, budget: Budget, now: datetime) -> str:
     if asked < limits.asks_per_hour:
         return ""
     return f"people were asked or told {asked} times within the hour; {limits.asks_per_hour} is the most"
+
+
+def has_room(limits: Limits, budget: Budget, now: datetime) -> bool:
+    """Say whether people may be asked anew about something: half of the limit is for what is new."""
+    return budget.asked(now) * 2 < limits.asks_per_hour

@@ -26,7 +26,7 @@ from mimrun.incident.episode import Episode, Outcome, episode_in
 from mimrun.incident.incident import incident_in
 from mimrun.incident.outcome import Facts, Judgement, judge
 from mimrun.incident.proposal import proposal_in
-from mimrun.incident.storm import Budget, Limits, budget_in
+from mimrun.incident.storm import Budget, Limits, budget_in, has_room
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RuleEnded, RuleFired
 from mimrun.log.moment import read_moment
@@ -37,6 +37,8 @@ from mimrun.runbook.plan import Plan
 
 WAITING: Final = 1000
 """Plans of so many episodes that wait are kept, so that each need not be made again to be looked at."""
+LATER: Final = timedelta(minutes=1)
+"""After so long it is looked again whether people may be asked anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +153,21 @@ class Firings:
         facts, budget = Facts(held=self.held()), budget_in(self._home.store)
         return judge("notify", "queue", facts, limits, budget, now=self._home.clock()).outcome == "held"
 
-    def lapses(self, episode: Episode) -> datetime | None:
-        """Give until when the proposal of an episode can be taken; None where somebody has seen to it.
+    def lapses(self, episode: Episode, limits: Limits) -> datetime | None:
+        """Give until when nobody need be asked anew about an episode; None where somebody has seen to it.
 
-        Whoever took it, let it be, or resolved its incident, waits for no other.
+        Whoever took its proposal, let it be, or resolved its incident, waits for no other. Asking anew leaves room for
+        what is new: it begins no storm.
         """
         if not episode.goes_on or episode.outcome != "proposed":
             return None
         said = proposal_in(self._home.store, episode.proposal)
         if not said.made or said.decided or not is_open(self._home, episode.incident):
             return None
-        return read_moment(said.expires_at)
+        until, now = read_moment(said.expires_at), self._home.clock()
+        if until <= now and (self.held() or not has_room(limits, budget_in(self._home.store), now)):
+            return now + LATER
+        return until
 
     def end(self, ending: Ending) -> bool:
         """Record that an episode is over; says whether nobody else has done so.
@@ -190,6 +196,8 @@ class Firings:
         """
         home, rule = self._home, firing.rule
         now, budget, facts = home.clock(), budget_in(home.store), Facts(held=self.held())
+        if firing.lapsed and (facts.held or not has_room(rules.limits, budget, now)):
+            return None
         early = judge("notify", "queue", facts, rules.limits, budget, now=now)
         if early.outcome == "held":
             return self._hold(firing, rules, early.reason)

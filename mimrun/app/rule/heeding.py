@@ -85,7 +85,7 @@ class Heeding:
                 self._episode,
                 again=again,
                 stuck=stuck,
-                lapses=self._firings.lapses,
+                lapses=lambda episode: self._firings.lapses(episode, self._reader.now.limits),
                 most=AT_ONCE,
             )
             came = 0

@@ -127,6 +127,35 @@ def test_what_somebody_has_seen_to_is_not_proposed_anew(alarm: Alarm, seen_to: s
         assert len(list_proposals(home)) == 1
 
 
+def test_nothing_is_proposed_anew_while_the_kill_switch_is_pulled(alarm: Alarm) -> None:
+    alarm.rule(action="propose", expires="30m")
+    with alarm.home() as home:
+        heeding = Heeding(home)
+        send(home, an_alert())
+        heeding.look()
+        pull(home, RESPONDER, "all of it stops")
+        alarm.later = 31 * MINUTE
+        heeding.look()
+        Heeding(home).look()
+        assert outcomes(home) == [("cluster=orders", "proposed")]
+
+
+def test_asking_anew_begins_no_storm_and_leaves_room_for_what_is_new(alarm: Alarm) -> None:
+    alarm.rule(action="propose", expires="30m")
+    alarm.rules("limits: {asks_per_hour: 4}\n", "limits.yaml")
+    with alarm.home() as home:
+        heeding = Heeding(home)
+        for name in ("a", "b", "c"):
+            send(home, an_alert(name, labels={"alertname": "Down", "cluster": name}))
+        heeding.look()
+        alarm.later = 31 * MINUTE
+        heeding.look()
+        assert (len(list_proposals(home)), count(home, Kind.STORM_BEGAN)) == (3, 0)
+        alarm.rules("limits: {asks_per_hour: 8}\n", "limits.yaml")
+        Heeding(home).look()
+        assert (len(list_proposals(home)), count(home, Kind.STORM_BEGAN)) == (4, 0)
+
+
 def test_what_was_proposed_is_not_launched_later(alarm: Alarm) -> None:
     alarm.rule(action="launch", expires="30m")
     with alarm.home() as home:
