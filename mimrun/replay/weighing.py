@@ -172,6 +172,8 @@ class _Course:
         if entry.step in self._moved or place in self._moved:
             said = f"{decision_of(began.entry)}, as number {began.number + 1} of all steps"
             yield self._divergence(entry.step, "", began.entry, said, decision_of(entry))
+        elif _is_batched_otherwise(was, self._now[place]):
+            yield self._divergence(entry.step, "", began.entry, decision_of(began.entry), decision_of(entry))
 
     def _left_out(self, before: int, passed: set[str]) -> Iterator[Divergence]:
         """Give the steps that were begun before a place in the record, and are gone."""
@@ -276,6 +278,12 @@ class _Course:
             recorded=recorded,
             today=today,
         )
+
+
+def _is_batched_otherwise(was: Step, now: Step) -> bool:
+    """Say whether the same hosts are worked on in other batches: at once, one after the other, or in another order."""
+    then, today = ([frozenset(hosts) for hosts in step.batches] for step in (was, now))
+    return then != today and frozenset().union(*then) == frozenset().union(*today)
 
 
 def final_board(entries: Iterable[LogEntry]) -> tuple[Board, RunState]:

@@ -177,6 +177,20 @@ def test_items_in_another_order_are_a_difference(bench: Bench) -> None:
     assert found.divergence.recorded == "do world.once (once), as item 2"
 
 
+def test_hosts_in_other_batches_are_a_difference(bench: Bench) -> None:
+    def plan(*batches: tuple[str, ...]) -> Plan:
+        return of(bench, serial("1", batches, word="w"), hosts=("a", "b"))
+
+    run, _ = bench.run(plan(("a",), ("b",)))
+    assert against(bench, run, plan(("a",), ("b",))).verdict == "same"
+    for batches, first in (((("a", "b"),), "a, b"), ((("b",), ("a",)), "b")):
+        found = against(bench, run, plan(*batches))
+        assert found.exit_code == 1
+        assert found.divergence is not None
+        assert found.divergence.recorded == "begin the step on a"
+        assert found.divergence.today == f"begin the step on {first}"
+
+
 def test_a_condition_that_holds_elsewhere_is_told_by_what_was_left_out_then(bench: Bench) -> None:
     def plan(host: str) -> Plan:
         step = called("1", "one", hosts=("a", "b"), when=f"inventory_hostname == '{host}'")
