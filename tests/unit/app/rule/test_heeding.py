@@ -133,7 +133,7 @@ def test_nothing_is_proposed_anew_while_the_kill_switch_is_pulled(alarm: Alarm) 
         heeding = Heeding(home)
         send(home, an_alert())
         heeding.look()
-        pull(home, RESPONDER, "all of it stops")
+        pull(home.settings, RESPONDER, "all of it stops")
         alarm.later = 31 * MINUTE
         heeding.look()
         Heeding(home).look()
