@@ -126,27 +126,30 @@ def answer_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _answer(request, 422, f"{where}: {first['msg']}")
 
-    def gone(_request: Request, _exc: Exception) -> Response:
-        # Nobody reads this: a line that breaks is no bug, and nothing was done.
-        return problem(400, "the body broke off")
-
-    def broke(request: Request, exc: Exception) -> Response:
-        if isinstance(exc, NotTakenError):
-            return gone(request, exc)
-        log = program_log(request.app.state.home.settings)
-        log.error(
-            Event.SERVER_BROKE,
-            error=type(exc).__name__,
-            request=f"{request.method} {request.url.path}"[:200],
-            exc_info=exc,
-        )
-        return _answer(request, 500, "this is a bug in mimrun; the program log says more")
-
-    app.add_exception_handler(Exception, broke)
-    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(Exception, _broke)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(MimrunError, explained)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, malformed)
+
+
+def _gone(_request: Request, _exc: Exception) -> Response:
+    """Answer whom nobody reads any more: a line that breaks is no bug, and nothing was done."""
+    return problem(400, "the body broke off")
+
+
+def _broke(request: Request, exc: Exception) -> Response:
+    """Answer what a bug has broken: the program log is told all of it, and whoever asked nothing."""
+    if isinstance(exc, NotTakenError):
+        return _gone(request, exc)
+    log = program_log(request.app.state.home.settings)
+    log.error(
+        Event.SERVER_BROKE,
+        error=type(exc).__name__,
+        request=f"{request.method} {request.url.path}"[:200],
+        exc_info=exc,
+    )
+    return _answer(request, 500, "this is a bug in mimrun; the program log says more")
 
 
 def _answer(request: Request, status: int, text: str, error: MimrunError | None = None) -> Response:
