@@ -221,6 +221,20 @@ def test_a_finger_on_any_moment(shelf: Shelf, server: Server, open_page: OpenPag
     axe(page)
 
 
+def test_what_takes_a_while_says_so_at_once(shelf: Shelf, server: Server, open_page: OpenPage) -> None:
+    run = _ran(shelf, "leave-a-note", "word=slowly")
+    page = open_page(PHONE, base_url=server.url)
+    server.sign_in(page, "robin")
+    page.goto(f"/runs/{run}/replay")
+    said = page.locator("[data-slow-note]")
+    expect(said).to_be_empty()
+    page.route("**/replay/redecide", lambda route: route.fulfill(status=204))
+    page.get_by_role("link", name="Decide it again").click()
+    expect(said).to_contain_text("The answer comes by itself")
+    axe(page)
+    fits(page)
+
+
 def _note(shelf: Shelf, run: str) -> None:
     """Have something recorded about a run, so that whoever looks hears of it."""
     with shelf.home() as home:

@@ -5,6 +5,17 @@
  * that the board of every 500th one is kept. Without it the page has links, and a field for the number.
  */
 "use strict";
+
+/* To decide a long run again takes some seconds, in which a browser shows nothing. */
+(() => {
+  const note = document.querySelector("[data-slow-note]");
+  if (!note) return;
+  const say = () => { note.textContent = "It is decided again, entry by entry; of a long run that takes some seconds. The answer comes by itself."; };
+  for (const one of document.querySelectorAll("a[data-slow]")) one.addEventListener("click", (event) => { if (!event.ctrlKey && !event.metaKey && !event.shiftKey) say(); });
+  for (const one of document.querySelectorAll("form[data-slow]")) one.addEventListener("submit", say);
+  addEventListener("pageshow", () => { note.textContent = ""; });
+})();
+
 (() => {
   const place = document.getElementById("scrubber");
   if (!place) return;
