@@ -28,8 +28,8 @@ from mimrun.settings import Settings
 SOURCE: Final = "alertmanager"
 RULE: Final = "orders-cannot-be-saved"
 PATH: Final = f"/alerts/alertmanager?source={SOURCE}"
-INVENTORY: Final = "demo-inventory.yaml"
-"""In the demo's home: a copy of the lab's, for the rule."""
+INVENTORY: Final = "inventories/demo.yaml"
+"""In the demo's home: a copy of the lab's, for the rule, and for whoever launches something in the console."""
 
 _SOURCES: Final = """\
 # Written by `mimrun demo`.
@@ -138,6 +138,7 @@ class Alarm:
         home = self._settings.home
         token = home / "alertmanager.token"
         write_secret(token, self._token.reveal() + "\n")
+        self._settings.inventories.mkdir(exist_ok=True, mode=0o700)
         (home / INVENTORY).write_text(self._lab.inventory(), "utf-8")
         self._settings.alerts.write_text(_SOURCES.format(source=SOURCE, token=token), "utf-8")
         self._settings.rules.mkdir(exist_ok=True, mode=0o700)

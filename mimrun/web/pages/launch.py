@@ -60,7 +60,8 @@ def launch_form(
     """Show the form."""
     loaded = named_at_server(f"{name}@{version}" if version else name)
     named = find_incident(who.home, incident).name if incident else ""
-    return _form(request, who, loaded, Given({"incident": named}), new=True)
+    chosen = {"incident": named, "inventory": _only_inventory(who.home)}
+    return _form(request, who, loaded, Given(chosen), new=True)
 
 
 @router.post("/runbooks/{name}/launch")
@@ -225,9 +226,17 @@ def _form(
     )
 
 
+def _only_inventory(home: Home) -> str:
+    """Give the inventory that is chosen until somebody chooses: the only one, where the server has none of its own."""
+    found = inventories_at_server(home.settings)
+    return found[1][0] if home.settings.inventory is None and len(found) == 2 else ""
+
+
 def _incidents(home: Home, chosen: str) -> list[tuple[str, str]]:
     """Give the incidents that a run can belong to: those that are open, and the one that was chosen before."""
-    found = [one for one in list_incidents(home, alerts=False) if one.is_open and not one.is_pack][:_INCIDENTS]
+    found = [one for one in list_incidents(home, alerts=False) if one.is_open and not one.is_pack][
+        :_INCIDENTS
+    ]
     if chosen and chosen not in {one.name for one in found}:
         found.append(find_incident(home, chosen))
     return [("", "a new one"), *((one.name, f"{one.name}: {one.title}") for one in found)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,27 @@ def test_an_inventory_of_the_home_can_be_chosen_and_no_other_file(shelf: Shelf) 
         for name in ("../people.yaml", "/etc/hosts", "third.ini", ".."):
             answer = browser.send(FORM, **{"in.word": "a", "in.times": "1", "inventory": name})
             assert answer.status_code == 400, name
+
+
+def test_the_only_inventory_there_is_is_chosen_and_none_of_several(shelf: Shelf) -> None:
+    shelf.settings = replace(shelf.settings, inventory=None)
+
+    def chosen() -> list[str]:
+        with shelf.home() as home:
+            found = Browser(home, "responder").get(FORM).all("select", name="inventory")
+        options = [option for one in found for option in one.all("option")]
+        return [option.attributes["value"] for option in options if "selected" in option.attributes]
+
+    assert chosen() == []
+    shelf.settings.inventories.mkdir()
+    (shelf.settings.inventories / "one.ini").write_text("elsewhere ansible_connection=local\n")
+    assert chosen() == ["one.ini"]
+    with shelf.home() as home:
+        browser = Browser(home, "responder")
+        plan = browser.press(browser.get(FORM), SHOW, **{"in.word": "a"})
+        assert "Targets 1: localhost" in plan.one("main").text, "it hinders no runbook for this machine"
+    (shelf.settings.inventories / "two.ini").write_text("elsewhere ansible_connection=local\n")
+    assert chosen() == [""]
 
 
 @pytest.mark.parametrize("name", ["leave-a-note.yaml", "..%2Fx", "@/etc/passwd", "x.yml"])
