@@ -92,7 +92,8 @@ def _changes(console: Console, found: Changed, *, reached: bool) -> None:
 
 def _step(console: Console, word: str, change: StepChange) -> None:
     place = " → ".join(path for path in (change.was, change.now) if path)
-    line = Text(f"  {word:<10}", "bold").append(f"step {place} ", "cyan").append(safe_line(change.name))
+    line = Text(f"  {word:<10}", "bold").append(f"step {place} " if place else "", "cyan")
+    line.append(safe_line(change.name))
     if word == "reordered":
         line.append(
             f", now before '{safe_line(change.before)}'" if change.before else ", now the last", "dim"

@@ -17,13 +17,13 @@ from mimrun.log import kinds
 from mimrun.log.entry import Actor, Draft, LogEntry
 from mimrun.log.store import RunStore
 from mimrun.replay.cassette import Cassette
-from mimrun.replay.comparison import CallNote
+from mimrun.replay.comparison import CallNote, StepChange
 from mimrun.replay.crowd import Crowd
 from mimrun.replay.permits import PlayedPermit
 from mimrun.replay.play import PlayedLog, Unanswered
 from mimrun.replay.rig import Ground, executor_on
 from mimrun.replay.standin import RecordedCatalog, RecordedLease
-from mimrun.replay.steps import Pairs, pair
+from mimrun.replay.steps import Pairs, changed_plan, pair
 from mimrun.replay.tape import Tape
 from mimrun.run.fold import fold
 from mimrun.run.result import Parked, Result
@@ -44,6 +44,7 @@ class Tried:
         pairs: which step is which.
         entries: what the worker wrote.
         state: where the run stands in the end.
+        whole: what is different in the runbook as a whole.
         stuck: why it goes no further, where it has not ended; "" else.
         unmatched, substituted, unused, erased: calls, see `Changed`.
         assumed: what is taken for granted that nobody said quite so.
@@ -54,6 +55,7 @@ class Tried:
     pairs: Pairs
     entries: Sequence[LogEntry]
     state: RunState
+    whole: tuple[StepChange, ...] = ()
     stuck: str = ""
     unmatched: list[CallNote] = field(default_factory=list)
     substituted: list[CallNote] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Trial:
             assume_approved=assume_approved,
         )
         log.behind = crowd.hear
-        tried = Tried(self._pairs, log.known, RunState())
+        tried = Tried(self._pairs, log.known, RunState(), tuple(changed_plan(self._then, self._now)))
         tried.stuck = self._go_on(log, permit, crowd, tried)
         tried.state = fold(entry for entry in log.known if entry.run == self._run)
         tried.unmatched, tried.substituted, tried.erased = log.unmatched, log.substituted, log.erased

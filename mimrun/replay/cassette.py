@@ -87,6 +87,7 @@ class Asked:
         action, args: what; None where the arguments are kept out of the log.
         digest: of the arguments, as the log has it.
         call: the author's text.
+        node: the step that asks.
     """
 
     key: CellKey
@@ -95,6 +96,7 @@ class Asked:
     args: Args | None
     digest: str
     call: PlannedCall | None
+    node: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,18 @@ class Cassette:
         """Give what is different in the arguments of what is asked and what was asked then."""
         if call.action != asked.action:
             return [Difference("action", call.action, asked.action)]
+        return [*self._around(asked, call), *self._in_arguments(asked, call)]
+
+    def _around(self, asked: Asked, call: RecordedCall) -> Iterator[Difference]:
+        """Give what is different in what a call is made with besides its arguments: as whom, and in which environment."""
+        was, now = self._planned.get(call.step), asked.node
+        if isinstance(was, PlannedAction) and isinstance(now, PlannedAction):
+            for name in ("become", "environment"):
+                then, today = getattr(was.options, name), getattr(now.options, name)
+                if then != today:
+                    yield Difference(name, _shown(then), _shown(today))
+
+    def _in_arguments(self, asked: Asked, call: RecordedCall) -> list[Difference]:
         if asked.args is not None and call.digest == asked.digest:
             return []
         planned, then = self._planned_call(call), self._args(call)

@@ -225,6 +225,7 @@ class PlayedLog(Scratch):
             args=orjson.loads(data) if data else None,
             digest=body.args_digest,
             call=call_of(self.nodes.get(step_of(key.step)), key),
+            node=self.nodes.get(step_of(key.step)),
         )
 
     def _why_none(self, asked: Asked, near: RecordedCall | None) -> str:

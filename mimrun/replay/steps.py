@@ -245,6 +245,23 @@ def changed(pairs: Pairs) -> Iterator[StepChange]:
             yield StepChange(step.name, was.path, step.path, what)
 
 
+def changed_plan(then: Plan, now: Plan) -> Iterator[StepChange]:
+    """Give what holds for a runbook as a whole and is otherwise than then; its version, inputs and hosts are told apart."""
+    limits = [
+        (f"limits: {name}", _shown(getattr(then.limits, name)), _shown(getattr(now.limits, name)))
+        for name in type(now.limits).model_fields
+    ]
+    what = (
+        *limits,
+        ("max_failures", str(then.max_failures), str(now.max_failures)),
+        ("locks", ", ".join(then.locks), ", ".join(now.locks)),
+        ("timeout", format_duration(then.timeout_ms), format_duration(now.timeout_ms)),
+    )
+    found = tuple(Difference(*one) for one in what if one[1] != one[2])
+    if found:
+        yield StepChange("the runbook as a whole", what=found)
+
+
 def _both(pairs: Pairs) -> Iterator[tuple[Step, Step]]:
     return ((step, pairs.of[step.place]) for step in pairs.now if step.place in pairs.of)
 

@@ -77,7 +77,7 @@ def _changes(tried: Tried) -> Changed:
         removed=tuple(removed(pairs)),
         renamed=tuple(renamed(pairs)),
         reordered=tuple(reordered(pairs)),
-        changed=tuple(changed(pairs)),
+        changed=(*tried.whole, *changed(pairs)),
         unmatched=tuple(tried.unmatched),
         substituted=tuple(tried.substituted),
         unused=tuple(tried.unused),

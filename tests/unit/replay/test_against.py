@@ -191,6 +191,30 @@ def test_hosts_in_other_batches_are_a_difference(bench: Bench) -> None:
         assert found.divergence.today == f"begin the step on {first}"
 
 
+def test_what_is_done_as_somebody_else_is_not_answered(bench: Bench) -> None:
+    run, _ = bench.run(of(bench, called("1", "one")))
+    for options in (StepOptions(delay_ms=1, become="root"), StepOptions(delay_ms=1, environment={"A": "b"})):
+        found = against(bench, run, of(bench, called("1", "one", options=options)))
+        assert found.exit_code == 1
+        assert found.changes is not None
+        assert found.changes.unmatched[0].why.startswith("it was asked otherwise then: ")
+
+
+def test_what_is_otherwise_in_the_runbook_as_a_whole_is_listed(bench: Bench) -> None:
+    run, _ = bench.run(of(bench, called("1", "one")))
+    now = of(bench, called("1", "one"), failures=1, timeout_ms=60_000).model_copy(update={"locks": ("db",)})
+    found = against(bench, run, now)
+    assert (found.verdict, found.changes is not None) == ("same", True)
+    assert found.changes is not None
+    (whole,) = found.changes.changed
+    assert whole.what == (
+        ("limits: failures", "0", "1"),
+        ("max_failures", "0", "1"),
+        ("locks", "", "db"),
+        ("timeout", "4h", "1m"),
+    )
+
+
 def test_a_condition_that_holds_elsewhere_is_told_by_what_was_left_out_then(bench: Bench) -> None:
     def plan(host: str) -> Plan:
         step = called("1", "one", hosts=("a", "b"), when=f"inventory_hostname == '{host}'")
