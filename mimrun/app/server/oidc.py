@@ -11,7 +11,8 @@ import hmac
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +26,8 @@ from mimrun.gate.people_file import load_people
 from mimrun.secret import Secret
 
 _MOST: Final = 1000
+AT_ONCE: Final = 4
+"""So many speak with the provider at once. One that does not answer holds a thread of the server for each of them."""
 _FRESH: Final = timedelta(minutes=5)
 """So long it counts what the provider says of itself."""
 
@@ -46,6 +49,7 @@ class ProviderDoor:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(AT_ONCE)
         self._provider: tuple[Provider, datetime] | None = None
         self._on_the_way: OrderedDict[str, _OnTheWay] = OrderedDict()
 
@@ -60,9 +64,10 @@ class ProviderDoor:
 
         Raises:
             InputError: nobody signs in so here.
-            SignInError: the provider cannot be asked.
+            SignInError: the provider cannot be asked, or keeps others waiting.
         """
-        begun, word = self._known_provider().begin(redirect), secrets.token_urlsafe(32)
+        with self._asking():
+            begun, word = self._known_provider().begin(redirect), secrets.token_urlsafe(32)
         now = self._home.clock()
         with self._lock:
             self._on_the_way[begun.state] = _OnTheWay(begun, _digest(word), now + PATIENCE)
@@ -78,8 +83,24 @@ class ProviderDoor:
             word: what it had kept.
 
         Raises:
-            SignInError: it is no answer to what this browser began, nobody has signed in, or nobody here has the account.
+            SignInError: it is no answer to what this browser began, nobody has signed in, nobody here has the account, or
+                the provider keeps others waiting.
         """
+        with self._asking():
+            return self._finish(answer, word)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        if not self._room.acquire(blocking=False):
+            raise SignInError(
+                f"{self._home.settings.oidc_issuer} keeps others waiting at this moment; try again, or sign in otherwise"
+            )
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    def _finish(self, answer: Mapping[str, str], word: Secret | None) -> SignedIn:
         with self._lock:
             known = self._on_the_way.pop(answer.get("state", ""), None)
         now = self._home.clock()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +21,7 @@ from builders.runs import Bench, person
 
 from mimrun.app.home import Home
 from mimrun.app.server.guesses import TRIES
+from mimrun.app.server.oidc import AT_ONCE
 from mimrun.app.server.passwords import Passwords, make_password, set_password
 from mimrun.app.server.sessions import list_sessions
 from mimrun.log.kinds import Kind
@@ -276,6 +279,27 @@ def test_a_provider_that_cannot_be_asked_is_said(home: Home) -> None:
     answer = client(site).get("/sign-in/oidc", headers=HTML)
     assert answer.status_code == 401
     assert re.search("cannot be asked", wrong(answer))
+
+
+def test_a_provider_that_does_not_answer_holds_up_only_a_few(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        issuer = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        site = make_site(replace(home, settings=replace(home.settings, oidc_issuer=issuer)))
+        asking = [
+            threading.Thread(target=client(site).get, args=("/sign-in/oidc",), kwargs={"headers": HTML})
+            for _ in range(AT_ONCE)
+        ]
+        for one in asking:
+            one.start()
+        lines = [silent.accept()[0] for _ in asking]
+        answer = client(site).get("/sign-in/oidc", headers=HTML)
+        assert "keeps others waiting" in wrong(answer)
+        for line in lines:
+            line.close()
+        for one in asking:
+            one.join(20)
+    again = client(site).get("/sign-in/oidc", headers=HTML)
+    assert re.search("cannot be asked", wrong(again))
 
 
 def test_without_a_provider_there_is_no_such_way(site: Site) -> None:
