@@ -64,10 +64,7 @@ def show(
 
     `show` may be left away. Everything in it is in the log; a figure for which a moment is missing says which one.
     """
-    if published and (html is not None or as_json):
-        raise InputError(
-            "what was published is Markdown, word for word; --html and --json give the review as it would be now"
-        )
+    _refuse_another_form(published and (html is not None or as_json))
     with open_home(settings_of(home)) as opened:
         review = make_review(opened, incident, gap=_gap(gap), full=full)
         text = published_review(opened, review.incident.name) if published else as_markdown(review)
@@ -184,6 +181,13 @@ def list_(
 
 def _today(home: Home) -> date:
     return home.clock().date()
+
+
+def _refuse_another_form(asked: bool) -> None:  # noqa: FBT001 - one thing is asked
+    if asked:
+        raise InputError(
+            "what was published is Markdown, word for word; --html and --json give the review as it would be now"
+        )
 
 
 def _gap(text: str) -> timedelta:
