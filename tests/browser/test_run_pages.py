@@ -169,6 +169,7 @@ def test_what_is_open_and_where_the_cursor_is_stay_while_a_run_goes_on(
     server.sign_in(page, "robin")
     page.goto(f"/runs/{run}")
     expect(page.locator("[data-live-sign]")).to_have_text("live")
+    page.locator("#stop-cancel > summary").click()
     batch = page.locator("details", has_text="batch 2 of 4")
     batch.locator("summary").focus()
     page.keyboard.press("Enter")
@@ -176,6 +177,7 @@ def test_what_is_open_and_where_the_cursor_is_stay_while_a_run_goes_on(
     _note(shelf, run)
     page.wait_for_function("(board) => !board.isConnected", arg=board)
     expect(batch.locator("summary")).to_be_focused()
+    expect(page.get_by_role("button", name="Cancel it")).to_be_visible()
     expect(batch.locator("a.host").first).to_be_visible()
     expect(page.locator("details", has_text="batch 1 of 4").locator("a.host").first).not_to_be_visible()
 
