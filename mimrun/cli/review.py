@@ -183,7 +183,7 @@ def _today(home: Home) -> date:
     return home.clock().date()
 
 
-def _refuse_another_form(asked: bool) -> None:  # noqa: FBT001 - one thing is asked
+def _refuse_another_form(asked: bool) -> None:
     if asked:
         raise InputError(
             "what was published is Markdown, word for word; --html and --json give the review as it would be now"
