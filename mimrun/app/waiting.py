@@ -27,6 +27,8 @@ from mimrun.run.transitions import TERMINAL
 from mimrun.runbook.node import Leaf
 
 What: TypeAlias = Literal["doubt", "gate", "manual", "confirm", "proposal", "glass", "resume"]
+_ABOUT: Final = 120
+"""So much is shown of what a proposal is about: it is what somebody else's alert says."""
 _ORDER: Final[tuple[What, ...]] = ("doubt", "gate", "glass", "manual", "confirm", "proposal", "resume")
 """What somebody should look at first."""
 
@@ -263,6 +265,7 @@ def _check_second(home: Home, identity: Identity, pending: PendingManual) -> Non
 
 def _of_proposal(home: Home, identity: Identity, view: ProposalView) -> Task:
     why = _refusal(lambda: require_known(home, identity, "take a proposal"))
+    about = f" for {view.said.group[:_ABOUT]}" if view.said.group else ""
     return Task(
         "proposal",
         f"{view.runbook}@{view.version}",
@@ -270,7 +273,7 @@ def _of_proposal(home: Home, identity: Identity, view: ProposalView) -> Task:
         incident=view.incident,
         proposal=view.name,
         risk=view.risk,
-        asks=f"proposed by {view.rule}",
+        asks=f"proposed by {view.rule}{about}",
         until=view.until,
         why_not=why,
     )

@@ -11,6 +11,8 @@ from mimrun.app.rule.proposals import list_proposals
 from mimrun.cli.terminal import safe_line
 from mimrun.run.transitions import RunStatus
 
+_SHOWN = 3
+"""So many proposals are named; in a storm there may be a hundred."""
 _ASKS = {
     RunStatus.WAITING: "it waits",
     RunStatus.IN_DOUBT: "it is not known what became of a step",
@@ -39,10 +41,13 @@ def next_steps(home: Home, one: IncidentView, blocks: Sequence[str]) -> Iterator
 
 def _waits(home: Home, one: IncidentView) -> Iterator[str]:
     """Give what people are waited for, the oldest first."""
-    for proposal in reversed(list_proposals(home)):
-        if proposal.incident == one.name and proposal.state == "open":
-            rule = safe_line(f"the rule {proposal.rule} proposes it: {proposal.title}", 200)
-            yield f"mimrun proposal take {proposal.name}   ({rule})"
+    mine = [p for p in list_proposals(home) if p.incident == one.name and p.state == "open"][::-1]
+    for proposal in mine[:_SHOWN]:
+        about = f" for {proposal.said.group}" if proposal.said.group else ""
+        rule = safe_line(f"the rule {proposal.rule} proposes it{about}: {proposal.title}", 200)
+        yield f"mimrun proposal take {proposal.name}   ({rule})"
+    if len(mine) > _SHOWN:
+        yield f"mimrun proposal list   ({len(mine) - _SHOWN} more of this incident)"
     for run in reversed(one.runs):
         if run.status in _ASKS:
             why = safe_line(f"{_ASKS[run.status]}{f': {run.reason}' if run.reason else ''}", 200)

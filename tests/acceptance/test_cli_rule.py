@@ -137,7 +137,7 @@ def test_a_proposal_is_shown_taken_and_followed(desk: Desk) -> None:
     assert desk("proposal", "show", view["proposal"], "--json").json["plan"]["inputs"] == {
         "cluster": "orders"
     }
-    next_in_incident = f"next: mimrun proposal take {view['proposal']}   (the rule cluster-down proposes it:"
+    next_in_incident = f"next: mimrun proposal take {view['proposal']}   (the rule cluster-down proposes it for cluster=orders:"
     assert next_in_incident in desk("incident", "show", "latest").out
     unasked = desk("proposal", "take", view["proposal"], "--direct")
     assert (unasked.code, desk.marks()) == (2, [])
@@ -275,13 +275,16 @@ def test_alerts_that_were_listed_say_the_same_where_another_log_is(desk: Desk) -
 
 def test_a_storm_is_shown_and_ended_by_somebody_who_may(desk: Desk) -> None:
     rules(desk)
-    receive(desk, *[body(f"c{number}") for number in range(6)])
+    receive(desk, *[body(f"c{number}") for number in range(7)])
     desk("worker", "--once")
     listed = desk("rule", "list")
     assert "STORM since" in listed.out
     assert "3 runs of look were launched within the hour; 3 may be" in listed.out
     storm = desk("rule", "list", "--json").json["storm"]
-    assert len(desk("proposal", "list", "--json").json) == 3
+    assert len(desk("proposal", "list", "--json").json) == 4
+    shown = desk("incident", "show", storm["incident"]).out
+    assert shown.count("next: mimrun proposal take") == 3
+    assert "next: mimrun proposal list   (1 more of this incident)" in shown
     assert desk("rule", "resume").code == 2
     ended = desk("rule", "resume", "--reason", "the network is back")
     assert ended.code == 0, ended.err

@@ -90,6 +90,13 @@ def test_a_proposal_says_why_and_is_launched_with_one_tap(bench: Bench) -> None:
     assert words(bench.world) == ["a:w1"]
 
 
+def test_what_waits_says_what_each_proposal_is_about(bench: Bench) -> None:
+    with bench.home() as home:
+        proposed(bench, home)
+        page = Browser(home, "responder").get("/")
+    assert "proposed by primary-down for cluster=orders" in page.one("main").text
+
+
 def test_another_digest_launches_nothing(bench: Bench) -> None:
     with bench.home() as home:
         name, browser = proposed(bench, home), going(bench, home)
