@@ -37,6 +37,7 @@ from mimrun.runbook.plan import Plan
 
 WAITING: Final = 1000
 """Plans of so many episodes that wait are kept, so that each need not be made again to be looked at."""
+UNBOUNDED: Final = "limits.yaml cannot be read, and never could: nobody knows how much rules may launch"
 LATER: Final = timedelta(minutes=1)
 """After so long it is looked again whether people may be asked anew."""
 
@@ -234,7 +235,9 @@ class Firings:
             return Facts()
         now = self._home.clock()
         return Facts(
-            refused=firing.doubt or why_not_launch(self._home, plan, now),
+            refused=firing.doubt
+            or (UNBOUNDED if rules.unbounded else "")
+            or why_not_launch(self._home, plan, now),
             busy=self._busy(plan, firing, rules, budget),
             runbook=plan.runbook.name,
             of=self._under_way.runbooks(budget, now),

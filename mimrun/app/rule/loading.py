@@ -66,6 +66,7 @@ class RulesNow:
         limits: how much they may do.
         problems: what is wrong with the files as they are.
         behind: the files of which something older is in force, or nothing.
+        unbounded: somebody has written limits which nobody could ever read: they may be tighter than the usual ones.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -73,6 +74,7 @@ class RulesNow:
     limits: Limits = field(default_factory=Limits)
     problems: tuple[Problem, ...] = ()
     behind: tuple[str, ...] = ()
+    unbounded: bool = False
 
 
 def examine_file(name: str, path: Path, content: bytes) -> RuleFile:
@@ -183,6 +185,7 @@ class RulesReader:
             limits,
             tuple(dict.fromkeys((*(problem for file in files for problem in file.errors), *wrong))),
             (*(file.name for file in files if file.errors), *([LIMITS] if wrong else [])),
+            self._limits is None,
         )
 
     def _holding(self, file: RuleFile) -> RuleFile | None:
@@ -206,13 +209,13 @@ class RulesReader:
             self._record(LIMITS)
         elif self._limits is None:
             self._limits = self._recorded_limits()
-        return self._limits, wrong
+        return self._limits or Limits(), wrong
 
-    def _recorded_limits(self) -> Limits:
+    def _recorded_limits(self) -> Limits | None:
         for _, content in recorded_contents(self._home, LIMITS):
             with suppress(SettingsError):
                 return parse_limits(read_document(content, LIMITS, error=SettingsError))
-        return Limits()
+        return None
 
     def _record(self, name: str, digest: str = "") -> None:
         """Put on record what is in force, unless the file has changed again meanwhile."""

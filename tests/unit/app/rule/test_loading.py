@@ -85,6 +85,22 @@ def test_what_cannot_be_a_file_of_rules_is_refused_and_silences_no_other(alarm: 
     assert open_files() == before
 
 
+def test_limits_that_nobody_could_ever_read_let_nothing_be_launched(alarm: Alarm) -> None:
+    alarm.rule()
+    alarm.rules("limits: {runs_per_hour: O}\n", "limits.yaml")
+    with alarm.home() as home:
+        send(home, an_alert("1"))
+        Heeding(home).look()
+        alarm.rules("limits: {runs_per_hour: 5}\n", "limits.yaml")
+        send(home, an_alert("2", labels={"alertname": "Down", "cluster": "billing"}))
+        Heeding(home).look()
+        alarm.rules("limits: {runs_per_hour: O}\n", "limits.yaml")
+        send(home, an_alert("3", labels={"alertname": "Down", "cluster": "search"}))
+        Heeding(home).look()
+        assert [fired.outcome for fired in firings(home)] == ["proposed", "launched", "launched"]
+        assert "limits.yaml cannot be read" in firings(home)[0].reason
+
+
 def test_what_was_never_good_is_never_in_force_even_if_somebody_recorded_it(alarm: Alarm) -> None:
     alarm.rule(name="one", runbook="lokk")
     with alarm.home() as home:
