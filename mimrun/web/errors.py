@@ -54,6 +54,11 @@ CLOSED: Final = (
     "this server cannot say now who may do what; whoever keeps it finds the reason with `mimrun doctor`"
 )
 """To somebody of whom it is not known who they are: what is wrong with the server's own files is not for strangers."""
+NOT_SHOWN: Final = (
+    "That cannot be shown",
+    "It may be called otherwise; lists have everything that there is.",
+)
+"""What 400 is called where nothing was sent, such as for an old link."""
 OTHERWISE: Final = ("Something went wrong", "The program's own log says more: ask whoever keeps this server.")
 
 STATUS: Final[tuple[tuple[type[MimrunError], int], ...]] = (
@@ -162,7 +167,8 @@ def _answer(request: Request, status: int, text: str, error: MimrunError | None 
         keep_wish(request, answer)
         return answer
     who = _who(request)
-    title, what_next = TITLES.get(status, OTHERWISE)
+    looked = status == 400 and request.method == "GET"
+    title, what_next = NOT_SHOWN if looked else TITLES.get(status, OTHERWISE)
     return show(
         request, who, "error.html", status=status, code=status, title=title, text=text, next=what_next
     )

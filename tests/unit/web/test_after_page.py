@@ -108,6 +108,15 @@ def test_what_is_refused_is_said_on_the_page_that_it_was_pressed_on(bench: Bench
     assert words(bench.world) == ["a:w1"]
 
 
+def test_a_link_to_what_is_not_there_is_not_told_to_be_sent_again(bench: Bench) -> None:
+    with bench.home() as home:
+        browser = going(bench, home)
+        for path in ("/runs/run-none", "/incidents/INC-1", "/proposals/prop-none"):
+            page = browser.get(path, 400)
+            assert "That cannot be shown" in page.text
+            assert "send it again" not in page.text
+
+
 def test_an_error_leads_back_to_the_page_that_a_form_stood_on_and_to_no_other_site(bench: Bench) -> None:
     with bench.home() as home:
         browser = going(bench, home)
