@@ -18,7 +18,7 @@ from mimrun.app.program_log import program_log
 from mimrun.app.runs import find_run, load_plan
 from mimrun.app.worker import Lookout
 from mimrun.errors import InputError, MimrunError, RefusedError
-from mimrun.run.due import Why
+from mimrun.run.record.due import Why
 from mimrun.settings import Settings, load_settings
 
 STANDS: Final = frozenset({"succeeded", "failed", "cancelled", "waiting", "in_doubt", "interrupted"})

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from mimrun.run.manual_state import NEXT_MANUAL, ManualStatus
-from mimrun.run.transitions import NEXT_CELL, NEXT_RUN, TERMINAL, CellStatus, RunStatus
+from mimrun.run.record.manual_state import NEXT_MANUAL, ManualStatus
+from mimrun.run.record.transitions import NEXT_CELL, NEXT_RUN, TERMINAL, CellStatus, RunStatus
 
 BEGIN: Final = (
-    "<!-- Written by `make docs` from `mimrun/run/transitions.py`; do not edit until the end mark. -->"
+    "<!-- Written by `make docs` from `mimrun/run/record/transitions.py`; do not edit until the end mark. -->"
 )
 END: Final = "<!-- End of what `make docs` writes. -->"
 

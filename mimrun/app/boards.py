@@ -16,7 +16,7 @@ from mimrun.app.runs import Known, find_run, load_plan, load_state, plan_erased
 from mimrun.app.shown.board import Board
 from mimrun.errors import BlobKeyError, ErasedError
 from mimrun.log.store import Store
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.record.summary import RunSummaries, RunSummary
 
 _MOST: Final = 32
 """Boards that are kept of one log: those that were looked at last."""

@@ -9,7 +9,7 @@ from mimrun.errors import InputError, RefusedError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import BreakerClosed
 from mimrun.log.store import View
-from mimrun.run.breaker import Breaker, Breakers, breaker_in, failing
+from mimrun.run.record.breaker import Breaker, Breakers, breaker_in, failing
 
 
 def list_breakers(home: Home) -> dict[str, Breaker]:

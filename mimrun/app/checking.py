@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mimrun.catalog import Catalog
-from mimrun.run.check import Check, Forecast, Prospect
-from mimrun.run.connections import Connections
-from mimrun.run.facts import Facts
+from mimrun.run.cell.check import Check, Forecast, Prospect
+from mimrun.run.cell.connections import Connections
+from mimrun.run.cell.facts import Facts
 from mimrun.runbook.plan import Plan
 
 __all__ = ["Forecast", "Prospect", "check_plan"]

@@ -36,9 +36,9 @@ from mimrun.log.kinds import (
 )
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
-from mimrun.run.state import GateState, RunState
-from mimrun.run.summary import RunSummary, summary_in
-from mimrun.run.wish import Level
+from mimrun.run.record.state import GateState, RunState
+from mimrun.run.record.summary import RunSummary, summary_in
+from mimrun.run.record.wish import Level
 from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan, Segment
 

@@ -23,7 +23,7 @@ from mimrun.gate.policy_file import load_policy
 from mimrun.gate.signature import read_signers
 from mimrun.incident.source_file import load_sources
 from mimrun.log.moment import utc_now
-from mimrun.run.notices import Notices, Told
+from mimrun.run.record.notices import Notices, Told
 from mimrun.runbook.document import load_document
 from mimrun.runbook.finding import Level
 from mimrun.settings import Settings

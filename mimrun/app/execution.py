@@ -30,15 +30,19 @@ from mimrun.catalog import Catalog
 from mimrun.errors import LeaseError, MimrunError, RefusedError, TamperError
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RunMode
-from mimrun.run.attempt import Attempts
-from mimrun.run.connections import Connections
+from mimrun.run.cell.attempt import Attempts
+from mimrun.run.cell.connections import Connections
+from mimrun.run.cell.facts import Facts
+from mimrun.run.cell.guard import Guard
 from mimrun.run.executor import Executor
-from mimrun.run.facts import Facts
-from mimrun.run.fanout import Fanout
-from mimrun.run.guard import Guard
+from mimrun.run.hold.killswitch import Latch
+from mimrun.run.hold.stop import Stop
 from mimrun.run.journal import Journal
-from mimrun.run.killswitch import Latch
-from mimrun.run.result import (
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
+from mimrun.run.record.wish import Level
+from mimrun.run.walk.fanout import Fanout
+from mimrun.run.walk.result import (
     AroundStep,
     Cancelled,
     Denied,
@@ -50,12 +54,8 @@ from mimrun.run.result import (
     StepLabel,
     directly,
 )
-from mimrun.run.stop import Stop
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
-from mimrun.run.waiting import PeopleSteps
-from mimrun.run.walk import Parts, Walk
-from mimrun.run.wish import Level
+from mimrun.run.walk.waiting import PeopleSteps
+from mimrun.run.walk.walk import Parts, Walk
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 

@@ -22,8 +22,8 @@ from mimrun.gate.policy import FREEZE_APPROVER, Policy, Priority, Situation, rul
 from mimrun.gate.policy_file import load_policy
 from mimrun.gate.terms import Terms, a_change
 from mimrun.log.moment import write_moment
-from mimrun.run.state import RunState
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.state import RunState
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.model import OnTimeout
 from mimrun.runbook.node import PlannedGate

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from mimrun.app.home import Home
 from mimrun.log.entry import LogEntry
-from mimrun.run.fold import apply
-from mimrun.run.state import RunState
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.record.fold import apply
+from mimrun.run.record.state import RunState
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 
 _LOOK_S = 0.25
 _GRACE_LOOKS = 12

@@ -18,8 +18,8 @@ from mimrun.app.runs import find_run, load_plan, load_state
 from mimrun.app.stopping import goes_on, request_resume
 from mimrun.errors import LeaseError, MimrunError
 from mimrun.gate.approval import Verdict, Waiting
-from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.record.transitions import TERMINAL, RunStatus
+from mimrun.run.record.wish import Level
 
 Start: TypeAlias = Callable[[Home, str], object]
 """Has a run executed, and comes back at once; asking twice does no harm."""

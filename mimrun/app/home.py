@@ -42,18 +42,18 @@ from mimrun.log.sequenced import SequencedStore
 from mimrun.log.sqlite.store import SqliteStore, create_log
 from mimrun.log.store import Store
 from mimrun.log.tenure import LeaseTimes
-from mimrun.run.breaker import Breakers
-from mimrun.run.breakglass import BrokenGlasses
-from mimrun.run.followup import FollowUpRuns
-from mimrun.run.killswitch import KillSwitch
-from mimrun.run.lease import FileLeases, Leases
-from mimrun.run.lock import Locks
-from mimrun.run.notices import Notices
-from mimrun.run.published import PublishedVersions
-from mimrun.run.reverts import Reverts
-from mimrun.run.segments import Segments
+from mimrun.run.hold.killswitch import KillSwitch
+from mimrun.run.hold.lease import FileLeases, Leases
+from mimrun.run.hold.lock import Locks
+from mimrun.run.record.breaker import Breakers
+from mimrun.run.record.breakglass import BrokenGlasses
+from mimrun.run.record.followup import FollowUpRuns
+from mimrun.run.record.notices import Notices
+from mimrun.run.record.published import PublishedVersions
+from mimrun.run.record.reverts import Reverts
+from mimrun.run.record.segments import Segments
+from mimrun.run.record.summary import RunSummaries
 from mimrun.run.shell import Shells
-from mimrun.run.summary import RunSummaries
 from mimrun.settings import Settings
 
 PROJECTORS = (

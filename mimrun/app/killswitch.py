@@ -25,7 +25,7 @@ from mimrun.log.entry import Draft
 from mimrun.log.kinds import KillswitchLiftAgreed, KillswitchPulled
 from mimrun.log.moment import utc_now, write_moment
 from mimrun.log.store import View
-from mimrun.run.killswitch import NEEDED, Latch, Switch, pulled_in, switch_in
+from mimrun.run.hold.killswitch import NEEDED, Latch, Switch, pulled_in, switch_in
 from mimrun.settings import Settings
 
 LIFTERS: Final = frozenset({"responder", "change_manager"})

@@ -17,7 +17,7 @@ from mimrun.app.naming import new_run
 from mimrun.app.runs import create_run
 from mimrun.errors import InputError, RefusedError
 from mimrun.log.entry import Draft
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.record.summary import RunSummaries, RunSummary
 from mimrun.runbook.plan import Plan
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._:-]{16,128}")

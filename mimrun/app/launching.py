@@ -15,7 +15,7 @@ from typing import Protocol
 
 from mimrun.app.takeover import Mode
 from mimrun.errors import MimrunError
-from mimrun.run.secrets import secret_references
+from mimrun.run.cell.secrets import secret_references
 from mimrun.runbook.plan import Plan
 from mimrun.secret import is_of_this_process
 from mimrun.settings import Settings

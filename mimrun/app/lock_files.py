@@ -6,9 +6,9 @@ import contextlib
 
 from mimrun.app.home import Home
 from mimrun.errors import LogError
-from mimrun.run.lease import FileLeases
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.hold.lease import FileLeases
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
 
 
 def forget_locks(home: Home) -> int:

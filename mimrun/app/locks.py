@@ -16,7 +16,7 @@ from mimrun.errors import InputError, LeaseError, LockError, RefusedError
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Body, LockReleased, LockReleaseProposed
 from mimrun.log.store import View
-from mimrun.run.lock import Holding, Locks, held_by, holding_in
+from mimrun.run.hold.lock import Holding, Locks, held_by, holding_in
 from mimrun.runbook.model import Risk
 
 UNLOCKERS: Final = frozenset({"responder", "change_manager"})

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from mimrun.app.attachments import Attachment
 from mimrun.errors import InputError
-from mimrun.run.manual_state import ManualState
+from mimrun.run.record.manual_state import ManualState
 from mimrun.runbook.model import EvidenceType
 from mimrun.runbook.node import PlannedManual
 

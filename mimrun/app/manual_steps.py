@@ -30,7 +30,7 @@ from mimrun.log.kinds import (
     ManualHandedOver,
     ManualReleased,
 )
-from mimrun.run.manual_state import ANYBODY, ManualState, ManualStatus
+from mimrun.run.record.manual_state import ANYBODY, ManualState, ManualStatus
 from mimrun.runbook.node import PlannedManual
 
 _LONGEST_ACTIVE: Final = timedelta(days=7)

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from mimrun import __version__
-from mimrun.run.spans import Span
+from mimrun.run.record.spans import Span
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 

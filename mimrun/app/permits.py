@@ -25,9 +25,9 @@ from mimrun.gate.people import People
 from mimrun.gate.policy import Policy, Priority, Situation
 from mimrun.gate.terms import Terms
 from mimrun.log.entry import Actor
-from mimrun.run.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
-from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.cell.permit import NO_CHANGES, ChangeAsking, ChangeFacts, Known, request_of
+from mimrun.run.record.state import RunState
+from mimrun.run.record.summary import RunSummaries, RunSummary
 from mimrun.runbook.launch import RiskRow, is_by_rules, launch_gate, row_of
 from mimrun.runbook.node import PlannedGate, PlannedInclude
 from mimrun.runbook.plan import Plan

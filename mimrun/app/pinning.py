@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from mimrun.catalog import Catalog
 from mimrun.errors import InputError, PlanError, Problem
-from mimrun.run.facts import Facts
+from mimrun.run.cell.facts import Facts
 from mimrun.runbook.expression import expression_names, has_template, render, truth
 from mimrun.runbook.node import Node, PlannedAction, PlannedCall, TargetCalls, with_parts
 from mimrun.runbook.plan import Plan

@@ -17,7 +17,7 @@ from mimrun.app.runbooks import library_folders
 from mimrun.app.runs import check_published
 from mimrun.catalog import GROUP, Catalog
 from mimrun.errors import InventoryError, PlanError, SettingsError
-from mimrun.run.facts import Facts
+from mimrun.run.cell.facts import Facts
 from mimrun.runbook.inputs import parse_inputs
 from mimrun.runbook.library import find_runbook, includes_from
 from mimrun.runbook.lint import lint_rest

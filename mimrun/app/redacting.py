@@ -21,9 +21,9 @@ from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, RedactApplied, RedactProposed, RunCreated
 from mimrun.log.redaction import Erasure, Erasures, Proposal, key_of
 from mimrun.log.store import View
-from mimrun.run.followup import FollowUpRuns, FollowUps
-from mimrun.run.summary import summary_in
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.followup import FollowUpRuns, FollowUps
+from mimrun.run.record.summary import summary_in
+from mimrun.run.record.transitions import TERMINAL
 
 REDACTORS: Final = frozenset({"responder", "change_manager"})
 """Roles that may ask for an erasure, and agree to one."""

@@ -15,8 +15,8 @@ from mimrun.errors import InputError, RefusedError
 from mimrun.log.entry import MAX_BLOB, Blob, Draft
 from mimrun.log.kinds import Body, StepResolutionProposed, StepResolved
 from mimrun.log.store import View
-from mimrun.run.state import CellKey, Proposal, RunState
-from mimrun.run.summary import RunSummary, summary_in
+from mimrun.run.record.state import CellKey, Proposal, RunState
+from mimrun.run.record.summary import RunSummary, summary_in
 from mimrun.runbook.model import Risk
 
 Resolution: TypeAlias = Literal["applied", "not_applied", "skip", "abort"]

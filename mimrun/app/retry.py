@@ -20,11 +20,11 @@ from mimrun.app.undo import follow_ups, taken_back
 from mimrun.app.undo_plan import Record, record_of
 from mimrun.connector import Effect
 from mimrun.errors import RefusedError, RunError
-from mimrun.run.followup import FollowUps, check_followups
-from mimrun.run.lock import HOST
-from mimrun.run.remaining import due, due_before, handlers_of, leaves, referred_to, remaining, targets_of
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.hold.lock import HOST
+from mimrun.run.record.followup import FollowUps, check_followups
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
+from mimrun.run.walk.remaining import due, due_before, handlers_of, leaves, referred_to, remaining, targets_of
 from mimrun.runbook.launch import with_launch_gate
 from mimrun.runbook.node import (
     Leaf,

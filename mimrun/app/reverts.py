@@ -25,11 +25,11 @@ from mimrun.gate.people import Person
 from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import StepRevertCancelled
 from mimrun.log.store import View
-from mimrun.run.followup import check_followups
-from mimrun.run.reverts import Revert, reverts_in
-from mimrun.run.state import CellKey
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.record.followup import check_followups
+from mimrun.run.record.reverts import Revert, reverts_in
+from mimrun.run.record.state import CellKey
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 from mimrun.runbook.node import PlannedAction
 
 TIMER: Final = "mimrun:timer"

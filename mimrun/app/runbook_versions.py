@@ -13,8 +13,8 @@ from mimrun.app.runbooks import whole_library
 from mimrun.errors import BlobKeyError, ErasedError, InputError, RunbookError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind, PlanFrozen
-from mimrun.run.published import PublishedVersions
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.record.published import PublishedVersions
+from mimrun.run.record.summary import RunSummaries, RunSummary
 from mimrun.runbook.library import version_key
 from mimrun.runbook.loader import LoadedRunbook, parse_runbook
 

@@ -31,14 +31,14 @@ from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import IncidentOpened, Kind, PlanFrozen, RunCreated
 from mimrun.log.redaction import Erasure, Erasures, key_of
 from mimrun.log.store import Store, View
-from mimrun.run.breaker import check_breaker
-from mimrun.run.fold import fold
-from mimrun.run.killswitch import pulled_in
-from mimrun.run.lock import missing_locks
-from mimrun.run.published import PublishedVersions
-from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries, RunSummary, summary_in
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.hold.killswitch import pulled_in
+from mimrun.run.hold.lock import missing_locks
+from mimrun.run.record.breaker import check_breaker
+from mimrun.run.record.fold import fold
+from mimrun.run.record.published import PublishedVersions
+from mimrun.run.record.state import RunState
+from mimrun.run.record.summary import RunSummaries, RunSummary, summary_in
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 from mimrun.runbook import library
 from mimrun.runbook.node import PlannedInclude
 from mimrun.runbook.plan import Plan

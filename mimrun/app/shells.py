@@ -29,8 +29,8 @@ from mimrun.log.entry import Blob, Draft, LogEntry
 from mimrun.log.field import REASON_LENGTH
 from mimrun.log.kinds import Body, Kind, ShellClosed, ShellOpened, ShellRecorded
 from mimrun.run.cast import Recorder, whole_cast
-from mimrun.run.lease import FileLease, is_held, remove_lock
-from mimrun.run.lock import HOST, describe_holding, holding_in
+from mimrun.run.hold.lease import FileLease, is_held, remove_lock
+from mimrun.run.hold.lock import HOST, describe_holding, holding_in
 from mimrun.run.shell import Shell, Shells, shells_in
 
 SAVED_AFTER: Final = 2.0

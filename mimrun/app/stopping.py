@@ -28,10 +28,10 @@ from mimrun.log.kinds import (
     RunResumeRequested,
 )
 from mimrun.log.store import View
-from mimrun.run.lease import Holder
-from mimrun.run.summary import summary_in
-from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.hold.lease import Holder
+from mimrun.run.record.summary import summary_in
+from mimrun.run.record.transitions import TERMINAL, RunStatus
+from mimrun.run.record.wish import Level
 
 SEEN_S: Final = 3.0
 """So long a worker may take to look at the log; it does five times a second."""

@@ -7,12 +7,12 @@ from typing import Final, Literal, TypeAlias
 from mimrun.errors import LockError
 from mimrun.log.kinds import Body, LockTaken, RunMode, RunStarted, RunWaiting
 from mimrun.log.store import View
-from mimrun.run.fold import apply
+from mimrun.run.hold.lock import check_takes, missing_locks
 from mimrun.run.journal import Journal
-from mimrun.run.lock import check_takes, missing_locks
-from mimrun.run.result import Parked
-from mimrun.run.summary import check_takeover
-from mimrun.run.wish import Level
+from mimrun.run.record.fold import apply
+from mimrun.run.record.summary import check_takeover
+from mimrun.run.record.wish import Level
+from mimrun.run.walk.result import Parked
 from mimrun.runbook.plan import Plan
 
 Mode: TypeAlias = Literal["prefect", "direct"]

@@ -10,8 +10,8 @@ from mimrun.app.home import Home
 from mimrun.app.reverts import Started, timer_for
 from mimrun.app.undo import WayBackWishes, create_undo, follow_ups, plan_undo
 from mimrun.errors import MimrunError, RefusedError, RunError
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import RunStatus
 
 DUE = "due"
 """How a run's summary says that it is to be taken back."""

@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from mimrun.app.home import Home
 from mimrun.app.program_log import Event
 from mimrun.log.kinds import Kind
-from mimrun.run.spans import Span, Spans
+from mimrun.run.record.spans import Span, Spans
 
 LEAVE_S: Final = 1.0
 """How long a process that is done with a run waits for the collector to take what is left."""

@@ -17,10 +17,10 @@ from mimrun.app.identity import Identity
 from mimrun.app.runs import create_run, find_run, load_plan, load_state
 from mimrun.app.undo_plan import DoneOnce, Record, origin, record_of, undo_handlers, undo_node
 from mimrun.errors import InputError, RefusedError, RunError
-from mimrun.run.followup import FollowUpRuns, FollowUps, check_followups
-from mimrun.run.state import Cell, CellKey, RunState
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL, CellStatus
+from mimrun.run.record.followup import FollowUpRuns, FollowUps, check_followups
+from mimrun.run.record.state import Cell, CellKey, RunState
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL, CellStatus
 from mimrun.runbook.model import Needed, OnTimeout
 from mimrun.runbook.node import Node, PlannedAction, PlannedGate
 from mimrun.runbook.plan import Plan

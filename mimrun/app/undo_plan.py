@@ -13,11 +13,11 @@ from mimrun import canonical
 from mimrun.app.home import Home
 from mimrun.app.runs import load_plan, load_state
 from mimrun.errors import InputError, RunError
-from mimrun.run.answer import answer_of, recall_all
-from mimrun.run.compare import UNDO
-from mimrun.run.facts import Facts
-from mimrun.run.scopes import Scope, scopes_of
-from mimrun.run.state import Cell, CellKey, RunState
+from mimrun.run.cell.answer import answer_of, recall_all
+from mimrun.run.cell.compare import UNDO
+from mimrun.run.cell.facts import Facts
+from mimrun.run.cell.scopes import Scope, scopes_of
+from mimrun.run.record.state import Cell, CellKey, RunState
 from mimrun.runbook.expression import names, truth
 from mimrun.runbook.inputs import is_secret
 from mimrun.runbook.node import (

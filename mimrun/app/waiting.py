@@ -22,8 +22,8 @@ from mimrun.errors import ErasedError, GateError, LogError, MimrunError
 from mimrun.gate.approval import FREEZE_ROLE, Closed, Open, Waiting
 from mimrun.gate.people import acted
 from mimrun.log.moment import write_moment
-from mimrun.run.manual_state import ANYBODY, ManualStatus
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.manual_state import ANYBODY, ManualStatus
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.node import Leaf
 
 What: TypeAlias = Literal["doubt", "gate", "manual", "confirm", "proposal", "glass", "resume"]

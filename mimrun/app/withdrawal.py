@@ -15,8 +15,8 @@ from mimrun.log.entry import Draft
 from mimrun.log.kinds import GateDecided
 from mimrun.log.moment import write_moment
 from mimrun.log.store import View
-from mimrun.run.state import GateState
-from mimrun.run.summary import RunSummary, summary_in
+from mimrun.run.record.state import GateState
+from mimrun.run.record.summary import RunSummary, summary_in
 from mimrun.runbook.node import PlannedGate
 
 

@@ -32,12 +32,12 @@ from mimrun.app.runs import load_plan, load_state
 from mimrun.app.timeouts import is_due, take_back_late
 from mimrun.catalog import Catalog
 from mimrun.errors import LockError, MimrunError, RefusedError, SettingsError
-from mimrun.run.due import Candidate, Why, due_work
-from mimrun.run.lock import missing_locks
-from mimrun.run.result import StepLabel
-from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import RunStatus
+from mimrun.run.hold.lock import missing_locks
+from mimrun.run.record.due import Candidate, Why, due_work
+from mimrun.run.record.state import RunState
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import RunStatus
+from mimrun.run.walk.result import StepLabel
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 

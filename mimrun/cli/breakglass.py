@@ -33,7 +33,7 @@ from mimrun.errors import InputError
 from mimrun.gate.people import People
 from mimrun.log.moment import utc_now
 from mimrun.log.proof.note import VerifyingKey, read_vkey
-from mimrun.run.segments import Segment, Segments
+from mimrun.run.record.segments import Segment, Segments
 from mimrun.runbook.duration import parse_duration
 
 RootOption = Annotated[

@@ -10,7 +10,7 @@ from mimrun.app.home import Home
 from mimrun.app.identity import Identity
 from mimrun.app.runs import find_run
 from mimrun.cli.terminal import console, print_json, safe_line
-from mimrun.run.breakglass import BrokenGlass, glass_of
+from mimrun.run.record.breakglass import BrokenGlass, glass_of
 from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan
 

@@ -28,9 +28,9 @@ from mimrun.cli.status import print_needs
 from mimrun.cli.terminal import console, print_json
 from mimrun.errors import LockError, RefusedError, SettingsError
 from mimrun.log.kinds import Kind
-from mimrun.run.lock import missing_locks
-from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.hold.lock import missing_locks
+from mimrun.run.record.transitions import TERMINAL, RunStatus
+from mimrun.run.record.wish import Level
 from mimrun.runbook.plan import Plan
 
 EXITS: Final = {

@@ -9,7 +9,7 @@ from mimrun.app.incident.proof import find_proof
 from mimrun.app.incident.view import IncidentView
 from mimrun.app.rule.proposals import list_proposals
 from mimrun.cli.terminal import safe_line
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.transitions import RunStatus
 
 _SHOWN = 3
 """So many proposals are named; in a storm there may be a hundred."""

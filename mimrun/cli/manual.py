@@ -33,7 +33,7 @@ from mimrun.cli.manual_view import print_manual
 from mimrun.cli.options import AsOption, HomeOption, JsonOption, RunArgument, command, settings_of
 from mimrun.cli.terminal import console, print_json
 from mimrun.errors import InputError
-from mimrun.run.manual_state import ManualStatus
+from mimrun.run.record.manual_state import ManualStatus
 from mimrun.runbook.duration import parse_duration
 
 EvidenceOption: TypeAlias = Annotated[

@@ -14,8 +14,8 @@ from mimrun.app.shown.manual import evidence_lines, instructions_of
 from mimrun.cli.terminal import safe, safe_line
 from mimrun.errors import RefusedError
 from mimrun.log.moment import write_moment
-from mimrun.run.state import RunState
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.state import RunState
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.node import (
     Leaf,
     Node,

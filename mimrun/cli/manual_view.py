@@ -12,7 +12,7 @@ from mimrun.app.manual_steps import PendingManual
 from mimrun.app.shown.manual import evidence_lines, fields_of, instructions_of, is_free, standing
 from mimrun.cli.terminal import safe, safe_line
 from mimrun.cli.tone import STYLES
-from mimrun.run.manual_state import ManualState
+from mimrun.run.record.manual_state import ManualState
 
 
 def print_manual(out: Console, home: Home, pending: PendingManual) -> None:

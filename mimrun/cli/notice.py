@@ -14,7 +14,7 @@ from mimrun.app.notice.timer import tell
 from mimrun.cli.options import HomeOption, JsonOption, group, settings_of
 from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import InputError, MimrunError
-from mimrun.run.notices import Notices, Told
+from mimrun.run.record.notices import Notices, Told
 from mimrun.runbook.suggestion import suggest
 from mimrun.secret import read_secret
 

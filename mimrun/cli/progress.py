@@ -18,7 +18,7 @@ from mimrun.app.shown.under_way import UnderWay, is_wait, step_of
 from mimrun.cli.terminal import safe_line
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
-from mimrun.run.state import CellKey, RunState
+from mimrun.run.record.state import CellKey, RunState
 from mimrun.runbook.node import Node, PlannedAction, handler_place
 from mimrun.runbook.plan import Plan
 

@@ -40,8 +40,8 @@ from mimrun.cli.options import (
 from mimrun.cli.patience import WaitForLocksOption, lock_patience
 from mimrun.cli.terminal import ask
 from mimrun.errors import InputError, LeaseError
-from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.record.transitions import TERMINAL, RunStatus
+from mimrun.run.record.wish import Level
 
 DirectOption = Annotated[
     bool, typer.Option("--direct", help="Leave Prefect out: this process executes the run, at once.")

@@ -34,8 +34,8 @@ from mimrun.cli.terminal import console, print_json, safe_line
 from mimrun.errors import BlobKeyError, ErasedError, MimrunError, RefusedError, SettingsError
 from mimrun.gate.approval import FREEZE_ROLE, Waiting
 from mimrun.gate.change_link import change_of
-from mimrun.run.state import CellKey, RunState
-from mimrun.run.transitions import CellStatus
+from mimrun.run.record.state import CellKey, RunState
+from mimrun.run.record.transitions import CellStatus
 from mimrun.runbook.node import Leaf
 
 STYLES = {

@@ -19,9 +19,9 @@ from mimrun.cli.status import can_be_undone, print_needs
 from mimrun.cli.terminal import ask, console, print_json
 from mimrun.cli.undo import undo
 from mimrun.errors import LeaseError
-from mimrun.run.lease import Holder
-from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.hold.lease import Holder
+from mimrun.run.record.transitions import TERMINAL, RunStatus
+from mimrun.run.record.wish import Level
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; a reviewer will read it.")]
 

@@ -25,10 +25,10 @@ from mimrun.replay.rig import Ground, executor_on
 from mimrun.replay.standin import RecordedCatalog, RecordedLease
 from mimrun.replay.steps import Pairs, changed_plan, pair
 from mimrun.replay.tape import Tape
-from mimrun.run.fold import fold
-from mimrun.run.result import Parked, Result
-from mimrun.run.state import RunState
-from mimrun.run.way import LeftOff
+from mimrun.run.record.fold import fold
+from mimrun.run.record.state import RunState
+from mimrun.run.walk.result import Parked, Result
+from mimrun.run.walk.way import LeftOff
 from mimrun.runbook.plan import Plan
 
 _WORKERS = 1000

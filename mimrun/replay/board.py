@@ -13,8 +13,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from mimrun.log import kinds
 from mimrun.log.entry import Draft, LogEntry
-from mimrun.run.state import Cell, CellKey, RunState
-from mimrun.run.transitions import CellStatus
+from mimrun.run.record.state import Cell, CellKey, RunState
+from mimrun.run.record.transitions import CellStatus
 
 Word: TypeAlias = Literal[
     "ready", "ok", "changed", "skipped", "running", "waiting", "failed", "unreachable", "in_doubt"

@@ -23,8 +23,8 @@ from mimrun.replay.difference import Content, Difference, same_value
 from mimrun.replay.steps import PINNED
 from mimrun.replay.tape import Lane, Tape, lane_of
 from mimrun.replay.targets import retries_of
-from mimrun.run.state import CellKey
-from mimrun.run.tally import NOT_BEGUN
+from mimrun.run.record.state import CellKey
+from mimrun.run.walk.tally import NOT_BEGUN
 from mimrun.runbook.node import Node, PlannedAction, PlannedCall, PlannedGate
 from mimrun.runbook.plan import Plan, Segment
 

@@ -21,9 +21,9 @@ from mimrun.replay.play import PlayedLog
 from mimrun.replay.steps import Pairs
 from mimrun.replay.tape import Tape
 from mimrun.replay.wishes import RecordedStop
-from mimrun.run.manual_state import TAKES
-from mimrun.run.result import Parked
-from mimrun.run.state import GateState, RunState
+from mimrun.run.record.manual_state import TAKES
+from mimrun.run.record.state import GateState, RunState
+from mimrun.run.walk.result import Parked
 
 _ENDS: Final = frozenset({Kind.RUN_CANCEL_REQUESTED, Kind.RUN_ABORT_REQUESTED})
 """Wishes that a replay hears. That somebody let a run rest for a while says nothing of another runbook."""

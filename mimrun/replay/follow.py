@@ -27,9 +27,9 @@ from mimrun.replay.standin import RecordedLease, stand_in, why_unread
 from mimrun.replay.tape import FOLLOWS, RESTS, Cursor, Lane, Session, Tape, lane_of
 from mimrun.replay.turns import TapeOver, Turns
 from mimrun.replay.wishes import RecordedStop
-from mimrun.run.stop import Halt, halt_of
-from mimrun.run.tally import NOT_BEGUN
-from mimrun.run.wish import WISHES, Level, Wish, wish_after
+from mimrun.run.hold.stop import Halt, halt_of
+from mimrun.run.record.wish import WISHES, Level, Wish, wish_after
+from mimrun.run.walk.tally import NOT_BEGUN
 from mimrun.runbook.node import PlannedNode, TargetCalls
 from mimrun.secret import Secret
 

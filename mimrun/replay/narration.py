@@ -17,8 +17,8 @@ from mimrun.log.kinds import GateRequested, Kind, StepStarted
 from mimrun.log.moment import write_moment
 from mimrun.replay.board import Board, Change, Changes, board_of, step_of
 from mimrun.replay.telling import Teller
-from mimrun.run.fold import apply
-from mimrun.run.state import RunState
+from mimrun.run.record.fold import apply
+from mimrun.run.record.state import RunState
 from mimrun.runbook.node import Node, PlannedAction
 from mimrun.runbook.plan import Plan
 

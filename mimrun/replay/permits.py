@@ -34,9 +34,9 @@ from mimrun.log.moment import read_moment
 from mimrun.replay.board import step_of
 from mimrun.replay.steps import Pairs
 from mimrun.replay.tape import GUARDED, Cursor, Lane, Tape
-from mimrun.run.guard import Guard
-from mimrun.run.permit import Known, request_of
-from mimrun.run.state import RunState
+from mimrun.run.cell.guard import Guard
+from mimrun.run.cell.permit import Known, request_of
+from mimrun.run.record.state import RunState
 from mimrun.runbook.model import Needed, OnTimeout
 from mimrun.runbook.node import PlannedGate
 

@@ -27,10 +27,10 @@ from mimrun.replay.scratch import Scratch, entry_of
 from mimrun.replay.standin import stand_in, why_unread
 from mimrun.replay.steps import Pairs
 from mimrun.replay.turns import Turns
-from mimrun.run.key import idempotency_key
-from mimrun.run.roster import Roster
-from mimrun.run.state import CellKey
-from mimrun.run.way import LeftOff
+from mimrun.run.record.key import idempotency_key
+from mimrun.run.record.state import CellKey
+from mimrun.run.walk.roster import Roster
+from mimrun.run.walk.way import LeftOff
 from mimrun.runbook.node import Node, PlannedAction, PlannedNode, TargetCalls
 from mimrun.secret import Secret
 

@@ -21,7 +21,7 @@ from mimrun.replay.tape import Session, Tape
 from mimrun.replay.targets import FollowedTargets
 from mimrun.replay.turns import TapeOver
 from mimrun.run.executor import Executor
-from mimrun.run.fold import fold
+from mimrun.run.record.fold import fold
 from mimrun.runbook.plan import Plan
 
 

@@ -13,17 +13,17 @@ from mimrun.replay.scratch import WorkLog
 from mimrun.replay.standin import RecordedLease, at_once, stand_in
 from mimrun.replay.turns import Turns
 from mimrun.replay.wishes import Hints, RecordedStop
-from mimrun.run.attempt import Attempts
-from mimrun.run.connections import Connections
+from mimrun.run.cell.attempt import Attempts
+from mimrun.run.cell.connections import Connections
+from mimrun.run.cell.facts import Facts
+from mimrun.run.cell.permit import Permit
 from mimrun.run.executor import Executor
-from mimrun.run.facts import Facts
-from mimrun.run.fanout import Fanout
 from mimrun.run.journal import Journal
-from mimrun.run.permit import Permit
-from mimrun.run.result import directly
-from mimrun.run.state import RunState
-from mimrun.run.waiting import PeopleSteps
-from mimrun.run.walk import Parts, Walk
+from mimrun.run.record.state import RunState
+from mimrun.run.walk.fanout import Fanout
+from mimrun.run.walk.result import directly
+from mimrun.run.walk.waiting import PeopleSteps
+from mimrun.run.walk.walk import Parts, Walk
 from mimrun.runbook.plan import Plan
 from mimrun.secret import Secret
 

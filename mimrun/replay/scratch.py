@@ -13,9 +13,9 @@ from mimrun.log.kinds import Kind, LockReleased, LockTaken
 from mimrun.log.merkle import Frontier
 from mimrun.log.moment import write_moment
 from mimrun.log.store import RunStore, View
-from mimrun.run.killswitch import KillSwitch
-from mimrun.run.lock import Holding, Locks
-from mimrun.run.summary import RunSummaries, RunSummary, summarize
+from mimrun.run.hold.killswitch import KillSwitch
+from mimrun.run.hold.lock import Holding, Locks
+from mimrun.run.record.summary import RunSummaries, RunSummary, summarize
 
 
 class WorkLog(RunStore, View, Protocol):

@@ -31,8 +31,8 @@ from mimrun.errors import InputError
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import StepVerified
 from mimrun.replay.steps import PINNED
-from mimrun.run.stop import Stop
-from mimrun.run.watchdog import Left
+from mimrun.run.cell.watchdog import Left
+from mimrun.run.hold.stop import Stop
 from mimrun.secret import Secret
 
 T = TypeVar("T")

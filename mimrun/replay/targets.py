@@ -16,8 +16,8 @@ from mimrun.replay.board import step_of
 from mimrun.replay.follow import FollowedLog
 from mimrun.replay.standin import why_refused
 from mimrun.replay.tape import Lane, Tape
-from mimrun.run.key import idempotency_key
-from mimrun.run.state import CellKey
+from mimrun.run.record.key import idempotency_key
+from mimrun.run.record.state import CellKey
 from mimrun.runbook.node import PlannedAction, PlannedCheck
 from mimrun.runbook.plan import Plan
 

@@ -12,7 +12,7 @@ from typing import Final
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.replay.board import iteration_of, step_of
-from mimrun.run.state import RunState
+from mimrun.run.record.state import RunState
 from mimrun.runbook.duration import format_duration
 
 _ASKED: Final = {

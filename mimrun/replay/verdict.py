@@ -11,8 +11,8 @@ from mimrun.replay.comparison import Comparison, Divergence, Ending, Verdict
 from mimrun.replay.decision import decision_of
 from mimrun.replay.parting import Parting
 from mimrun.replay.redecide import Redecided
-from mimrun.run.fold import fold
-from mimrun.run.state import RunState
+from mimrun.run.record.fold import fold
+from mimrun.run.record.state import RunState
 from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
 

@@ -15,9 +15,9 @@ from mimrun.replay.decision import decision_of
 from mimrun.replay.play import ENDS
 from mimrun.replay.steps import Step, added, changed, removed, renamed, reordered, without_batch
 from mimrun.replay.verdict import ending_of
-from mimrun.run.fold import apply
-from mimrun.run.state import RunState
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.fold import apply
+from mimrun.run.record.state import RunState
+from mimrun.run.record.transitions import TERMINAL
 
 _UNDER_WAY = frozenset({"waiting", "running", "in_doubt"})
 _GONE = "nothing: the step is not there any more"

@@ -7,8 +7,8 @@ from typing import Final, Protocol, Self
 
 from mimrun.log.store import RunStore
 from mimrun.replay.turns import TapeOver, Turns
-from mimrun.run.stop import Stop
-from mimrun.run.wish import Level, Wish
+from mimrun.run.hold.stop import Stop
+from mimrun.run.record.wish import Level, Wish
 
 _JUST_NOW_S: Final = 0.001
 """So long ago an abort was noticed: nothing that is replayed takes long enough for anybody to be left behind."""

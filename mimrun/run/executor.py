@@ -10,14 +10,14 @@ from typing import Final, assert_never
 
 from mimrun.errors import GateError, InputError, RunError
 from mimrun.log.kinds import GateClosed, Recap, RunEnded, RunWaiting
-from mimrun.run.compare import standing
-from mimrun.run.handlers import waiting_handlers
+from mimrun.run.cell.compare import standing
+from mimrun.run.hold.stop import Halt, Stop
+from mimrun.run.hold.worktime import TimeOver
 from mimrun.run.journal import Journal
-from mimrun.run.result import Cancelled, Denied, Done, Failed, Parked, Result
-from mimrun.run.stop import Halt, Stop
-from mimrun.run.transitions import CellStatus
-from mimrun.run.walk import Walk
-from mimrun.run.worktime import TimeOver
+from mimrun.run.record.transitions import CellStatus
+from mimrun.run.walk.handlers import waiting_handlers
+from mimrun.run.walk.result import Cancelled, Denied, Done, Failed, Parked, Result
+from mimrun.run.walk.walk import Walk
 from mimrun.runbook.plan import Plan
 
 _NAMED: Final = 5

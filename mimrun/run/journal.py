@@ -10,14 +10,14 @@ from mimrun.errors import LeaseError, RefusedError
 from mimrun.log.entry import Actor, Blob, Draft, LogEntry
 from mimrun.log.kinds import Body, Kind, LockReleased, RunWaiting, StepEvidence, StepIntent, StepOutcome
 from mimrun.log.store import RunStore, View
-from mimrun.run.fold import apply
-from mimrun.run.killswitch import pulled_in
-from mimrun.run.lease import Lease
-from mimrun.run.lock import locks_of_change, lost_lock
-from mimrun.run.state import RunState
-from mimrun.run.stop import Halt, halt_of
-from mimrun.run.summary import check_epoch, summary_in
-from mimrun.run.wish import Level, Wish
+from mimrun.run.hold.killswitch import pulled_in
+from mimrun.run.hold.lease import Lease
+from mimrun.run.hold.lock import locks_of_change, lost_lock
+from mimrun.run.hold.stop import Halt, halt_of
+from mimrun.run.record.fold import apply
+from mimrun.run.record.state import RunState
+from mimrun.run.record.summary import check_epoch, summary_in
+from mimrun.run.record.wish import Level, Wish
 
 
 class Journal:

@@ -23,7 +23,7 @@ from mimrun.app.rule.view import list_rules
 from mimrun.app.runs import list_runs
 from mimrun.app.server.keeping import Household
 from mimrun.errors import MimrunError
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.web.acting import Acting
 from mimrun.web.route import does, new_router, open_to_all
 from mimrun.web.security import App, Message, Receive, Scope, Send

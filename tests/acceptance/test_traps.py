@@ -27,8 +27,8 @@ from mimrun.errors import GateError, InputError, LeaseError, LockError, RefusedE
 from mimrun.log.entry import Actor
 from mimrun.log.kinds import RunStarted, StepStarted
 from mimrun.log.sqlite.store import SqliteStore
+from mimrun.run.hold.lease import FileLease
 from mimrun.run.journal import Journal
-from mimrun.run.lease import FileLease
 from mimrun.runbook.allowance import allowed, exceeded
 from mimrun.runbook.node import StepOptions
 from mimrun.runbook.plan import Plan

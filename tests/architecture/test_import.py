@@ -23,8 +23,8 @@ PURE = [
     "mimrun/incident/watch.py",
     "mimrun/log/entry.py",
     "mimrun/log/merkle.py",
-    "mimrun/run/state.py",
-    "mimrun/run/transitions.py",
+    "mimrun/run/record/state.py",
+    "mimrun/run/record/transitions.py",
     "mimrun/runbook/expression.py",
     "mimrun/runbook/plan.py",
 ]

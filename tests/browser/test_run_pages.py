@@ -17,7 +17,7 @@ from mimrun.app.plans import prepare_plan
 from mimrun.app.runs import create_run, find_run
 from mimrun.app.stopping import request_stop
 from mimrun.gate.people import Person
-from mimrun.run.wish import Level
+from mimrun.run.record.wish import Level
 
 PEOPLE = """\
 people:

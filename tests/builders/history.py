@@ -1,6 +1,6 @@
 """What must hold of the history of a run, whatever happened to its workers: judged from the log and the world alone.
 
-Written apart from `mimrun.run.state`, and from another side: it reads entries in their order and counts effects,
+Written apart from `mimrun.run.record.state`, and from another side: it reads entries in their order and counts effects,
 so that a mistake in the fold cannot hide itself.
 """
 

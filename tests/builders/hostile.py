@@ -27,7 +27,7 @@ from mimrun.app.stopping import request_stop
 from mimrun.incident.alert import Alert, alert_draft, alert_key
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.kinds import ProposalMade, RuleFired
-from mimrun.run.wish import Level
+from mimrun.run.record.wish import Level
 from mimrun.runbook.plan import Plan
 
 STRINGS: Final[Sequence[str]] = json.loads(

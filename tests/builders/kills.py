@@ -36,11 +36,11 @@ from mimrun.log.proof.verify import verify
 from mimrun.log.sqlite.store import SqliteStore
 from mimrun.log.sqlite.writer import LogWriter
 from mimrun.log.store import Guard
-from mimrun.run.key import idempotency_key
-from mimrun.run.lease import FileLease
-from mimrun.run.state import RunState
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.hold.lease import FileLease
+from mimrun.run.record.key import idempotency_key
+from mimrun.run.record.state import RunState
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
 
 POINTS = (
     "before an append",

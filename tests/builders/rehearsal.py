@@ -16,7 +16,7 @@ from mimrun.app.runs import create_run, list_runs, load_plan, load_state
 from mimrun.app.undo import plan_undo
 from mimrun.gate.people import Person
 from mimrun.log.entry import LogEntry
-from mimrun.run.state import RunState
+from mimrun.run.record.state import RunState
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 

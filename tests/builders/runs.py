@@ -17,7 +17,7 @@ from mimrun.app.runs import create_run, load_state
 from mimrun.catalog import Catalog
 from mimrun.gate.people import Person
 from mimrun.log.proof.verify import verify
-from mimrun.run.state import CellKey, RunState
+from mimrun.run.record.state import CellKey, RunState
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 

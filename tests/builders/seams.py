@@ -25,12 +25,12 @@ from mimrun.app.home import Home
 from mimrun.catalog import Catalog
 from mimrun.connector import Call, Connector, Outcome, Probed
 from mimrun.errors import LeaseError
-from mimrun.run import facts, guard, watchdog
-from mimrun.run.killswitch import Switch
-from mimrun.run.lease import FileLease
-from mimrun.run.lock import Holding
-from mimrun.run.stop import Stop
-from mimrun.run.summary import RunSummary
+from mimrun.run.cell import facts, guard, watchdog
+from mimrun.run.hold.killswitch import Switch
+from mimrun.run.hold.lease import FileLease
+from mimrun.run.hold.lock import Holding
+from mimrun.run.hold.stop import Stop
+from mimrun.run.record.summary import RunSummary
 from mimrun.runbook.plan import Plan, Segment
 from mimrun.settings import Settings
 

@@ -48,15 +48,15 @@ from mimrun.log import kinds
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.store import View
-from mimrun.run import watchdog
-from mimrun.run.fold import MAX_LOST
-from mimrun.run.killswitch import switch_in
-from mimrun.run.lock import holding_in
-from mimrun.run.state import RunState
-from mimrun.run.stop import Stop
-from mimrun.run.summary import RunSummaries, RunSummary, summary_in
-from mimrun.run.transitions import TERMINAL, RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.cell import watchdog
+from mimrun.run.hold.killswitch import switch_in
+from mimrun.run.hold.lock import holding_in
+from mimrun.run.hold.stop import Stop
+from mimrun.run.record.fold import MAX_LOST
+from mimrun.run.record.state import RunState
+from mimrun.run.record.summary import RunSummaries, RunSummary, summary_in
+from mimrun.run.record.transitions import TERMINAL, RunStatus
+from mimrun.run.record.wish import Level
 from mimrun.runbook.plan import Plan
 from mimrun.settings import Settings
 

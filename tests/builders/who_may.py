@@ -33,7 +33,7 @@ from mimrun.gate.people import Person
 from mimrun.gate.role import ROLES
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import GateEscalated, StormBegan
-from mimrun.run.wish import Level
+from mimrun.run.record.wish import Level
 from mimrun.runbook.launch import with_launch_gate
 from mimrun.runbook.node import Node, PlannedGate
 from mimrun.runbook.plan import Plan

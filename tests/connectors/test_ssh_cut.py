@@ -20,7 +20,7 @@ from mimrun.app.decisions import request_cancel
 from mimrun.app.runs import create_run
 from mimrun.lab.sshd import SshdHosts
 from mimrun.log.kinds import StepIntent, StepOutcome, StepProbed
-from mimrun.run.state import RunState
+from mimrun.run.record.state import RunState
 
 from .conftest import wait_until
 

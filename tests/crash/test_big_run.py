@@ -27,7 +27,7 @@ from mimrun.lab.inventory import ssh_variables, write
 from mimrun.lab.sshd import SshdHosts
 from mimrun.log.proof.verify import verify
 from mimrun.output import KEPT
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.transitions import RunStatus
 from mimrun.settings import Settings
 
 pytestmark = pytest.mark.heavy

@@ -18,7 +18,7 @@ from builders.world import lines
 from mimrun.app import home as home_of
 from mimrun.errors import StoreError
 from mimrun.log.sqlite.store import SqliteStore
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.transitions import RunStatus
 
 STEPS = 6
 UNWRITABLE = 6

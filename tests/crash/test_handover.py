@@ -20,9 +20,9 @@ from builders.runs import Bench
 from builders.share import CORES, of_heavy, shared
 from builders.world import lines
 
-from mimrun.run.key import idempotency_key
-from mimrun.run.lease import is_held
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.hold.lease import is_held
+from mimrun.run.record.key import idempotency_key
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 from mimrun.runbook.plan import Plan
 
 Record = Callable[[str, object], None]

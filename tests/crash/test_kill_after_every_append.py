@@ -14,7 +14,7 @@ from builders.runs import ALEX, RESPONDER, Bench
 from builders.world import words
 
 from mimrun.app.decisions import attest, resolve
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 from mimrun.runbook.node import StepOptions
 from mimrun.runbook.plan import Plan
 

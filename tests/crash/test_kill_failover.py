@@ -22,8 +22,8 @@ from mimrun.lab.failover import FailoverLab
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind, StepIntent, StepOutcome
 from mimrun.log.proof.verify import verify
-from mimrun.run.state import RunState
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.record.state import RunState
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 from mimrun.settings import Settings
 
 pytestmark = [pytest.mark.needs("postgres", "sshd")]

@@ -14,8 +14,8 @@ from builders.world import words
 from mimrun.app import manual_steps
 from mimrun.app.manual_steps import Attestation
 from mimrun.log.kinds import Kind
-from mimrun.run.manual_state import ManualStatus
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.record.manual_state import ManualStatus
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 from mimrun.runbook.plan import Plan
 
 MOST = 60

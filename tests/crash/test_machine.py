@@ -42,9 +42,9 @@ from mimrun.log.kinds import (
 )
 from mimrun.log.proof.verify import verify
 from mimrun.log.store import View
-from mimrun.run.lease import is_held
-from mimrun.run.summary import summary_in
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.hold.lease import is_held
+from mimrun.run.record.summary import summary_in
+from mimrun.run.record.transitions import TERMINAL
 
 QUICK = settings(
     max_examples=12,

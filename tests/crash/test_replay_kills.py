@@ -14,7 +14,7 @@ from builders.share import CORES, of_heavy, shared
 from builders.wild import wild_plan
 
 from mimrun.app.replaying import redecide
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.plan import Plan
 
 QUICK_SEEDS = 8

@@ -17,8 +17,8 @@ from builders.share import CORES, of_heavy, shared
 from builders.wild import is_a_race, may_be_repeated, wild_plan
 from builders.world import words
 
-from mimrun.run.state import CellKey
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.state import CellKey
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.node import PlannedAction
 from mimrun.runbook.plan import Plan
 

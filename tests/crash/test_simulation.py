@@ -18,7 +18,9 @@ from builders.share import CORES, of_heavy, shared
 from builders.simulation import Simulation
 
 from mimrun.connector import Failed, Outcome, Unknown
-from mimrun.run import journal, move, summary
+from mimrun.run import journal
+from mimrun.run.cell import move
+from mimrun.run.record import summary
 
 Record = Callable[[str, object], None]
 

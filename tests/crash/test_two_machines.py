@@ -31,9 +31,9 @@ from mimrun.log.kinds import Kind, StepEvidence
 from mimrun.log.postgres.schema import GRANTS
 from mimrun.log.postgres.store import PostgresStore
 from mimrun.log.proof.verify import verify
-from mimrun.run import watchdog
-from mimrun.run.transitions import RunStatus
-from mimrun.run.wish import Level
+from mimrun.run.cell import watchdog
+from mimrun.run.record.transitions import RunStatus
+from mimrun.run.record.wish import Level
 from mimrun.runbook.node import StepOptions
 from mimrun.runbook.plan import Plan
 from mimrun.settings import LEASE_TTL_MS, Settings

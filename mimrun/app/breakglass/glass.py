@@ -36,9 +36,9 @@ from mimrun.log.field import REASON_LENGTH
 from mimrun.log.kinds import BreakglassAgreed, BreakglassAsked, BreakglassOpened
 from mimrun.log.moment import read_moment
 from mimrun.log.store import View
-from mimrun.run.breakglass import BrokenGlass, BrokenGlasses, all_glasses, glass_of
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.breakglass import BrokenGlass, BrokenGlasses, all_glasses, glass_of
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan
 

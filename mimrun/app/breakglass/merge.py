@@ -34,7 +34,7 @@ from mimrun.log.proof.opened import verify_bundle
 from mimrun.log.proof.standalone.form import Bundle
 from mimrun.log.proof.verify import Trust
 from mimrun.log.store import View
-from mimrun.run.segments import Segment, Segments
+from mimrun.run.record.segments import Segment, Segments
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from mimrun.gate.register import registered_in, standards_for
 from mimrun.gate.terms import Terms
 from mimrun.log.kinds import ChangeLinked, Kind, StepIntent
 from mimrun.log.store import Store
-from mimrun.run.permit import ChangeAsking
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.cell.permit import ChangeAsking
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.launch import covered_digest
 from mimrun.runbook.pattern import Names, select_hosts
 from mimrun.runbook.plan import Plan

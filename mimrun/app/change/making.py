@@ -29,7 +29,7 @@ from mimrun.log.entry import Blob, Draft
 from mimrun.log.kinds import ChangeLinked, ChangeWriting, ChangeWritten
 from mimrun.log.moment import read_moment, write_moment
 from mimrun.log.store import View
-from mimrun.run.permit import ChangeAsking
+from mimrun.run.cell.permit import ChangeAsking
 
 TRIES: Final = 5
 """So often something is asked for that a system refuses: its rights or its form may be mended meanwhile."""

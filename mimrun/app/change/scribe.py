@@ -25,7 +25,7 @@ from mimrun.log.entry import Blob, Draft, LogEntry
 from mimrun.log.kinds import ChangeWriting, ChangeWritten
 from mimrun.log.moment import read_moment, write_moment
 from mimrun.log.store import View
-from mimrun.run.summary import RunSummaries, RunSummary
+from mimrun.run.record.summary import RunSummaries, RunSummary
 
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=10)

@@ -28,7 +28,7 @@ from mimrun.lab.failover import FailoverLab
 from mimrun.lab.writer import Notes
 from mimrun.log.moment import read_moment, utc_now
 from mimrun.log.proof.verify import Report as LogReport
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.transitions import RunStatus
 
 RUNBOOK: Final = "postgres-failover"
 CLUSTER: Final = "demo"

@@ -23,7 +23,7 @@ from mimrun.lab import inventory, keeper, patience
 from mimrun.lab.host_root import ACCOUNTS, UNIT
 from mimrun.lab.systemd_hosts import SystemdHost, SystemdHosts
 from mimrun.log.moment import utc_now
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.transitions import RunStatus
 
 LOGIN_S: Final = 20.0
 """Seconds that one login may take."""

@@ -18,8 +18,8 @@ from mimrun.app.launching import Launcher, hand_over
 from mimrun.app.runs import create_run
 from mimrun.errors import GateError, RunError
 from mimrun.log.entry import LogEntry
-from mimrun.run.state import RunState
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.state import RunState
+from mimrun.run.record.transitions import RunStatus
 from mimrun.runbook.plan import Plan
 
 _LOOK_S: Final = 0.1

@@ -27,8 +27,8 @@ from mimrun.app.runs import list_runs
 from mimrun.app.stores import migrate_store
 from mimrun.errors import LabError, MimrunError, RefusedError, SettingsError, StoreError
 from mimrun.lab import folder, leftover
-from mimrun.run.published import PublishedVersions
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.published import PublishedVersions
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.settings import Settings, load_settings
 
 RESPONDER: Final = "responder"

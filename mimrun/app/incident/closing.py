@@ -11,9 +11,9 @@ from mimrun.incident.assessment_file import load_table
 from mimrun.incident.incident import Incident, incident_in
 from mimrun.incident.proposal import Proposal, Proposals
 from mimrun.log.kinds import Kind
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.run.shell import Shell, Shells
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
 
 UNRESOLVED: Final = "it is not resolved"
 """How the sentence begins about an incident in which service is not back yet."""

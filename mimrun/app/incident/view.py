@@ -17,8 +17,8 @@ from mimrun.gate.priority import Declared, Priorities
 from mimrun.incident.incident import Clock, Incident, Incidents, incident_in
 from mimrun.log.kinds import AlertReceived, Kind
 from mimrun.log.moment import write_moment
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL, RunStatus
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL, RunStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import read_moment
-from mimrun.run.notices import Told
+from mimrun.run.record.notices import Told
 
 
 class NoticeEvent(StrEnum):

@@ -22,9 +22,9 @@ from mimrun.errors import MimrunError
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.field import clean_text
 from mimrun.log.kinds import Kind, NoticeSending, NoticeSent
-from mimrun.run.notices import Notices, Told, told_key
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.notices import Notices, Told, told_key
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import RunStatus
 from mimrun.runbook.expression import render
 from mimrun.secret import read_secret
 

@@ -9,7 +9,7 @@ from mimrun import canonical
 from mimrun.log.entry import Actor, Blob, Draft
 from mimrun.log.kinds import ProposalMade
 from mimrun.log.moment import write_moment
-from mimrun.run.summary import BY_RULE
+from mimrun.run.record.summary import BY_RULE
 from mimrun.runbook.launch import row_of
 from mimrun.runbook.plan import Plan
 

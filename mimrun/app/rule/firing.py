@@ -31,8 +31,8 @@ from mimrun.log.entry import Actor, Draft
 from mimrun.log.kinds import RuleEnded, RuleFired
 from mimrun.log.moment import read_moment
 from mimrun.log.store import View
-from mimrun.run.killswitch import Latch, pulled_in
-from mimrun.run.summary import BY_RULE
+from mimrun.run.hold.killswitch import Latch, pulled_in
+from mimrun.run.record.summary import BY_RULE
 from mimrun.runbook.plan import Plan
 
 WAITING: Final = 1000

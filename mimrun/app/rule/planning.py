@@ -19,10 +19,10 @@ from mimrun.incident.episode import Episode
 from mimrun.incident.rule import Rule
 from mimrun.incident.storm import KEPT, Budget
 from mimrun.log.moment import read_moment
-from mimrun.run.breaker import check_breaker
-from mimrun.run.lock import missing_locks
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.hold.lock import missing_locks
+from mimrun.run.record.breaker import check_breaker
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.inputs import is_secret
 from mimrun.runbook.launch import row_of
 from mimrun.runbook.plan import Plan

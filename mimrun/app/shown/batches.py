@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, assert_never
 
-from mimrun.run.handlers import due_hosts, notified
-from mimrun.run.state import RunState
+from mimrun.run.record.state import RunState
+from mimrun.run.walk.handlers import due_hosts, notified
 from mimrun.runbook.batch import hosts_of
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.node import (

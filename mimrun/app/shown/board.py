@@ -10,8 +10,8 @@ from mimrun.app.shown.batches import BatchView
 from mimrun.app.shown.under_way import UnderWay, step_of
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
-from mimrun.run.fold import apply
-from mimrun.run.state import CellKey, RunState
+from mimrun.run.record.fold import apply
+from mimrun.run.record.state import CellKey, RunState
 from mimrun.runbook.node import Node
 from mimrun.runbook.plan import Plan
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from mimrun.app.shown.batches import some
 from mimrun.app.shown.text import safe_line
-from mimrun.run.state import Cell, CellKey, RunState
-from mimrun.run.tally import NOT_BEGUN
-from mimrun.run.transitions import CellStatus, RunStatus
+from mimrun.run.record.state import Cell, CellKey, RunState
+from mimrun.run.record.transitions import CellStatus, RunStatus
+from mimrun.run.walk.tally import NOT_BEGUN
 from mimrun.runbook.duration import format_duration
 from mimrun.runbook.node import Leaf, Node, PlannedAction, PlannedBlock, PlannedSerial, parts_of
 from mimrun.runbook.plan import Plan

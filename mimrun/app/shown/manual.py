@@ -12,7 +12,7 @@ from mimrun.app.shown.text import safe, safe_line
 from mimrun.app.shown.tone import Tone
 from mimrun.log.kinds import ManualField, ManualRequested
 from mimrun.log.moment import write_moment
-from mimrun.run.manual_state import ManualState, ManualStatus, active_time
+from mimrun.run.record.manual_state import ManualState, ManualStatus, active_time
 from mimrun.runbook.node import PlannedManual
 
 

@@ -13,7 +13,7 @@ from mimrun.app.resolving import doubts, meanings, settle
 from mimrun.app.runs import load_state
 from mimrun.app.shown.gate import question_json, verdict_json
 from mimrun.app.withdrawal import withdraw
-from mimrun.run.transitions import CellStatus
+from mimrun.run.record.transitions import CellStatus
 from mimrun.web.acting import Acting, Who
 from mimrun.web.api.finding import run_named
 from mimrun.web.api.model import PREFIX, Digest, Given, NeededReason, Reason, Shown

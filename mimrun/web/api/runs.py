@@ -18,8 +18,8 @@ from mimrun.app.server.planning import plan_at_server
 from mimrun.app.stopping import request_stop
 from mimrun.app.undo import WayBackWishes, create_undo, left_standing, plan_undo, steps_only
 from mimrun.errors import RefusedError
-from mimrun.run.state import RunState
-from mimrun.run.wish import Level
+from mimrun.run.record.state import RunState
+from mimrun.run.record.wish import Level
 from mimrun.web.acting import Acting, Who
 from mimrun.web.api.finding import incident_named, run_named
 from mimrun.web.api.model import (

@@ -20,7 +20,7 @@ from mimrun.app.runs import find_run
 from mimrun.app.waiting import run_progress, waiting_tasks
 from mimrun.gate.policy import PRIORITIES
 from mimrun.incident.assessment_file import load_table
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.web.acting import Acting, Who
 from mimrun.web.form import Given
 from mimrun.web.moments import HOW

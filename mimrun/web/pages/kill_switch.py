@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from mimrun.app.killswitch import LIFTERS, lift, pull, standing_of
 from mimrun.errors import InputError, RefusedError
-from mimrun.run.killswitch import NEEDED
+from mimrun.run.hold.killswitch import NEEDED
 from mimrun.web.acting import Acting, Who
 from mimrun.web.errors import status_of
 from mimrun.web.form import Form

@@ -11,7 +11,7 @@ from mimrun.app.incident.view import list_incidents
 from mimrun.app.runs import list_runs
 from mimrun.app.waiting import run_progress, waiting_tasks
 from mimrun.incident.storm import budget_in
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.web.acting import Acting
 from mimrun.web.page import show
 from mimrun.web.route import does, new_router

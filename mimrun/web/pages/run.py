@@ -17,7 +17,7 @@ from mimrun.app.shown.left_out import going_back, left_out
 from mimrun.errors import BlobKeyError, InputError
 from mimrun.gate.change_link import change_of
 from mimrun.log.moment import read_moment
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.node import PlannedAction
 from mimrun.web.acting import Acting, Who
 from mimrun.web.page import is_fragment, show

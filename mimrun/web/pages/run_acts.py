@@ -14,7 +14,7 @@ from mimrun.app.resolving import Resolution, Word, settle
 from mimrun.app.runs import find_run
 from mimrun.app.stopping import request_stop
 from mimrun.errors import InputError
-from mimrun.run.wish import Level
+from mimrun.run.record.wish import Level
 from mimrun.web.acting import Acting, Who
 from mimrun.web.form import Form, Given
 from mimrun.web.page import see

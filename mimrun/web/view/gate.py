@@ -27,8 +27,8 @@ from mimrun.gate.approval import Closed, Open, Verdict, Waiting
 from mimrun.gate.change_link import change_of
 from mimrun.log import kinds
 from mimrun.log.entry import LogEntry
-from mimrun.run.state import GateState, RunState
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.state import GateState, RunState
+from mimrun.run.record.transitions import TERMINAL
 from mimrun.runbook.batch import together
 from mimrun.runbook.node import PlannedGate
 from mimrun.runbook.plan import Plan, Segment

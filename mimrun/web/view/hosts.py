@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from mimrun.app.shown.board import Board
 from mimrun.replay.board import PARTS, WORDS, word_of
-from mimrun.run.state import Cell, CellKey
+from mimrun.run.record.state import Cell, CellKey
 from mimrun.runbook.node import PlannedAction
 
 FEW: Final = 8

@@ -31,10 +31,10 @@ from mimrun.app.shown.tone import Tone
 from mimrun.errors import GateError, LogError, MimrunError
 from mimrun.gate.approval import Closed, Open, Waiting
 from mimrun.log.kinds import StepEvidence
-from mimrun.run.manual_state import ManualStatus
-from mimrun.run.state import CellKey
-from mimrun.run.transitions import TERMINAL
-from mimrun.run.wish import Level
+from mimrun.run.record.manual_state import ManualStatus
+from mimrun.run.record.state import CellKey
+from mimrun.run.record.transitions import TERMINAL
+from mimrun.run.record.wish import Level
 from mimrun.runbook.model import Evidence, Risk
 
 DOUBTS: Final = 10

@@ -18,8 +18,8 @@ from mimrun.log.moment import write_moment
 from mimrun.log.store import Store
 from mimrun.replay.board import WORDS, Board
 from mimrun.replay.narration import Frame, Narration, Row
-from mimrun.run.summary import RunSummaries, RunSummary
-from mimrun.run.transitions import RunStatus
+from mimrun.run.record.summary import RunSummaries, RunSummary
+from mimrun.run.record.transitions import RunStatus
 from mimrun.web.words import worded
 
 AROUND: Final = 100

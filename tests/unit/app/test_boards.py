@@ -14,7 +14,7 @@ from builders.runs import ALEX, BILLIE, Bench
 from mimrun.app.boards import board_of, known_of
 from mimrun.app.redacting import redact_entry
 from mimrun.app.runs import load_state
-from mimrun.run.state import CellKey
+from mimrun.run.record.state import CellKey
 
 HOSTS = tuple(f"h{number}" for number in range(40))
 

@@ -6,7 +6,7 @@ from builders.plans import a_plan, action, gate
 from builders.runs import Bench
 
 from mimrun.app.lock_files import forget_locks
-from mimrun.run.lease import FileLease
+from mimrun.run.hold.lease import FileLease
 
 
 def locks(bench: Bench) -> set[str]:

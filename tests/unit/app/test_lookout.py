@@ -9,7 +9,7 @@ from builders.runs import ALEX, Bench
 from mimrun.app import worker
 from mimrun.app.program_log import program_log
 from mimrun.app.worker import Lookout
-from mimrun.run.due import Why
+from mimrun.run.record.due import Why
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from mimrun.app.manual_steps import Attestation, attest, claim, hand_over, relea
 from mimrun.app.resolving import Word, settle
 from mimrun.app.stopping import request_stop
 from mimrun.app.withdrawal import withdraw
-from mimrun.run.wish import Level
+from mimrun.run.record.wish import Level
 from mimrun.runbook.model import Evidence
 from mimrun.runbook.node import Node
 from mimrun.secret import MASK

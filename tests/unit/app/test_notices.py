@@ -19,7 +19,7 @@ from mimrun.app.runs import find_run
 from mimrun.app.worker import Worker
 from mimrun.log.kinds import Kind
 from mimrun.log.moment import utc_now
-from mimrun.run.notices import Notices, Told
+from mimrun.run.record.notices import Notices, Told
 
 RULES = """\
 link: https://mimrun.example.org

@@ -36,8 +36,8 @@ from mimrun.app.worker import Worker
 from mimrun.errors import StoreError, Unreachable
 from mimrun.incident.watch import Sample
 from mimrun.run.executor import Executor
-from mimrun.run.fanout import Fanout
-from mimrun.run.lease import FileLease
+from mimrun.run.hold.lease import FileLease
+from mimrun.run.walk.fanout import Fanout
 from mimrun.runbook.node import StepOptions
 from mimrun.secret import MASK, Masker, Secret
 from mimrun.settings import Settings

@@ -15,8 +15,8 @@ from mimrun.errors import GateError, InputError, RefusedError, TamperError
 from mimrun.gate.people import Person
 from mimrun.log.entry import MAX_BLOB, Actor, Draft
 from mimrun.log.kinds import BODIES, Kind, StepResolutionProposed, StepResolved
-from mimrun.run.fold import fold
-from mimrun.run.state import CellKey
+from mimrun.run.record.fold import fold
+from mimrun.run.record.state import CellKey
 from mimrun.runbook.model import Risk
 
 CELL = CellKey("1", "a")

@@ -23,7 +23,7 @@ from mimrun.app.worker import Lookout, Worker
 from mimrun.errors import GateError, InputError, RefusedError
 from mimrun.log.kinds import StepRevertScheduled
 from mimrun.log.moment import read_moment, utc_now
-from mimrun.run.due import Why
+from mimrun.run.record.due import Why
 from mimrun.runbook.node import StepOptions
 from mimrun.runbook.plan import Plan
 

@@ -20,7 +20,7 @@ from builders.runs import Bench
 from mimrun.app import tracing
 from mimrun.app.tracing import LEAVE_S, is_wanted
 from mimrun.log.kinds import Kind
-from mimrun.run.spans import Spans
+from mimrun.run.record.spans import Spans
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 

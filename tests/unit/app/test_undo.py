@@ -25,7 +25,7 @@ from mimrun.app.undo import (
 )
 from mimrun.errors import InputError, RefusedError, RunError
 from mimrun.log.moment import utc_now
-from mimrun.run.followup import check_followups
+from mimrun.run.record.followup import check_followups
 from mimrun.runbook.node import Node, PlannedAction, PlannedGate, StepOptions
 
 PIVOT = StepOptions(irreversible=True)

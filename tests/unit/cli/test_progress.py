@@ -15,8 +15,8 @@ from mimrun.cli.progress import Progress
 from mimrun.connector import Effect
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Body, StepFinished, StepSkipped, StepStarted, StepVerified
-from mimrun.run.fold import apply
-from mimrun.run.state import RunState
+from mimrun.run.record.fold import apply
+from mimrun.run.record.state import RunState
 from mimrun.runbook.inventory import parse_inventory
 from mimrun.runbook.loader import parse_runbook
 from mimrun.runbook.planner import make_plan

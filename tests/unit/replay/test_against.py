@@ -14,7 +14,7 @@ from mimrun.app.runs import load_plan
 from mimrun.replay.against import Trial
 from mimrun.replay.comparison import Comparison
 from mimrun.replay.weighing import weigh
-from mimrun.run.state import CellKey
+from mimrun.run.record.state import CellKey
 from mimrun.runbook.node import Node, PlannedAction, StepOptions
 from mimrun.runbook.plan import Plan
 

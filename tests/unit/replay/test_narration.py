@@ -9,7 +9,7 @@ from mimrun.app.decisions import attest, request_cancel
 from mimrun.app.replaying import narrate
 from mimrun.replay.board import board_of
 from mimrun.replay.narration import Narration
-from mimrun.run.state import CellKey
+from mimrun.run.record.state import CellKey
 
 
 def told(bench: Bench, run: str) -> Narration:

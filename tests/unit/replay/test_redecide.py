@@ -17,10 +17,11 @@ from mimrun.gate import approval
 from mimrun.log.entry import Draft
 from mimrun.log.kinds import Kind
 from mimrun.replay.comparison import Comparison
-from mimrun.run import attempt, fanout, roster, spot
+from mimrun.run.cell import attempt
+from mimrun.run.cell.move import Move
 from mimrun.run.journal import Journal
-from mimrun.run.move import Move
-from mimrun.run.state import CellKey
+from mimrun.run.record.state import CellKey
+from mimrun.run.walk import fanout, roster, spot
 from mimrun.runbook.node import StepOptions
 
 

@@ -25,7 +25,7 @@ from mimrun.replay.against import Trial
 from mimrun.replay.narration import narration_of
 from mimrun.replay.redecide import redecide
 from mimrun.replay.weighing import weigh
-from mimrun.run.fold import fold
+from mimrun.run.record.fold import fold
 
 QUICK = range(300)
 SWITCH = (KillswitchPulled, KillswitchLiftAgreed)

@@ -7,7 +7,7 @@ from builders.world import words
 
 from mimrun.app.decisions import attest, decide, doubts, pending_gate, request_cancel, resolve
 from mimrun.errors import GateError
-from mimrun.run.state import CellKey
+from mimrun.run.record.state import CellKey
 from mimrun.runbook.node import StepOptions
 
 

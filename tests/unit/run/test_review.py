@@ -19,14 +19,14 @@ from mimrun.errors import GateError, RunError, StoreError, TamperError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind
 from mimrun.log.sqlite.store import SqliteStore
-from mimrun.run import attempt
-from mimrun.run.fanout import Fanout
-from mimrun.run.fold import apply, fold
-from mimrun.run.guard import Halt
+from mimrun.run.cell import attempt
+from mimrun.run.cell.guard import Halt
+from mimrun.run.hold.stop import Stop
 from mimrun.run.journal import Journal
-from mimrun.run.state import CellKey
-from mimrun.run.stop import Stop
-from mimrun.run.transitions import CellStatus
+from mimrun.run.record.fold import apply, fold
+from mimrun.run.record.state import CellKey
+from mimrun.run.record.transitions import CellStatus
+from mimrun.run.walk.fanout import Fanout
 from mimrun.runbook.node import StepOptions, TargetCalls
 
 Hooks = dict[str, Callable[[], object]]

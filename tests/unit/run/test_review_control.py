@@ -20,13 +20,13 @@ from mimrun.errors import GateError, StoreError
 from mimrun.log.entry import Draft, LogEntry
 from mimrun.log.kinds import Kind, RunWaiting
 from mimrun.log.sqlite.store import SqliteStore
-from mimrun.run import attempt, watchdog
+from mimrun.run.cell import attempt, watchdog
+from mimrun.run.cell.watchdog import Left, watched
+from mimrun.run.hold.killswitch import Latch
+from mimrun.run.hold.lease import FileLease
+from mimrun.run.hold.stop import Stop
 from mimrun.run.journal import Journal
-from mimrun.run.killswitch import Latch
-from mimrun.run.lease import FileLease
-from mimrun.run.stop import Stop
-from mimrun.run.watchdog import Left, watched
-from mimrun.run.wish import Level
+from mimrun.run.record.wish import Level
 
 
 def before_append(

@@ -21,11 +21,11 @@ from mimrun.connector import Failed, Ok
 from mimrun.errors import LeaseError, LogError, RefusedError
 from mimrun.log.entry import MAX_BLOB, Actor, Draft
 from mimrun.log.sqlite.reader import LogReader
-from mimrun.run.connections import Connections
+from mimrun.run.cell.connections import Connections
+from mimrun.run.hold.lease import FileLease
+from mimrun.run.hold.stop import Stop
 from mimrun.run.journal import Journal
-from mimrun.run.lease import FileLease
-from mimrun.run.state import CellKey
-from mimrun.run.stop import Stop
+from mimrun.run.record.state import CellKey
 from mimrun.runbook.node import StepOptions
 
 Hooks = dict[str, Callable[[], object]]

@@ -11,7 +11,7 @@ from builders.runs import Bench
 
 from mimrun.app.execution import execute_run
 from mimrun.app.home import Home
-from mimrun.run.manual_state import ManualState
+from mimrun.run.record.manual_state import ManualState
 from mimrun.runbook.model import Evidence, EvidenceType
 from mimrun.runbook.node import PlannedManual
 

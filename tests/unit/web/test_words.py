@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mimrun.incident.alert import Status
-from mimrun.run.transitions import CellStatus, RunStatus
+from mimrun.run.record.transitions import CellStatus, RunStatus
 from mimrun.web import words
 from mimrun.web.words import WORDS
 

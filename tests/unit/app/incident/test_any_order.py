@@ -26,7 +26,7 @@ from mimrun.incident.assessment import GRADES
 from mimrun.incident.incident import Incident, incident_in
 from mimrun.incident.stage import MOVES, STAGES, is_contained
 from mimrun.log.kinds import IncidentClosed, IncidentStaged, StepVerified
-from mimrun.run.transitions import TERMINAL
+from mimrun.run.record.transitions import TERMINAL
 
 WHO = st.sampled_from([ALEX, RESPONDER])
 WORDS = st.sampled_from(["", "the lag grows"])

@@ -1,0 +1,1 @@
+"""How a run stands, told by its entries in the log."""
