@@ -232,7 +232,7 @@ def _check_last(at: View, said: Proposal) -> None:
         RefusedError: there was.
     """
     episode = episode_in(at, said.rule, said.group)
-    if episode.episode == said.episode and episode.proposal != said.name:
+    if episode.episode == said.episode and episode.proposal not in ("", said.name):
         raise RefusedError(f"{said.name} was made anew: look at what rules propose by now")
 
 
