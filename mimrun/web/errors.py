@@ -15,7 +15,8 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from mimrun.app.program_log import Event, program_log
+from mimrun.app.masking import masker_of
+from mimrun.app.program_log import Event, about, mask_with, program_log
 from mimrun.app.sign_in import doing
 from mimrun.errors import (
     GateError,
@@ -147,13 +148,15 @@ def _broke(request: Request, exc: Exception) -> Response:
     """Answer what a bug has broken: the program log is told all of it, and whoever asked nothing."""
     if isinstance(exc, NotTakenError):
         return _gone(request, exc)
-    log = program_log(request.app.state.home.settings)
-    log.error(
-        Event.SERVER_BROKE,
-        error=type(exc).__name__,
-        request=f"{request.method} {request.url.path}"[:200],
-        exc_info=exc,
-    )
+    settings = request.app.state.home.settings
+    with about():
+        mask_with(masker_of(settings))
+        program_log(settings).error(
+            Event.SERVER_BROKE,
+            error=type(exc).__name__,
+            request=f"{request.method} {request.url.path}"[:200],
+            exc_info=exc,
+        )
     return _answer(request, 500, "this is a bug in mimrun; the program log says more")
 
 

@@ -223,6 +223,8 @@ def config_of(site: Site, options: Options) -> uvicorn.Config:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            # What is a bug is told by the program log, without secrets; to standard error it would go as it is.
+            log_level="critical",
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -329,6 +330,24 @@ class NoEngine:
 
     def leave(self) -> None:
         raise OSError("its socket is gone")
+
+
+def test_a_bug_is_told_without_the_secrets_that_are_known_here(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDBY_PASSWORD", PASSWORD)
+    (tmp_path / "hosts").write_text("standby password=env:STANDBY_PASSWORD\n")
+    bench.settings = replace(bench.settings, inventory=tmp_path / "hosts")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError(f"cannot divide {PASSWORD}")
+
+    monkeypatch.setattr("mimrun.web.pages.incidents.declare", broken)
+    with bench.home() as home, pytest.raises(ZeroDivisionError):
+        Browser(home, "alex").send("/incidents", title="slow")
+    (told,) = lines(bench.settings)
+    assert f"cannot divide {MASK}" in str(told["exception"])
+    assert PASSWORD not in bench.settings.program_log.read_text()
 
 
 def test_an_engine_that_cannot_be_kept_up_is_told_with_why(settings: Settings) -> None:
