@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -111,7 +112,7 @@ class Machine(Bench):
                 HOOKS["hold"] = hook
                 if behind_intent is not None:
                     _call_behind_intent(behind_intent)
-                print(self.name, self.execute(run), flush=True)  # shown where the test fails
+                sys.stderr.write(f"{self.name}: {self.execute(run)}\n")  # shown where the test fails
                 code = 0
             except BaseException:  # noqa: BLE001 - likewise
                 traceback.print_exc()
