@@ -6,7 +6,7 @@ hand stands where it was done, and says how much later it was entered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from mimrun.app.home import Home
 from mimrun.app.incident.sentence import Words
 from mimrun.app.incident.view import find_state
 from mimrun.errors import LogError
+from mimrun.incident.incident import Incident
 from mimrun.log.chain import Unreadable
 from mimrun.log.entry import LogEntry
 from mimrun.log.kinds import Kind, ManualReported, RuleFired
@@ -126,17 +127,21 @@ def timeline(home: Home, incident: str, *, after: int = 0) -> list[Line]:
     Raises:
         InputError: there is no such incident.
     """
-    state, words = find_state(home, incident), Words(home)
-    lines: list[Line] = []
-    last = read_moment(state.opened_at)
-    for entry in _entries(home, state.name, after):
+    state = find_state(home, incident)
+    return sorted(
+        _lines(home, state, _entries(home, state.name, after)), key=lambda line: (line.at, line.seq)
+    )
+
+
+def _lines(home: Home, state: Incident, entries: Iterable[LogEntry | Unreadable]) -> Iterator[Line]:
+    """Give the line of each entry; one that cannot be read stands where the one before it does."""
+    words, last = Words(home), read_moment(state.opened_at)
+    for entry in entries:
         if isinstance(entry, Unreadable):
-            lines.append(unreadable_line(entry, last, state.name))
+            yield unreadable_line(entry, last, state.name)
             continue
         last = max(last, entry.ts)
-        lines.append(line_of(words, entry))
-    lines.sort(key=lambda line: (line.at, line.seq))
-    return lines
+        yield line_of(words, entry)
 
 
 def _entries(home: Home, incident: str, after: int) -> Iterator[LogEntry | Unreadable]:
@@ -162,16 +167,9 @@ def recorded(home: Home, incident: str, *, after: int, limit: int) -> list[Line]
     Raises:
         InputError: there is no such incident.
     """
-    state, words = find_state(home, incident), Words(home)
-    last, lines = read_moment(state.opened_at), list[Line]()
-    alerts = _attached(home, state.name, after)
-    for entry in islice(merge(home.store.readable(inc=state.name, after=after), alerts, key=_seq), limit):
-        if isinstance(entry, Unreadable):
-            lines.append(unreadable_line(entry, last, state.name))
-            continue
-        last = max(last, entry.ts)
-        lines.append(line_of(words, entry))
-    return lines
+    state = find_state(home, incident)
+    own, alerts = home.store.readable(inc=state.name, after=after), _attached(home, state.name, after)
+    return [*_lines(home, state, islice(merge(own, alerts, key=_seq), limit))]
 
 
 def _attached(home: Home, incident: str, after: int) -> Iterator[LogEntry]:
