@@ -123,10 +123,10 @@ class Scratch:
 _FREE: Final = Holding()
 
 
-def entry_of(draft: Draft, seq: int, at: datetime) -> LogEntry:
+def entry_of(draft: Draft, seq: int, at: datetime, log: str = "replay") -> LogEntry:
     """Make an entry of a draft; it is linked to nothing, as nobody will ever prove anything of it."""
     return LogEntry(
-        log="replay",
+        log=log,
         seq=seq,
         ts=at,
         inc=draft.inc,

@@ -24,12 +24,13 @@ from mimrun.log.chain import (
     link,
     seal,
 )
-from mimrun.log.entry import NOTHING, BlobRef, Draft, LogEntry, decode
+from mimrun.log.entry import NOTHING, Draft, LogEntry, decode
 from mimrun.log.kinds import Kind
 from mimrun.log.merkle import Frontier
 from mimrun.log.proof.walk import verify_chain
 from mimrun.log.redaction import Redaction
 from mimrun.log.store import Guard, Projector
+from mimrun.replay.scratch import entry_of
 
 BEGINNING = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 SALT = bytes(32)
@@ -158,7 +159,7 @@ class MemoryStore:
         seq, now, made = len(disk.entries), self._clock(), list[LogEntry]()
         for draft in drafts:
             seq += 1
-            entry = _entry(draft, seq, now)
+            entry = entry_of(draft, seq, now, "sim")
             transaction.fold(entry, {blob.n: blob.data for blob in draft.blobs})
             made.append(entry)
         disk.entries += made
@@ -282,23 +283,3 @@ def head_of(disk: Disk) -> Head:
     """Give the end of a log, without its hashes."""
     entries = disk.entries
     return Head(NOTHING, entries[-1].ts if entries else BEGINNING, Frontier(len(entries), ()))
-
-
-def _entry(draft: Draft, seq: int, now: datetime) -> LogEntry:
-    return LogEntry(
-        log="sim",
-        seq=seq,
-        ts=now,
-        inc=draft.inc,
-        iseq=0,
-        iprev=NOTHING,
-        actor=draft.actor,
-        run=draft.run,
-        step=draft.step,
-        target=draft.target,
-        attempt=draft.attempt,
-        epoch=draft.epoch,
-        body=draft.body,
-        blobs=tuple(BlobRef(blob.n, NOTHING, len(blob.data), blob.cls) for blob in draft.blobs),
-        prev=NOTHING,
-    )
