@@ -266,10 +266,8 @@ def test_sessions_of_a_former_password_are_over(home: Home, passwords: Passwords
     assert recognise(home, open_session(home, SignedIn("alex", "password"))).person == "alex"
 
 
-def test_who_signs_in_while_the_password_changes_has_no_session_of_the_former_one(
-    home: Home, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_for_alex(home, passwords)
+def change_while_it_is_compared(home: Home, passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> Secret:
+    """Let Alex's password become another one at the moment at which the former is compared next; gives the new one."""
     verify, new = PasswordHasher.verify, Secret("another one, as long")
 
     def changed_meanwhile(self: PasswordHasher, hash_: str, password: str) -> bool:
@@ -278,6 +276,14 @@ def test_who_signs_in_while_the_password_changes_has_no_session_of_the_former_on
         return verify(self, hash_, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", changed_meanwhile)
+    return new
+
+
+def test_who_signs_in_while_the_password_changes_has_no_session_of_the_former_one(
+    home: Home, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_for_alex(home, passwords)
+    new = change_while_it_is_compared(home, passwords, monkeypatch)
     signed = passwords.sign_in(home, "alex", GOOD, HERE)
     with pytest.raises(SignInError, match="has changed just now"):
         open_session(home, signed)
@@ -288,14 +294,7 @@ def test_who_knew_the_former_password_does_not_replace_the_new_one(
     home: Home, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_for_alex(home, passwords)
-    verify, new = PasswordHasher.verify, Secret("another one, as long")
-
-    def changed_meanwhile(self: PasswordHasher, hash_: str, password: str) -> bool:
-        monkeypatch.setattr(PasswordHasher, "verify", verify)
-        set_for_alex(home, passwords, new)
-        return verify(self, hash_, password)
-
-    monkeypatch.setattr(PasswordHasher, "verify", changed_meanwhile)
+    new = change_while_it_is_compared(home, passwords, monkeypatch)
     with pytest.raises(SignInError, match="wrong"):
         passwords.choose(home, "alex", GOOD, Secret("the one of a thief"), HERE)
     assert passwords.sign_in(home, "alex", new, HERE).person == "alex"
